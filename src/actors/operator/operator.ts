@@ -1,0 +1,173 @@
+import type {
+  PeerId,
+  Role,
+  RouteInput,
+  RoutePatch,
+  RouteId,
+  ServiceId,
+  ServiceInput,
+  ServicePatch,
+  TransportType
+} from '../../crdt/schema.ts'
+import type { FlowRecord } from '../../dataplane/desired.ts'
+
+/**
+ * Everything an operator can ask of an agent, as one interface: the HTTP API is a thin skin over it and the CLI another
+ * one over HTTP. Inputs may name a peer by id, unique id prefix or name. Answers are the JSON of the contract, as is.
+ * Rejects with ArcticError and nothing else, unless there is a bug.
+ */
+export interface Operator {
+  status(): Promise<StatusJson>
+  clusterInit(input: { name?: string }): Promise<ClusterJson>
+  clusterInvite(input: {
+    ttl_seconds?: number
+    uses?: number
+    role?: Role
+  }): Promise<{ token: string; expires_at: string; uses: number; role: Role }>
+  clusterJoin(input: { token: string }, options: { signal: AbortSignal }): Promise<ClusterJson>
+  clusterStatus(): Promise<ClusterJson>
+  clusterSync(options: { signal: AbortSignal }): Promise<SyncJson>
+  listPeers(input: { all?: boolean }): Promise<PeerJson[]>
+  getPeer(peer: string): Promise<PeerJson>
+  createService(input: ServiceInput): Promise<ServiceJson>
+  listServices(input: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]>
+  getService(id: ServiceId): Promise<ServiceJson>
+  updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceJson>
+  deleteService(id: ServiceId): Promise<void>
+  addRoutes(service: ServiceId, routes: RouteInput[]): Promise<RouteJson[]>
+  listRoutes(service?: ServiceId): Promise<RouteJson[]>
+  updateRoute(service: ServiceId, route: RouteId, patch: RoutePatch): Promise<RouteJson>
+  deleteRoute(service: ServiceId, route: RouteId): Promise<void>
+  testRoute(input: {
+    source: string
+    dest: string
+    protocol?: string
+    interface?: string
+    trace?: boolean
+  }): Promise<RouteTestJson>
+  actors(): Promise<ActorJson>
+  /** Not ready is an answer with the reasons, not an error. */
+  ready(): Promise<{ ready: boolean; reasons: string[] }>
+  /** Prometheus text format 0.0.4. */
+  metrics(): Promise<string>
+  /** Every state change, from now on, in order. `--watch` and `GET /v1/events` live on it. Returns the unsubscriber. */
+  onEvent(listener: (event: OperatorEvent) => void): () => void
+}
+
+export interface OperatorEvent {
+  /** `service.created service.updated service.deleted service.status route.* peer.* cluster.* flow.closed engine.*` */
+  type: string
+  at: string
+  data: Record<string, unknown> | FlowRecord
+}
+
+export interface ConditionJson {
+  type: string
+  status: boolean
+  reason: string
+  message: string
+  since: string
+}
+
+export interface ServiceJson {
+  id: ServiceId
+  name: string
+  source_peer_id: PeerId
+  target_peer_id: PeerId
+  transport_type: TransportType
+  requires_interface: boolean
+  desired_ipv4_cidr: string | null
+  desired_ipv6_cidr: string | null
+  bandwidth_limit_mbps: number
+  fully_transparent: boolean
+  created_at: string
+  updated_at: string
+  status: {
+    phase: 'pending' | 'active' | 'degraded' | 'deleting'
+    conditions: ConditionJson[]
+    effective_transport: TransportType | null
+    interface: { name: string; mac: string | null; ipv4: string | null; ipv6: string | null } | null
+    flows: number
+    bytes_in: number
+    bytes_out: number
+  }
+}
+
+export interface RouteJson {
+  id: RouteId
+  service_id: ServiceId
+  source_cidr: string | null
+  dest_cidr: string | null
+  priority: number
+  status: 'pending' | 'active' | 'degraded'
+}
+
+export interface PeerJson {
+  id: PeerId
+  name: string | null
+  state: 'discovered' | 'admitted' | 'revoked'
+  role: Role | 'leaf' | null
+  addresses: string[]
+  reachable: boolean
+  rtt_ms: number | null
+  last_seen_at: string | null
+  version: string | null
+  /** Data-plane tunnels between this agent's host and that peer. */
+  tunnels: Array<{
+    device: string
+    endpoint: string | null
+    handshake_at: string | null
+    bytes_in: number
+    bytes_out: number
+  }>
+}
+
+export interface ClusterJson {
+  id: string
+  name: string
+  self: PeerId
+  members: Array<{ id: PeerId; name: string | null; role: Role; reachable: boolean; heads: readonly string[] | null }>
+  heads: readonly string[]
+  /** All reachable peers announce the same heads as this one. */
+  agreed: boolean
+  propagation_ms: { p50: number | null; p99: number | null; samples: number }
+  rejected_changes: Array<{ hash: string; author: PeerId; reason: string }>
+}
+
+export interface SyncJson {
+  peers: Array<{ id: PeerId; name: string | null; received: number; sent: number; error: string | null }>
+  /** What the re-apply changed in the kernel or the engines; empty when all was as it should be. */
+  changes: string[]
+}
+
+export interface RouteTestJson {
+  service_id: ServiceId | null
+  route_id: RouteId | null
+  target_peer_id: PeerId | null
+  handler: 'pegasus' | 'tempest' | 'none'
+  reason: string
+  candidates?: Array<{ service_id: ServiceId; route_id: RouteId | null; won: boolean; reason: string }>
+}
+
+export interface ActorJson {
+  /** `kind:name`, e.g. `service:01J…`; the root is `agent`. */
+  path: string
+  /** The machine's state value, as text (`active`, `open.draining`), or null for plain logic. */
+  state: string | null
+  status: 'active' | 'done' | 'error' | 'stopped'
+  children: ActorJson[]
+}
+
+export interface StatusJson {
+  peer: { id: PeerId; name: string; version: string; state_dir: string; uptime_seconds: number }
+  cluster: { id: string; name: string; members: number; reachable: number } | null
+  dataplane: {
+    mode: 'kernel' | 'none'
+    failure: { reason: string; message: string } | null
+    engines: Array<{ engine: string; state: string; pid: number | null; version: string | null; restarts: number }>
+  }
+  services: { total: number; active: number; pending: number; degraded: number }
+  listen: { mesh: string[]; data: string; api: string | null; socket: string; api_fingerprint: string | null }
+  ready: boolean
+  reasons: string[]
+}

@@ -1,0 +1,37 @@
+import type { PeerId, PeerRecord, Role, RouteId, RouteRecord, ServiceId, ServiceRecord } from './schema.ts'
+
+/** One member of the cluster: admitted by the auth log, described by its own record once that has arrived. */
+export interface Member {
+  id: PeerId
+  role: Role
+  /** The admitting member; the founder admitted itself. */
+  admittedBy: PeerId
+  /** ISO 8601. */
+  admittedAt: string
+  record: PeerRecord | null
+}
+
+/** A change that is in the log but not in the view, and why. `cluster status` lists them. */
+export interface RejectedChange {
+  hash: string
+  author: PeerId
+  reason: string
+}
+
+/**
+ * The cluster as it should be: an immutable snapshot of the folded, validated document. A route whose service is gone
+ * and anything that fails validation are not in it.
+ */
+export interface View {
+  /** Grows by one with every change of the view on this peer; says nothing about other peers. */
+  readonly revision: number
+  readonly cluster: { readonly id: string; readonly name: string } | null
+  readonly members: ReadonlyMap<PeerId, Member>
+  readonly services: ReadonlyMap<ServiceId, ServiceRecord>
+  readonly routes: ReadonlyMap<RouteId, RouteRecord>
+  /** Routes by service, ordered by id. */
+  readonly routesOf: ReadonlyMap<ServiceId, readonly RouteRecord[]>
+  readonly rejected: readonly RejectedChange[]
+  /** Sorted hex hashes; equal on all peers that hold the same document. */
+  readonly heads: readonly string[]
+}

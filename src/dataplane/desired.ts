@@ -1,0 +1,157 @@
+import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
+
+/**
+ * What one host's data plane should do, computed by `actors/reconcile` from the view and nothing else. Plain data, whole
+ * each time, so that applying it twice changes nothing.
+ */
+export interface DesiredState {
+  self: PeerId
+  /** Remote ends of any service below, by id order. */
+  peers: DesiredPeer[]
+  /** Services whose source is this host. */
+  outbound: OutboundService[]
+  /** Services whose target is this host. */
+  inbound: InboundService[]
+  /** Mesh and data endpoints (`HOST:PORT`) of every member: never taken by a route. */
+  endpoints: string[]
+}
+
+export interface DesiredPeer {
+  id: PeerId
+  /** `HOST:PORT` of the data port, in order of preference. */
+  dataAddresses: string[]
+  pegasusKey: string
+  tempestKey: string
+}
+
+export interface SteeringRoute {
+  id: RouteId
+  serviceId: ServiceId
+  sourceCidr: string | null
+  destCidr: string | null
+  priority: number
+}
+
+export interface OutboundService {
+  id: ServiceId
+  spec: string
+  targetPeer: PeerId
+  transport: TransportType
+  bandwidthLimitMbps: number
+  fullyTransparent: boolean
+  /** The MACVLAN device the service asks for, or null. */
+  interface: { ipv4Cidr: string | null; ipv6Cidr: string | null } | null
+  routes: SteeringRoute[]
+}
+
+export interface InboundService {
+  id: ServiceId
+  spec: string
+  sourcePeer: PeerId
+  transport: TransportType
+  bandwidthLimitMbps: number
+  fullyTransparent: boolean
+  routes: SteeringRoute[]
+}
+
+/** How it went, per service and as a whole. */
+export interface AppliedState {
+  generation: number
+  services: ReadonlyMap<ServiceId, AppliedService>
+  /** A failure that concerns the whole data plane (no capability, nft missing); null when fine. */
+  failure: AppliedFailure | null
+}
+
+export interface AppliedFailure {
+  /** CamelCase, for conditions. */
+  reason: string
+  message: string
+}
+
+export interface AppliedService {
+  /** The `spec` that is in force. */
+  spec: string
+  failure: AppliedFailure | null
+  /** Remarks that do not stop traffic, e.g. ForwardingDisabled, RouteOverlapsAttachedNetwork. */
+  warnings: AppliedFailure[]
+  effectiveTransport: TransportType | null
+  interface: { name: string; mac: string | null; ipv4: string | null; ipv6: string | null } | null
+}
+
+export interface ServiceCounters {
+  flows: number
+  /** Payload bytes that came from / went to the clients' side, Pegasus and Tempest together. */
+  bytesIn: number
+  bytesOut: number
+}
+
+export interface TunnelCounters {
+  peer: PeerId
+  device: string
+  /** Address in use, or null before a handshake. */
+  endpoint: string | null
+  /** Wall-clock ms of the last WireGuard handshake. */
+  handshakeAt: number | null
+  bytesIn: number
+  bytesOut: number
+}
+
+/** One finished TCP flow as either side saw it; each becomes exactly one access line. */
+export interface FlowRecord {
+  side: 'source' | 'target'
+  serviceId: ServiceId
+  /** The other end's peer. */
+  peer: PeerId
+  /** The client's original `IP:PORT`, and what it wanted to reach. */
+  client: string
+  destination: string
+  /** What the target peer bound and dialled; null on the source side. */
+  dialledFrom: string | null
+  dialled: string | null
+  /** Payload bytes from and to the client. */
+  bytesIn: number
+  bytesOut: number
+  durationMs: number
+  firstByteMs: number | null
+  /** Why it ended, e.g. `closed`, `client_reset`, `destination_refused`, `carrier_lost`, `refused_not_covered`. */
+  reason: string
+}
+
+export type DataplaneEvent =
+  | { type: 'engine.started'; engine: 'pegasus' | 'tempest'; pid: number; adopted: boolean }
+  | { type: 'engine.exited'; engine: 'pegasus' | 'tempest'; reason: string }
+  | { type: 'engine.ready'; engine: 'pegasus' | 'tempest' }
+  | { type: 'flow.closed'; flow: FlowRecord }
+  | { type: 'kernel.repaired'; what: string }
+  | { type: 'applied'; applied: AppliedState }
+
+/**
+ * The data plane as the actors see it. `kernel.ts` is the real one; `none.ts` answers every service with the failure
+ * `DataplaneDisabled`.
+ */
+export interface Dataplane {
+  readonly mode: 'kernel' | 'none'
+  /** Checks privileges and kernel features, adopts or cleans up what an earlier run left, starts the engines. */
+  start(): Promise<void>
+  /** Brings the host to `desired`. Calls are serialised and coalesced: only the newest waiting state is applied. */
+  apply(desired: DesiredState): Promise<AppliedState>
+  /** Which engine is up, pid and version, for `status` and readiness. */
+  engines(): EngineStatus[]
+  counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>>
+  tunnels(): Promise<TunnelCounters[]>
+  onEvent(listener: (event: DataplaneEvent) => void): () => void
+  /**
+   * `remove`: stop intercepting, drain flows up to `drainMs`, take everything of ours out of the kernel, end the engines.
+   * `keep`: leave kernel state and engines running for the next agent.
+   */
+  stop(options: { mode: 'remove' | 'keep'; drainMs: number }): Promise<void>
+}
+
+export interface EngineStatus {
+  engine: 'pegasus' | 'tempest'
+  pid: number | null
+  state: 'starting' | 'ready' | 'failed' | 'stopped'
+  generation: number | null
+  version: string | null
+  restarts: number
+}

@@ -1,0 +1,14 @@
+/** Limits that more than one folder needs. A folder's own limits stand in its own `limits.ts`; LIMITS.md lists them all. */
+
+/** libp2p TCP port, and the base of the data ports: Pegasus TCP and Tempest UDP share `dataPort`. */
+export const meshPort = 7946
+export const dataPort = 7947
+
+/** Longest accepted human name (peer, service, cluster, token). */
+export const nameLengthMax = 63
+
+/** Largest accepted HTTP request body, bytes. */
+export const apiBodyBytesMax = 1024 * 1024
+
+/** How long open flows may go on after SIGTERM, ms. Config key `drain_timeout`. */
+export const drainTimeoutMs = 10_000

@@ -1,0 +1,68 @@
+import { pino, type Logger as PinoLogger } from 'pino'
+
+/**
+ * Structured logs on stderr. Every line has `module`, the folder path of its author (`mesh:sync`), because an operator
+ * greps by part. Levels follow consequence: per packet or message trace, a branch taken debug, a life event info,
+ * "wake someone" warn, "we are broken" error.
+ */
+export interface Logger {
+  trace(fields: object, message: string): void
+  debug(fields: object, message: string): void
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+  error(fields: object, message: string): void
+  /** The same logger under another `module`. */
+  module(name: string): Logger
+}
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]
+export type LogFormat = 'json' | 'pretty'
+
+export interface LogOptions {
+  level: LogLevel
+  format: LogFormat
+  peer?: string
+}
+
+const wrap = (log: PinoLogger): Logger => ({
+  trace: (fields, message) => log.trace(fields, message),
+  debug: (fields, message) => log.debug(fields, message),
+  info: (fields, message) => log.info(fields, message),
+  warn: (fields, message) => log.warn(fields, message),
+  error: (fields, message) => log.error(fields, message),
+  module: (name) => wrap(log.child({ module: name }))
+})
+
+/** A logger on stderr. `pretty` is for people at a terminal, `json` for everything that reads logs. */
+export async function createLogger({ level, format, peer }: LogOptions): Promise<Logger> {
+  const options = {
+    level,
+    base: peer == null ? null : { peer },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+    messageKey: 'message',
+    errorKey: 'error'
+  }
+  if (format === 'json') return wrap(pino(options, pino.destination({ fd: 2, sync: true })).child({ module: 'agent' }))
+  const { default: pretty } = await import('pino-pretty')
+  const stream = pretty({
+    destination: 2,
+    sync: true,
+    messageKey: 'message',
+    ignore: 'peer,module',
+    messageFormat: '{module}  {message}',
+    translateTime: 'SYS:HH:MM:ss.l'
+  })
+  return wrap(pino(options, stream).child({ module: 'agent' }))
+}
+
+/** Says nothing; for tests and for code that is used without an agent. */
+export const silentLogger: Logger = {
+  trace: () => {},
+  debug: () => {},
+  info: () => {},
+  warn: () => {},
+  error: () => {},
+  module: () => silentLogger
+}
