@@ -1,0 +1,54 @@
+import { readAgentConfig, type AgentConfig } from './config.ts'
+import { ArcticError } from './errors.ts'
+import { createLogger } from './log.ts'
+
+/** `arctic agent`: from argv to exit code. Signals decide how it ends (README, "Signals"). */
+export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): Promise<number> {
+  let config: AgentConfig
+  try {
+    config = readAgentConfig(argv, environment)
+  } catch (error) {
+    return complain(error)
+  }
+
+  // ── above: read. Below: touch the host. ──────────────────────────────────────────────────────────────────────────────
+
+  const log = await createLogger({ level: config.logLevel, format: config.logFormat })
+  const { Agent } = await import('./agent.ts')
+  const agent = new Agent(config, log)
+  const asked = new Promise<'remove' | 'keep'>((resolve) => {
+    process.once('SIGTERM', () => resolve('remove'))
+    process.once('SIGINT', () => resolve('remove'))
+    process.once('SIGUSR2', () => resolve('keep'))
+  })
+  process.on('SIGHUP', () => {
+    try {
+      agent.reload(readAgentConfig(argv, environment))
+    } catch (error) {
+      log.warn({ error: String(error) }, 'the configuration was not reloaded; the old one stays in force')
+    }
+  })
+  process.on('unhandledRejection', (error) => {
+    log.error(
+      { error: error instanceof Error ? error.stack : String(error) },
+      'unhandled rejection; this is a bug, please report it'
+    )
+  })
+  try {
+    await Promise.race([agent.start(), asked])
+    await agent.stop({ mode: await asked })
+    return 0
+  } catch (error) {
+    await agent.stop({ mode: 'remove' }).catch(() => {})
+    return complain(error)
+  }
+}
+
+function complain(error: unknown): number {
+  if (error instanceof ArcticError) {
+    process.stderr.write(`error: ${error.code}: ${error.message}\n`)
+    return error.exitCode
+  }
+  process.stderr.write(`error: internal: ${error instanceof Error ? error.stack : String(error)}\n`)
+  return 1
+}

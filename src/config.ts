@@ -1,0 +1,229 @@
+import { readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { parse as parseYaml } from 'yaml'
+import { InvalidRequestError } from './errors.ts'
+import { dataPort, drainTimeoutMs, meshPort, nameLengthMax } from './limits.ts'
+import { LOG_LEVELS, type LogFormat, type LogLevel } from './log.ts'
+
+/**
+ * What an agent is told at start, from four places: flag > environment > config file > default. One table says for each
+ * setting what it is called in each of them and how its text becomes a value, so that no place can know a setting that
+ * another does not.
+ */
+export interface AgentConfig {
+  configFile: string | null
+  stateDir: string
+  socket: string
+  /** null: off. */
+  apiListen: string | null
+  meshListen: string[]
+  dataListen: string
+  advertise: string[]
+  name: string
+  dataplane: 'kernel' | 'none'
+  logLevel: LogLevel
+  logFormat: LogFormat
+  drainMs: number
+}
+
+export const DEFAULT_CONFIG_FILE = '/etc/arctic/agent.yaml'
+
+interface Setting<T> {
+  flag: string
+  environment: string
+  /** Key in the config file. */
+  key: string
+  /** Given several times as a flag, comma-separated in the environment, a list in the file. */
+  repeatable?: true
+  read: (text: string, where: string) => T
+  fallback: (context: { terminal: boolean }) => T
+}
+
+const SETTINGS = {
+  stateDir: text(
+    'state-dir',
+    'ARCTIC_STATE_DIR',
+    (value) => resolve(value),
+    () => '/var/lib/arctic'
+  ),
+  socket: text(
+    'socket',
+    'ARCTIC_SOCKET',
+    (value) => resolve(value),
+    () => '/run/arctic/agent.sock'
+  ),
+  apiListen: text<string | null>(
+    'api-listen',
+    'ARCTIC_API_LISTEN',
+    (value, where) => (value === 'off' ? null : hostPort(value, where)),
+    () => '127.0.0.1:8080'
+  ),
+  meshListen: {
+    ...text('mesh-listen', 'ARCTIC_MESH_LISTEN', multiaddr, () => `/ip4/0.0.0.0/tcp/${meshPort}`),
+    repeatable: true
+  },
+  dataListen: text('data-listen', 'ARCTIC_DATA_LISTEN', hostPort, () => `0.0.0.0:${dataPort}`),
+  advertise: { ...text('advertise', 'ARCTIC_ADVERTISE', host, () => ''), repeatable: true },
+  name: text('name', 'ARCTIC_NAME', peerName, () => hostname()),
+  dataplane: text('dataplane', 'ARCTIC_DATAPLANE', oneOf('kernel', 'none'), () => 'kernel'),
+  logLevel: text('log-level', 'ARCTIC_LOG_LEVEL', oneOf(...LOG_LEVELS), () => 'info'),
+  logFormat: text('log-format', 'ARCTIC_LOG_FORMAT', oneOf('json', 'pretty'), ({ terminal }) =>
+    terminal ? 'pretty' : 'json'
+  ),
+  drainMs: text('drain-timeout', 'ARCTIC_DRAIN_TIMEOUT', duration, () => drainTimeoutMs)
+} as const satisfies Record<string, Setting<unknown>>
+
+/**
+ * Reads the agent's configuration. Touches nothing but the config file.
+ * Throws InvalidRequestError naming the place (flag, variable, file key) and what would be right.
+ */
+export function readAgentConfig(
+  argv: string[],
+  environment: NodeJS.ProcessEnv,
+  { terminal = process.stderr.isTTY } = {}
+): AgentConfig {
+  const flags = readFlags(argv)
+  const named = (flags['config'] as string | undefined) ?? environment['ARCTIC_CONFIG']
+  const file = readFile(named ?? DEFAULT_CONFIG_FILE, named != null)
+  const values: Record<string, unknown> = { configFile: file == null ? null : (named ?? DEFAULT_CONFIG_FILE) }
+  for (const [property, entry] of Object.entries(SETTINGS)) {
+    const setting = entry as Setting<unknown>
+    const found = lookUp(setting, flags, environment, file)
+    if (found == null) {
+      const fallback = setting.fallback({ terminal })
+      values[property] = setting.repeatable === true ? (fallback === '' ? [] : [fallback]) : fallback
+    } else {
+      const read = found.texts.map((value) => setting.read(value, found.where))
+      values[property] = setting.repeatable === true ? read : read.at(-1)
+    }
+  }
+  return values as unknown as AgentConfig
+}
+
+function readFlags(argv: string[]): Record<string, string | string[] | undefined> {
+  const options: Record<string, { type: 'string'; multiple?: boolean }> = { config: { type: 'string' } }
+  for (const setting of Object.values(SETTINGS)) {
+    options[setting.flag] = { type: 'string', multiple: 'repeatable' in setting }
+  }
+  try {
+    return parseArgs({ args: argv, options, strict: true, allowPositionals: false }).values
+  } catch (error) {
+    const why = (error as Error).message.split('. ')[0]!
+    throw new InvalidRequestError(`${why}; see "arctic agent --help"`)
+  }
+}
+
+function readFile(path: string, required: boolean): Record<string, unknown> | null {
+  let source: string
+  try {
+    source = readFileSync(path, 'utf8')
+  } catch (error) {
+    if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return null
+    throw new InvalidRequestError(
+      `config file ${path} cannot be read (${(error as NodeJS.ErrnoException).code}); name another one with --config`
+    )
+  }
+  let content: unknown
+  try {
+    content = parseYaml(source)
+  } catch (error) {
+    throw new InvalidRequestError(`config file ${path} is not YAML: ${(error as Error).message.split('\n')[0]}`)
+  }
+  if (content == null) return {}
+  if (typeof content !== 'object' || Array.isArray(content))
+    throw new InvalidRequestError(`config file ${path} must hold "key: value" lines`)
+  const known = new Set(Object.values(SETTINGS).map((setting) => setting.key))
+  for (const key of Object.keys(content)) {
+    if (!known.has(key))
+      throw new InvalidRequestError(
+        `config file ${path} has an unknown key "${key}"; known are ${[...known].join(', ')}`
+      )
+  }
+  return content as Record<string, unknown>
+}
+
+function lookUp(
+  setting: Setting<unknown>,
+  flags: Record<string, string | string[] | undefined>,
+  environment: NodeJS.ProcessEnv,
+  file: Record<string, unknown> | null
+): { texts: string[]; where: string } | null {
+  const flag = flags[setting.flag]
+  if (flag != null) return { texts: [flag].flat(), where: `--${setting.flag}` }
+  const variable = environment[setting.environment]
+  if (variable != null && variable !== '') {
+    return {
+      texts: setting.repeatable === true ? variable.split(',').map((part) => part.trim()) : [variable],
+      where: setting.environment
+    }
+  }
+  const value = file?.[setting.key]
+  if (value == null) return null
+  // YAML reads `off` as text but `false` as a boolean; both switch a listener off.
+  return {
+    texts: [value]
+      .flat()
+      .map((one) => (one === false ? 'off' : typeof one === 'object' ? JSON.stringify(one) : String(one))),
+    where: `config file key ${setting.key}`
+  }
+}
+
+function text<T>(
+  flag: string,
+  environment: string,
+  read: Setting<T>['read'],
+  fallback: Setting<T>['fallback']
+): Setting<T> {
+  return { flag, environment, key: flag.replaceAll('-', '_'), read, fallback }
+}
+
+function hostPort(value: string, where: string): string {
+  const port = Number(/^(?:\[[0-9a-fA-F:.]+\]|[^:[\]]+):(\d{1,5})$/.exec(value)?.[1])
+  if (!(port >= 0 && port <= 65_535)) {
+    throw new InvalidRequestError(
+      `${where} "${value}" is not HOST:PORT; write for example 127.0.0.1:8080 or [::1]:8080`
+    )
+  }
+  return value
+}
+
+function multiaddr(value: string, where: string): string {
+  if (!/^\/(ip4|ip6)\/[^/]+\/tcp\/\d{1,5}$/.test(value)) {
+    throw new InvalidRequestError(
+      `${where} "${value}" is not a TCP multiaddr; write for example /ip4/0.0.0.0/tcp/${meshPort}`
+    )
+  }
+  return value
+}
+
+function host(value: string, where: string): string {
+  if (!/^[0-9A-Za-z.:-]+$/.test(value)) {
+    throw new InvalidRequestError(`${where} "${value}" is not a host; give an IP address that other peers can reach`)
+  }
+  return value
+}
+
+function peerName(value: string, where: string): string {
+  if (value.length === 0 || value.length > nameLengthMax || /[\p{Cc}\s]/u.test(value)) {
+    throw new InvalidRequestError(
+      `${where} "${value}" is not a peer name; use 1 to ${nameLengthMax} characters without blanks`
+    )
+  }
+  return value
+}
+
+function oneOf<T extends string>(...choices: T[]): Setting<T>['read'] {
+  return (value, where) => {
+    if ((choices as string[]).includes(value)) return value as T
+    throw new InvalidRequestError(`${where} "${value}" is not one of ${choices.join(', ')}`)
+  }
+}
+
+function duration(value: string, where: string): number {
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(value)
+  if (match == null)
+    throw new InvalidRequestError(`${where} "${value}" is not a duration; write for example 500ms, 10s or 2m`)
+  return Number(match[1]) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] as 'ms' | 's' | 'm' | 'h']
+}

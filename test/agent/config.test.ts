@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readAgentConfig } from '../../src/config.ts'
+
+describe('agent configuration', () => {
+  let dir: string
+  const file = (content: string): string => {
+    const path = join(dir, 'agent.yaml')
+    writeFileSync(path, content)
+    return path
+  }
+  const read = (argv: string[], environment: NodeJS.ProcessEnv = {}) =>
+    readAgentConfig(argv, environment, { terminal: false })
+  const refused = (run: () => unknown, ...parts: RegExp[]): void => {
+    assert.throws(run, (error: Error & { code: string }) => {
+      assert.equal(error.code, 'invalid_request')
+      for (const part of parts) assert.match(error.message, part)
+      return true
+    })
+  }
+
+  beforeEach(() => {
+    dir = mkdtempSync(join(tmpdir(), 'arctic-config-'))
+  })
+  afterEach(() => rmSync(dir, { recursive: true }))
+
+  it('has the defaults of the contract', () => {
+    const config = read(['--name', 'a'])
+    assert.deepEqual(config, {
+      configFile: null,
+      stateDir: '/var/lib/arctic',
+      socket: '/run/arctic/agent.sock',
+      apiListen: '127.0.0.1:8080',
+      meshListen: ['/ip4/0.0.0.0/tcp/7946'],
+      dataListen: '0.0.0.0:7947',
+      advertise: [],
+      name: 'a',
+      dataplane: 'kernel',
+      logLevel: 'info',
+      logFormat: 'json',
+      drainMs: 10_000
+    })
+  })
+
+  it('takes flag over environment over file over default, setting by setting', () => {
+    const path = file('name: from-file\nlog_level: debug\ndata_listen: 10.0.0.1:1\nadvertise: [10.0.0.1, 10.0.0.2]\n')
+    const config = read(['--config', path, '--name', 'from-flag'], {
+      ARCTIC_NAME: 'from-env',
+      ARCTIC_LOG_LEVEL: 'warn'
+    })
+    assert.equal(config.name, 'from-flag')
+    assert.equal(config.logLevel, 'warn')
+    assert.equal(config.dataListen, '10.0.0.1:1')
+    assert.deepEqual(config.advertise, ['10.0.0.1', '10.0.0.2'])
+    assert.equal(config.configFile, path)
+  })
+
+  it('takes repeated flags and comma-separated variables as lists', () => {
+    assert.deepEqual(read(['--advertise', '10.0.0.1', '--advertise', 'fd00::1']).advertise, ['10.0.0.1', 'fd00::1'])
+    assert.deepEqual(read([], { ARCTIC_ADVERTISE: '10.0.0.1, fd00::1' }).advertise, ['10.0.0.1', 'fd00::1'])
+  })
+
+  it('switches the TCP API off in every spelling', () => {
+    for (const off of ['off', 'false']) assert.equal(read(['--config', file(`api_listen: ${off}\n`)]).apiListen, null)
+    assert.equal(read(['--api-listen', 'off']).apiListen, null)
+  })
+
+  it('says which place is wrong and what would be right', () => {
+    refused(() => read(['--colour', 'blue']), /--colour/, /arctic agent --help/)
+    refused(() => read(['--dataplane', 'magic']), /--dataplane "magic"/, /kernel, none/)
+    refused(() => read([], { ARCTIC_DATA_LISTEN: '7947' }), /ARCTIC_DATA_LISTEN "7947"/, /HOST:PORT/)
+    refused(() => read(['--data-listen', '0.0.0.0:70000']), /70000/)
+    refused(() => read(['--mesh-listen', '0.0.0.0:7946']), /multiaddr/, /\/ip4\/0\.0\.0\.0\/tcp\/7946/)
+    refused(() => read(['--name', 'two words']), /two words/)
+    refused(() => read(['--config', join(dir, 'none.yaml')]), /none\.yaml/, /ENOENT/)
+    refused(() => read(['--config', file('state-dir: /tmp\n')]), /unknown key "state-dir"/, /state_dir/)
+    refused(() => read(['--config', file('a: [\n')]), /not YAML/)
+    refused(() => read(['--config', file('drain_timeout: soon\n')]), /drain_timeout "soon"/, /10s/)
+  })
+})

@@ -1,0 +1,54 @@
+#!/bin/sh
+# Prepares everything that bin/arctic needs; asks for nothing, repeats nothing that is done.
+#   sh tools/setup.sh [run|demo|test|bench]
+# 1. npm packages with the pinned Node 24   2. Debian packages, when missing and allowed   3. engines in release mode
+set -eu
+cd "$(dirname "$0")/.."
+goal=${1:-run}
+
+say() { printf '%s\n' "setup: $*" >&2; }
+die() { printf '%s\n' "error: setup: $*" >&2; exit 1; }
+
+# 1. npm packages. The stamp is the lockfile itself: an interrupted or outdated install is made anew.
+stamp=node_modules/.arctic-lock
+if ! cmp -s package-lock.json "$stamp"; then
+  say "installing npm packages"
+  npm ci --no-audit --no-fund --loglevel=error >&2 || die "npm ci failed; check the network and the npm registry settings, then run it again"
+  cp package-lock.json "$stamp"
+fi
+ls node_modules/node-linux-*/bin/node >/dev/null 2>&1 ||
+  [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 24 ] ||
+  die "the pinned Node 24 did not install (its packages are for Linux on x64 and arm64); install Node 24 or newer, then run it again"
+
+# 2. Debian packages: program to look for, package that has it.
+need="nft:nftables ip:iproute2"
+case $goal in
+  demo | test | bench) need="$need ping:iputils-ping curl:curl tcpdump:tcpdump" ;;
+esac
+case $goal in
+  bench) need="$need haproxy:haproxy iperf3:iperf3 wireguard-go:wireguard-go wg:wireguard-tools" ;;
+esac
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+for pair in $need; do
+  command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+if [ -n "$missing" ]; then
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    say "installing$missing"
+    # A distribution must not start a service because we want its program.
+    policy=/usr/sbin/policy-rc.d
+    made=
+    if [ ! -e $policy ]; then printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy && made=1; fi
+    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing) >/dev/null 2>&1 || failed=1
+    [ -n "$made" ] && rm -f $policy
+    [ -z "${failed:-}" ] || die "could not install$missing; install them by hand (apt-get install$missing), then run it again"
+  else
+    die "missing programs; install these Debian packages as root, then run it again: apt-get install$missing"
+  fi
+fi
+
+# 3. The engines. Cargo itself knows what is up to date.
+command -v cargo >/dev/null 2>&1 || die "cargo is missing; install Rust (https://rustup.rs or apt-get install cargo), then run it again"
+command -v cc >/dev/null 2>&1 || die "a C compiler is missing; apt-get install gcc, then run it again"
+fresh=$(cd engines && cargo build --release --locked --quiet 2>&1) || { printf '%s\n' "$fresh" >&2; die "the engines did not build; the lines above say why"; }
