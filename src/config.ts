@@ -163,9 +163,7 @@ function lookUp(
   if (value == null) return null
   // YAML reads `off` as text but `false` as a boolean; both switch a listener off.
   return {
-    texts: [value]
-      .flat()
-      .map((one) => (one === false ? 'off' : typeof one === 'object' ? JSON.stringify(one) : String(one))),
+    texts: [value].flat().map((one) => (one === false ? 'off' : typeof one === 'string' ? one : JSON.stringify(one))),
     where: `config file key ${setting.key}`
   }
 }
