@@ -3,6 +3,8 @@ import type { PeerId, PeerRecord, Role, RouteId, RouteRecord, ServiceId, Service
 /** One member of the cluster: admitted by the auth log, described by its own record once that has arrived. */
 export interface Member {
   id: PeerId
+  /** The record's name; until that has arrived, the name it asked for when joining. */
+  name: string
   role: Role
   /** The admitting member; the founder admitted itself. */
   admittedBy: PeerId

@@ -1,0 +1,88 @@
+import type { EnvelopeBytes, Replicated } from './replicated.ts'
+import type {
+  PeerId,
+  PeerRecord,
+  Role,
+  RouteId,
+  RouteInput,
+  RoutePatch,
+  RouteRecord,
+  ServiceId,
+  ServiceInput,
+  ServicePatch,
+  ServiceRecord
+} from './schema.ts'
+import type { View } from './view.ts'
+
+/**
+ * The replicated state as the rest of the agent uses it; {@link Replica} is the real one. Reads are snapshots, writes
+ * resolve once they are durable here (log + fdatasync), and only then are they in `view()` and handed to `onLocal`.
+ *
+ * Writes reject with ArcticError: NotInClusterError, UnavailableError when the disk refuses, else what each one names.
+ */
+export interface ReplicatedState extends Replicated {
+  readonly self: PeerId
+  /** The last durable snapshot. Never null: before a cluster exists it is empty and `cluster` is null. */
+  view(): View
+  /** Called after each change of the view, in order, with the one before. Returns the unsubscriber. */
+  onView(listener: (view: View, previous: View) => void): () => void
+  /** Called for each envelope of another peer that has become durable here. Returns the unsubscriber. */
+  onReceived(listener: (envelope: ReceivedEnvelope) => void): () => void
+  /** Damage that was found on disk and what was done about it; null when all is well. For `status` and `doctor`. */
+  damage(): Damage | null
+
+  /** Founds a cluster with this peer as its first admin. AlreadyInClusterError. Returns the cluster id. */
+  init(input: { name: string; record: PeerRecord }): Promise<string>
+  /** One line of URL-safe text. InvalidRequestError for a ttl, use count or address list out of bounds. */
+  createInvite(input: { ttlMs: number; uses: number; role: Role; addresses: string[] }): string
+  /**
+   * Admits `peer` by a token of this cluster, checking everything again. A peer that is a member already is left as it
+   * is. InviteInvalidError, InviteExpiredError, InviteUsedError, NameTakenError, InvalidRequestError (bad peer id).
+   */
+  admit(input: { token: string; peer: PeerId; name: string }): Promise<void>
+  /** All that a joiner needs: the genesis and every envelope, in an order in which they can be applied. */
+  bootstrap(): Bootstrap
+  /**
+   * Enters the cluster of `token` with what an admitting member handed over; the set must hold this peer's own
+   * admission, the rest may follow by `receive`. AlreadyInClusterError; InviteInvalidError when the genesis is not the
+   * one that the token names, UnavailableError when the envelopes do not admit this peer.
+   */
+  adopt(input: Bootstrap & { token: string }): Promise<void>
+
+  /** Writes this peer's own record; nothing happens when it is equal. NameTakenError, InvalidRequestError. */
+  putPeer(record: PeerRecord): Promise<PeerRecord>
+  /** InvalidRequestError, InvalidCidrError, TargetPeerNotAdmittedError, TransparentRequiresInterfaceError, … */
+  createService(input: ServiceInput): Promise<ServiceRecord>
+  /** Changes the fields it is given. ServiceNotFoundError and as in `createService`. */
+  updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceRecord>
+  /** Deletes the service and its routes in one change. ServiceNotFoundError. */
+  deleteService(id: ServiceId): Promise<void>
+  /** All or nothing, in one change. ServiceNotFoundError, InvalidCidrError, InvalidRequestError. */
+  addRoutes(serviceId: ServiceId, inputs: RouteInput[]): Promise<RouteRecord[]>
+  /** RouteNotFoundError, InvalidCidrError, InvalidRequestError. */
+  updateRoute(serviceId: ServiceId, id: RouteId, patch: RoutePatch): Promise<RouteRecord>
+  deleteRoute(serviceId: ServiceId, id: RouteId): Promise<void>
+
+  /** Waits for what is being written, then releases the directory. Writes after it are refused. */
+  close(): Promise<void>
+}
+
+export interface Bootstrap {
+  genesis: Uint8Array
+  envelopes: EnvelopeBytes[]
+}
+
+/** Wall-clock ms: `receivedAt - writtenAt` is the propagation time, give or take the two clocks' difference. */
+export interface ReceivedEnvelope {
+  author: PeerId
+  writtenAt: number
+  /** When it was durable here. */
+  receivedAt: number
+}
+
+export interface Damage {
+  /** A sentence for an operator: what is broken, what was kept, what happens next. */
+  message: string
+  /** The untouched copy of the damaged file. */
+  keptAs: string
+}
