@@ -1,0 +1,45 @@
+//! What an engine is to the control socket.
+
+use std::time::Duration;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::Secrets;
+
+/// The calls come from one thread, one at a time. None may wait: each answers within milliseconds.
+pub trait Engine {
+    const NAME: &'static str;
+    const VERSION: &'static str;
+    /// `state` of an `apply`. Give every struct of it `#[serde(deny_unknown_fields)]`.
+    type State: DeserializeOwned;
+    /// Fields that `hello` and `applied` carry beside the common ones, e.g. `{"listeners": […]}`. A JSON object.
+    type Status: Serialize;
+    /// Fields that `stats` carries beside `events_dropped` and `rss_bytes`. A JSON object.
+    type Stats: Serialize;
+
+    fn status(&self) -> Self::Status;
+    /// Brings the whole engine to `state`. What is not in the returned errors is in force on return.
+    fn apply(&mut self, generation: u64, secrets: &Secrets, state: Self::State) -> Vec<ObjectError>;
+    fn stats(&mut self) -> Self::Stats;
+    /// Takes nothing new from now on and ends what is left at the timeout. A second call may only shorten it.
+    fn drain(&mut self, timeout: Duration);
+    /// True once nothing is left; asked every few milliseconds after [`Engine::drain`].
+    fn drained(&mut self) -> bool;
+}
+
+/// Why one object of a state is not in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObjectError {
+    /// `service:ID`, `peer:ID` or `engine`.
+    pub object: String,
+    /// CamelCase, for conditions.
+    pub code: &'static str,
+    /// What happened; what to do.
+    pub message: String,
+}
+
+impl ObjectError {
+    pub fn new(object: impl Into<String>, code: &'static str, message: impl Into<String>) -> Self {
+        Self { object: object.into(), code, message: message.into() }
+    }
+}

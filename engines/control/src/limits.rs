@@ -1,0 +1,18 @@
+//! Bounds of the control socket. The first three are the protocol's own.
+
+use std::time::Duration;
+
+/// Longest accepted line, bytes. 10,000 routes are about 2 MB of JSON.
+pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// A client for which more than this waits, bytes, does not read and is dropped.
+pub const CLIENT_BACKLOG_BYTES_MAX: usize = 8 << 20;
+/// Events kept while nobody takes them.
+pub const EVENTS_KEPT_MAX: usize = 4096;
+/// Clients at a time: the agent, its successor during an upgrade, and somebody who looks.
+pub const CLIENTS_MAX: usize = 32;
+/// How much is read from one client before the others have their turn, bytes.
+pub const READ_BYTES: usize = 256 << 10;
+/// How often the end of a drain is looked for.
+pub const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// After a drain the last events may take this long to reach the clients.
+pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);

@@ -1,0 +1,162 @@
+//! The messages of `PROTOCOL.md`, typed. What to do with them is the server's business.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{ObjectError, Secrets};
+
+/// Version of the protocol that `hello` names.
+pub const PROTOCOL: u32 = 1;
+
+/// What an agent asks.
+#[derive(Debug)]
+pub enum Request<S> {
+    Apply(Apply<S>),
+    Stats { id: u64 },
+    Drain { timeout_ms: u64 },
+    Ping { id: u64 },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apply<S> {
+    #[serde(rename = "type")]
+    _type: Type,
+    pub generation: u64,
+    pub secrets: Secrets,
+    pub state: S,
+}
+
+#[derive(Debug, Deserialize)]
+struct Type(#[allow(dead_code, reason = "read by peek; here only so that no field is unknown")] String);
+
+#[derive(Deserialize)]
+struct Peek {
+    r#type: String,
+}
+
+#[derive(Deserialize)]
+struct WithId {
+    id: u64,
+}
+
+#[derive(Deserialize)]
+struct Drain {
+    timeout_ms: u64,
+}
+
+/// Why a line was not understood.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Misunderstood {
+    pub code: &'static str,
+    pub message: String,
+    /// The stream itself cannot be trusted any more: close it.
+    pub fatal: bool,
+}
+
+/// Reads one line. Not JSON at all is fatal; JSON that is no message of ours is not.
+pub fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Request<S>, Misunderstood> {
+    let peek: Peek = serde_json::from_slice(line).map_err(|error| match error.classify() {
+        serde_json::error::Category::Data => misunderstood("InvalidMessage", &error),
+        _ => Misunderstood { fatal: true, ..misunderstood("InvalidJson", &error) },
+    })?;
+    let invalid = |error: serde_json::Error| misunderstood("InvalidMessage", &error);
+    Ok(match peek.r#type.as_str() {
+        "apply" => Request::Apply(serde_json::from_slice(line).map_err(|error| misunderstood("InvalidState", &error))?),
+        "stats" => Request::Stats { id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id },
+        "ping" => Request::Ping { id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id },
+        "drain" => Request::Drain { timeout_ms: serde_json::from_slice::<Drain>(line).map_err(invalid)?.timeout_ms },
+        other => {
+            let message =
+                format!("there is no message of type {other:?}; agent and engine may be of different versions");
+            return Err(Misunderstood { code: "UnknownType", message, fatal: false });
+        }
+    })
+}
+
+fn misunderstood(code: &'static str, error: &serde_json::Error) -> Misunderstood {
+    Misunderstood { code, message: error.to_string(), fatal: false }
+}
+
+/// What the engine says, except events.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Answer<'a, Status, Stats> {
+    Hello {
+        engine: &'a str,
+        version: &'a str,
+        protocol: u32,
+        pid: u32,
+        generation: Option<u64>,
+        #[serde(flatten)]
+        status: Status,
+    },
+    Applied {
+        generation: u64,
+        errors: Vec<ObjectError>,
+        #[serde(flatten)]
+        status: Status,
+    },
+    Stats {
+        id: u64,
+        #[serde(flatten)]
+        stats: Stats,
+        events_dropped: u64,
+        rss_bytes: u64,
+    },
+    Pong {
+        id: u64,
+    },
+    Draining,
+    Error {
+        code: &'a str,
+        message: &'a str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct State {
+        level: u8,
+    }
+
+    const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+    fn code(line: &str) -> (&'static str, bool) {
+        let error = parse::<State>(line.as_bytes()).unwrap_err();
+        (error.code, error.fatal)
+    }
+
+    #[test]
+    fn an_apply_is_taken_whole_or_not_at_all() {
+        let apply = |extra: &str, state: &str| {
+            format!(r#"{{"type":"apply","generation":7,"secrets":{{"private_key":"{KEY}"}}{extra},"state":{state}}}"#)
+        };
+        match parse::<State>(apply("", r#"{"level":3}"#).as_bytes()) {
+            Ok(Request::Apply(apply)) => assert_eq!((apply.generation, apply.state.level), (7, 3)),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(code(&apply(r#","more":1"#, r#"{"level":3}"#)), ("InvalidState", false));
+        assert_eq!(code(&apply("", r#"{"level":3,"more":1}"#)), ("InvalidState", false));
+        assert_eq!(code(&apply("", r#"{"level":300}"#)), ("InvalidState", false));
+    }
+
+    #[test]
+    fn what_is_not_json_is_fatal_and_what_is_unknown_is_not() {
+        assert_eq!(code("{"), ("InvalidJson", true));
+        assert_eq!(code("hello"), ("InvalidJson", true));
+        assert_eq!(code(""), ("InvalidJson", true));
+        assert_eq!(code("[]"), ("InvalidMessage", false));
+        assert_eq!(code("{}"), ("InvalidMessage", false));
+        assert_eq!(code(r#"{"type":"frobnicate"}"#), ("UnknownType", false));
+        assert_eq!(code(r#"{"type":"ping"}"#), ("InvalidMessage", false));
+    }
+
+    #[test]
+    fn unknown_fields_are_passed_over_outside_apply() {
+        assert!(matches!(parse::<State>(br#"{"type":"ping","id":4,"more":1}"#), Ok(Request::Ping { id: 4 })));
+    }
+}

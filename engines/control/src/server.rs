@@ -1,0 +1,234 @@
+//! The control loop: one thread, `poll`, no waiting on anybody.
+//!
+//! 1. Signals: SIGTERM and SIGINT start a drain of 0 ms; SIGHUP is ignored.
+//! 2. New clients get `hello`.
+//! 3. Each client's lines are answered in order.
+//! 4. Events go to all clients; without a client they wait in their ring.
+//! 5. Clients that are gone or do not read are dropped.
+//! 6. A drain that is over ends the loop, after the last events were offered.
+
+use std::{
+    io::Read,
+    os::{fd::AsFd, unix::net::UnixStream},
+    path::Path,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::{
+    Engine, Events, Exit, Failure,
+    client::Client,
+    limits::{CLIENTS_MAX, DRAIN_POLL, LAST_WORDS_TIMEOUT, READ_BYTES},
+    log,
+    message::{Answer, Misunderstood, PROTOCOL, Request, parse},
+    rss::rss_bytes,
+    socket::ControlSocket,
+};
+
+pub struct Server {
+    socket: ControlSocket,
+    signals: UnixStream,
+    events: Events,
+    clients: Vec<Client>,
+    generation: Option<u64>,
+    draining: bool,
+}
+
+/// What `poll` said, without borrowing what it asked about.
+struct Ready {
+    socket: bool,
+    signals: bool,
+    events: bool,
+    clients: Vec<PollFlags>,
+}
+
+impl Server {
+    /// Listens on `path` and takes over the signals. Call before any thread starts.
+    pub fn bind(path: &Path) -> Result<Self, Failure> {
+        let refused = |error: std::io::Error| {
+            Failure::new(Exit::HostRefuses, format!("cannot watch signals: {error}; raise the limit of open files"))
+        };
+        let socket = ControlSocket::bind(path)?;
+        let (signals, pipe) = UnixStream::pair().map_err(refused)?;
+        signals.set_nonblocking(true).map_err(refused)?;
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::low_level::pipe::register(signal, pipe.try_clone().map_err(refused)?).map_err(refused)?;
+        }
+        signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false))).map_err(refused)?;
+        let events = Events::new().map_err(|error| refused(error.into()))?;
+        Ok(Self { socket, signals, events, clients: Vec::new(), generation: None, draining: false })
+    }
+
+    /// The sending end of the events, for the engine's threads.
+    pub fn events(&self) -> Events {
+        self.events.clone()
+    }
+
+    /// Serves until a drain is over. The socket file is gone on return.
+    pub fn run<E: Engine>(mut self, mut engine: E) -> Result<(), Failure> {
+        let mut buffer = vec![0; READ_BYTES];
+        log::info("listening", &[("pid", &std::process::id()), ("version", &E::VERSION)]);
+        loop {
+            let ready = self.wait()?;
+            if ready.signals && self.signals.read(&mut [0; 64]).is_ok() {
+                log::info("asked to end by a signal", &[]);
+                self.drain(&mut engine, Duration::ZERO);
+            }
+            if ready.socket {
+                self.accept(&engine);
+            }
+            self.serve(&mut engine, &ready.clients, &mut buffer);
+            if ready.events {
+                self.events.clear_wake();
+            }
+            self.publish();
+            if self.draining && engine.drained() {
+                self.last_words();
+                log::info("ended", &[]);
+                return Ok(());
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<Ready, Failure> {
+        let mut fds = vec![
+            PollFd::new(&self.socket, PollFlags::IN),
+            PollFd::new(&self.signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(self.events.wake_fd(), PollFlags::IN),
+        ];
+        for client in &self.clients {
+            let write = if client.backlog() > 0 { PollFlags::OUT } else { PollFlags::empty() };
+            fds.push(PollFd::from_borrowed_fd(client.as_fd(), PollFlags::IN | write));
+        }
+        let timeout = self.draining.then(|| Timespec { tv_sec: 0, tv_nsec: DRAIN_POLL.as_nanos() as i64 });
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => (),
+            Err(error) => return Err(Failure::new(Exit::Bug, format!("poll failed: {error}"))),
+        }
+        let ready = |index: usize| !fds[index].revents().is_empty();
+        Ok(Ready {
+            socket: ready(0),
+            signals: ready(1),
+            events: ready(2),
+            clients: fds[3..].iter().map(|fd| fd.revents()).collect(),
+        })
+    }
+
+    fn accept<E: Engine>(&mut self, engine: &E) {
+        while let Some(stream) = self.socket.accept() {
+            if self.clients.len() == CLIENTS_MAX {
+                log::warn("a control client was turned away: too many are connected", &[("limit", &CLIENTS_MAX)]);
+                continue;
+            }
+            let mut client = Client::new(stream);
+            let hello = render::<E>(&Answer::Hello {
+                engine: E::NAME,
+                version: E::VERSION,
+                protocol: PROTOCOL,
+                pid: std::process::id(),
+                generation: self.generation,
+                status: engine.status(),
+            });
+            if client.send(&hello) {
+                self.clients.push(client);
+            }
+        }
+    }
+
+    fn serve<E: Engine>(&mut self, engine: &mut E, ready: &[PollFlags], buffer: &mut [u8]) {
+        let mut clients = std::mem::take(&mut self.clients);
+        let mut index = 0;
+        clients.retain_mut(|client| {
+            let flags = ready.get(index).copied().unwrap_or(PollFlags::empty());
+            index += 1;
+            if flags.contains(PollFlags::OUT) && !client.flush() {
+                return false;
+            }
+            if client.closing() || !flags.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                return true;
+            }
+            match client.read(buffer) {
+                Err(None) => false,
+                Err(Some(_)) => {
+                    let answer = Answer::Error { code: "LineTooLong", message: "a line is at most 64 MiB" };
+                    refuse::<E>(client, &answer)
+                }
+                Ok(lines) => lines.iter().all(|line| self.answer(engine, client, line)),
+            }
+        });
+        self.clients = clients;
+    }
+
+    /// Answers one line. False: the client is to go.
+    fn answer<E: Engine>(&mut self, engine: &mut E, client: &mut Client, line: &[u8]) -> bool {
+        let answer = match parse::<E::State>(line) {
+            Ok(Request::Ping { id }) => Answer::Pong { id },
+            Ok(Request::Stats { id }) => Answer::Stats {
+                id,
+                stats: engine.stats(),
+                events_dropped: self.events.dropped(),
+                rss_bytes: rss_bytes(),
+            },
+            Ok(Request::Drain { timeout_ms }) => {
+                self.drain(engine, Duration::from_millis(timeout_ms));
+                Answer::Draining
+            }
+            Ok(Request::Apply(apply)) => {
+                let errors = engine.apply(apply.generation, &apply.secrets, apply.state);
+                self.generation = Some(apply.generation);
+                Answer::Applied { generation: apply.generation, errors, status: engine.status() }
+            }
+            Err(Misunderstood { code, message, fatal }) => {
+                log::warn("a control message was not understood", &[("code", &code), ("detail", &message)]);
+                let answer = Answer::Error { code, message: &message };
+                return if fatal { refuse::<E>(client, &answer) } else { client.send(&render::<E>(&answer)) };
+            }
+        };
+        client.send(&render::<E>(&answer))
+    }
+
+    fn drain<E: Engine>(&mut self, engine: &mut E, timeout: Duration) {
+        self.draining = true;
+        engine.drain(timeout);
+    }
+
+    fn publish(&mut self) {
+        if self.clients.is_empty() || !self.events.waiting() {
+            return;
+        }
+        let lines = self.events.take();
+        self.clients.retain_mut(|client| {
+            let takes = lines.iter().all(|line| client.send(line));
+            if !takes {
+                log::warn("a control client was dropped: it does not read", &[("waiting_bytes", &client.backlog())]);
+            }
+            takes
+        });
+    }
+
+    fn last_words(&mut self) {
+        let deadline = Instant::now() + LAST_WORDS_TIMEOUT;
+        self.publish();
+        while self.clients.iter().any(|client| client.backlog() > 0) && Instant::now() < deadline {
+            std::thread::sleep(DRAIN_POLL);
+            self.clients.retain_mut(|client| client.flush());
+        }
+    }
+}
+
+fn render<E: Engine>(answer: &Answer<E::Status, E::Stats>) -> String {
+    serde_json::to_string(answer).unwrap_or_else(|error| to_error_line(&error))
+}
+
+fn to_error_line(error: &impl ToString) -> String {
+    serde_json::json!({"type": "error", "code": "Internal", "message": error.to_string()}).to_string()
+}
+
+/// Says why and closes. True while the words still wait.
+fn refuse<E: Engine>(client: &mut Client, answer: &Answer<E::Status, E::Stats>) -> bool {
+    client.close_after_flush();
+    client.send(&render::<E>(answer))
+}
