@@ -67,6 +67,8 @@ export interface ServiceReport {
   since: number
   effective_transport: 'tcp' | 'kcp' | null
   interface: { name: string; mac: string | null; ipv4: string | null; ipv6: string | null } | null
+  /** Remarks that do not stop traffic (ForwardingDisabled, …); an endpoint of an older version says none. */
+  warnings?: Array<{ reason: string; message: string }>
   flows: number
   bytes_in: number
   bytes_out: number
