@@ -16,6 +16,10 @@ export interface Network {
   remoteAddresses(peer: PeerId): string[]
   onConnect(listener: (peer: PeerId, direction: 'inbound' | 'outbound') => void): () => void
   onDisconnect(listener: (peer: PeerId) => void): () => void
+  /** Somebody proved an identity that is no member's: a joiner, or one who only looks. Not in `connected()`. */
+  onStranger(listener: (peer: PeerId, addresses: string[]) => void): () => void
+  /** Membership has changed: connections made under another standing are closed, to be made anew. */
+  membershipChanged(): void
   /** Opens a message stream to a connected peer. */
   open(peer: PeerId, protocol: string, options: { signal: AbortSignal }): Promise<Channel>
   /** Serves a protocol. The handler owns the channel; when it settles the channel is closed (or aborted on a throw). */

@@ -1,0 +1,345 @@
+import type { GossipSub, GossipsubMessage } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import type { Connection, Libp2p, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
+import { noise } from '@libp2p/noise'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import type { Multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import type { Clock } from '../clock.ts'
+import type { PeerId } from '../crdt/schema.ts'
+import { NotInClusterError, UnavailableError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import { deadline } from './deadline.ts'
+import { streamChannel } from './libp2p/channel.ts'
+import { Connections, type Link } from './libp2p/connections.ts'
+import { dialFirst } from './libp2p/dial.ts'
+import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
+import { memberGossip } from './libp2p/gossip-service.ts'
+import { dialable, listenError, parseListen } from './libp2p/listen.ts'
+import * as limits from './limits.ts'
+import type { Channel, Network } from './network.ts'
+import { QuietLog } from './quiet-log.ts'
+
+export interface Libp2pNetworkOptions {
+  privateKey: PrivateKey
+  /** Multiaddrs to listen on, `/ip4/0.0.0.0/tcp/7946`. */
+  listen: string[]
+  /** Hosts that others should dial instead of what is listened on. */
+  advertise: string[]
+  membership: Membership
+  /** Protocols that a peer which is no member may speak. */
+  openProtocols: readonly string[]
+  version: string
+  clock: Clock
+  log: Logger
+}
+
+const PING_PROTOCOL = '/arctic/ping/1.0.0'
+
+/** {@link Network} over libp2p: TCP, noise, yamux, gossipsub. Who may do what is decided by membership alone. */
+export class Libp2pNetwork implements Network {
+  readonly self: PeerId
+  readonly #options: Libp2pNetworkOptions
+  readonly #node: Libp2p
+  readonly #gossip: ReturnType<typeof memberGossip>
+  readonly #pubsub: GossipSub
+  readonly #connections: Connections
+  readonly #doorkeeper: Doorkeeper
+  readonly #quiet: QuietLog
+  readonly #topics = new Map<string, Parameters<Network['subscribe']>[1]>()
+  readonly #onConnect = new Set<Parameters<Network['onConnect']>[0]>()
+  readonly #onDisconnect = new Set<Parameters<Network['onDisconnect']>[0]>()
+  readonly #onStranger = new Set<Parameters<Network['onStranger']>[0]>()
+
+  /** Nothing is opened before `start`. InvalidRequestError for a listen address that is none. */
+  static async create(options: Libp2pNetworkOptions): Promise<Libp2pNetwork> {
+    const listen = options.listen.map((address) => parseListen(address).toString())
+    const quiet = new QuietLog(options.clock, options.log.module('mesh:network'))
+    const doorkeeper = new Doorkeeper(options.membership, quiet)
+    let network: Libp2pNetwork | null = null
+    const gossip = memberGossip((handler) => (stream, connection) => network?.membersOnly(handler)(stream, connection))
+    const node = await createLibp2p({
+      start: false,
+      privateKey: options.privateKey,
+      nodeInfo: { name: 'arctic', version: options.version, userAgent: `arctic/${options.version}` },
+      addresses: { listen },
+      transports: [tcp({ maxConnections: limits.connectionsMax })],
+      connectionEncrypters: [noise()],
+      streamMuxers: [
+        yamux({
+          maxInboundStreams: limits.streamsPerConnectionMax,
+          maxOutboundStreams: limits.streamsPerConnectionMax,
+          streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax }
+        })
+      ],
+      connectionManager: {
+        maxConnections: limits.connectionsMax,
+        maxIncomingPendingConnections: limits.unprovenMax,
+        inboundConnectionThreshold: limits.inboundPerHostPerSecondMax,
+        inboundUpgradeTimeout: limits.handshakeTimeoutMs,
+        inboundStreamProtocolNegotiationTimeout: limits.openTimeoutMs,
+        outboundStreamProtocolNegotiationTimeout: limits.openTimeoutMs,
+        reconnectRetries: 0
+      },
+      // Presence notices a dead peer sooner than libp2p's monitor, and asks the strangers nothing.
+      connectionMonitor: { enabled: false },
+      connectionGater: doorkeeper.gater,
+      services: {
+        // gossipsub insists on it; connections are announced to gossipsub by us, so nobody is ever asked.
+        identify: identify({ runOnConnectionOpen: false }),
+        pubsub: gossip.service
+      }
+    })
+    network = new Libp2pNetwork(options, node as unknown as Libp2p, node.services.pubsub, gossip, doorkeeper, quiet)
+    return network
+  }
+
+  private constructor(
+    options: Libp2pNetworkOptions,
+    node: Libp2p,
+    pubsub: GossipSub,
+    gossip: ReturnType<typeof memberGossip>,
+    doorkeeper: Doorkeeper,
+    quiet: QuietLog
+  ) {
+    this.self = node.peerId.toString()
+    this.#options = options
+    this.#node = node
+    this.#pubsub = pubsub
+    this.#gossip = gossip
+    this.#doorkeeper = doorkeeper
+    this.#quiet = quiet
+    this.#connections = new Connections({
+      self: this.self,
+      clock: options.clock,
+      isMember: (peer) => options.membership.isMember(peer),
+      events: {
+        onMember: (link) => {
+          this.#gossip.registrar().connected(link.connection)
+          for (const listener of this.#onConnect) listener(link.peer, link.direction)
+        },
+        onMemberGone: (peer) => {
+          for (const listener of this.#onDisconnect) listener(peer)
+        },
+        onStranger: (link) => {
+          for (const listener of this.#onStranger) listener(link.peer, [addressOf(link)])
+        },
+        onMoved: (link) => {
+          this.#gossip.registrar().disconnected(link.connection)
+          this.#gossip.registrar().connected(link.connection)
+        },
+        onUpkeep: (link) => {
+          const young = options.clock.monotonic() - link.openedAt < limits.upkeepMs
+          if (!young && !this.#gossip.registrar().isOpenOn(link.connection)) {
+            this.#gossip.registrar().connected(link.connection)
+          }
+        }
+      }
+    })
+  }
+
+  async start(): Promise<void> {
+    this.#node.addEventListener('connection:open', this.#opened)
+    this.#node.addEventListener('connection:close', this.#closed)
+    this.#pubsub.addEventListener('gossipsub:message', this.#deliver)
+    try {
+      await this.#node.start()
+    } catch (error) {
+      await this.stop()
+      throw listenError(error, this.#options.listen)
+    }
+    this.#connections.start()
+    await this.handle(PING_PROTOCOL, (channel) => this.#echo(channel))
+  }
+
+  async stop(): Promise<void> {
+    this.#connections.stop()
+    for (const topic of [...this.#topics.keys()]) this.#unsubscribe(topic)
+    await this.#node.stop()
+    this.#node.removeEventListener('connection:open', this.#opened)
+    this.#node.removeEventListener('connection:close', this.#closed)
+    this.#pubsub.removeEventListener('gossipsub:message', this.#deliver)
+  }
+
+  addresses(): string[] {
+    const bound = this.#node.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/.*$/, ''))
+    return dialable(bound, this.#options.advertise)
+  }
+
+  /** Connections that the doorkeeper counts, for metrics and tests. */
+  counts(): { unproven: number; strangers: number; members: number } {
+    return { ...this.#doorkeeper.counts(), members: this.connected().length }
+  }
+
+  async dial(peer: PeerId, addresses: string[], { signal }: { signal: AbortSignal }): Promise<void> {
+    if (this.#connections.best(peer) != null) return
+    await dialFirst(peer, addresses, {
+      clock: this.#options.clock,
+      signal,
+      connect: (address, attempt) => this.#connect(peer, address, attempt)
+    })
+  }
+
+  async #connect(peer: PeerId, address: Multiaddr, signal: AbortSignal): Promise<void> {
+    const connection = await this.#node.dial(address, { signal, force: true })
+    const link = this.#connections.find(connection)
+    if (connection.remotePeer.toString() !== peer) {
+      if (link != null) await this.#connections.close(link)
+      throw new UnavailableError(`another peer answers there, ${connection.remotePeer.toString()}`)
+    }
+    if (signal.aborted && link != null) {
+      await this.#connections.close(link)
+      throw signal.reason
+    }
+  }
+
+  async hangUp(peer: PeerId): Promise<void> {
+    await this.#connections.hangUp(peer)
+  }
+
+  connected(): PeerId[] {
+    return this.#connections.members()
+  }
+
+  remoteAddresses(peer: PeerId): string[] {
+    const link = this.#connections.any(peer)
+    return link == null ? [] : [addressOf(link)]
+  }
+
+  onConnect(listener: Parameters<Network['onConnect']>[0]): () => void {
+    return add(this.#onConnect, listener)
+  }
+
+  onDisconnect(listener: Parameters<Network['onDisconnect']>[0]): () => void {
+    return add(this.#onDisconnect, listener)
+  }
+
+  onStranger(listener: Parameters<Network['onStranger']>[0]): () => void {
+    return add(this.#onStranger, listener)
+  }
+
+  membershipChanged(): void {
+    this.#connections.evaluate()
+  }
+
+  async open(peer: PeerId, protocol: string, { signal }: { signal: AbortSignal }): Promise<Channel> {
+    const open = this.#options.openProtocols.includes(protocol)
+    const link = open ? this.#connections.any(peer) : this.#connections.best(peer)
+    if (link == null)
+      throw new UnavailableError(`peer ${peer} is not connected; it is redialled until it answers`, { peer })
+    using limit = deadline(this.#options.clock, limits.openTimeoutMs, { signal })
+    let stream: Stream
+    try {
+      stream = await link.connection.newStream(protocol, {
+        signal: limit.signal,
+        maxOutboundStreams: limits.streamsPerProtocolMax
+      })
+    } catch (error) {
+      signal.throwIfAborted()
+      throw new UnavailableError(
+        `peer ${peer} does not answer to ${protocol}; it may be of another version, or does not know this peer yet`,
+        { peer, protocol },
+        { cause: error }
+      )
+    }
+    return streamChannel(stream, this.#options.clock)
+  }
+
+  async handle(protocol: string, handler: (channel: Channel, from: PeerId) => Promise<void>): Promise<void> {
+    const serve: StreamHandler = async (stream, connection) => {
+      const channel = streamChannel(stream, this.#options.clock)
+      const link = this.#connections.find(connection)
+      const open = this.#options.openProtocols.includes(protocol)
+      if (open && link != null) link.busy = true
+      try {
+        await handler(channel, connection.remotePeer.toString())
+        await channel.close()
+      } catch (error) {
+        this.#options.log.module('mesh:network').debug({ protocol, error, peer: link?.peer }, 'a stream ended early')
+        channel.abort(error as Error)
+      } finally {
+        if (open && link != null) link.busy = false
+      }
+    }
+    const gated = this.#options.openProtocols.includes(protocol) ? serve : this.membersOnly(serve)
+    await this.#node.handle(protocol, gated, {
+      maxInboundStreams: limits.streamsPerProtocolMax,
+      maxOutboundStreams: limits.streamsPerProtocolMax
+    })
+  }
+
+  async publish(topic: string, data: Uint8Array): Promise<void> {
+    await this.#pubsub.publish(topic, data)
+  }
+
+  subscribe(topic: string, options: Parameters<Network['subscribe']>[1]): () => void {
+    if (this.#topics.has(topic)) throw new RangeError(`topic ${topic} has a subscriber`)
+    this.#topics.set(topic, options)
+    this.#pubsub.topicValidators.set(topic, (_from, message) => options.validate(message.data) as never)
+    this.#pubsub.subscribe(topic)
+    return () => this.#unsubscribe(topic)
+  }
+
+  async ping(peer: PeerId, { signal }: { signal: AbortSignal }): Promise<number> {
+    const channel = await this.open(peer, PING_PROTOCOL, { signal })
+    const sentAt = this.#options.clock.monotonic()
+    try {
+      await channel.send(new Uint8Array(1))
+      if ((await channel.receive({ signal })) == null) throw new UnavailableError(`peer ${peer} closed a ping`)
+      return this.#options.clock.monotonic() - sentAt
+    } finally {
+      void channel.close()
+    }
+  }
+
+  /** Lets members' streams through. A stranger that tries loses its connection: it may redial once it is known here. */
+  membersOnly(handler: StreamHandler): StreamHandler {
+    return async (stream, connection) => {
+      const link = this.#connections.find(connection)
+      if (link?.standing === 'member') return handler(stream, connection)
+      const peer = connection.remotePeer.toString()
+      this.#quiet.info('a peer that is not a member tried a protocol for members; disconnected', {
+        peer,
+        protocol: stream.protocol
+      })
+      connection.abort(new NotInClusterError())
+    }
+  }
+
+  async #echo(channel: Channel): Promise<void> {
+    using limit = deadline(this.#options.clock, limits.pingTimeoutMs)
+    const message = await channel.receive({ signal: limit.signal })
+    if (message != null) await channel.send(message.subarray(0, 1))
+  }
+
+  #unsubscribe(topic: string): void {
+    if (!this.#topics.delete(topic)) return
+    this.#pubsub.topicValidators.delete(topic)
+    if (this.#node.status === 'started') this.#pubsub.unsubscribe(topic)
+  }
+
+  readonly #opened = (event: CustomEvent<Connection>): void => this.#connections.opened(event.detail)
+
+  readonly #closed = (event: CustomEvent<Connection>): void => {
+    const connection = event.detail
+    const peer = connection.remotePeer
+    this.#connections.closed(connection)
+    if (this.#connections.any(peer.toString()) != null) return
+    this.#gossip.registrar().disconnected(connection)
+    // libp2p remembers everyone it ever met; of a stranger nothing is kept.
+    if (!this.#options.membership.isMember(peer.toString())) void this.#node.peerStore.delete(peer).catch(() => {})
+  }
+
+  readonly #deliver = (event: CustomEvent<GossipsubMessage>): void => {
+    const { msg, propagationSource } = event.detail
+    this.#topics.get(msg.topic)?.deliver(msg.data, propagationSource.toString())
+  }
+}
+
+const addressOf = (link: Link): string => link.connection.remoteAddr.toString().replace(/\/p2p\/.*$/, '')
+
+function add<T>(set: Set<T>, listener: T): () => void {
+  set.add(listener)
+  return () => void set.delete(listener)
+}

@@ -1,0 +1,110 @@
+/** Bounds of the mesh, with their reasons. LIMITS.md lists them. */
+
+/** Largest message of a channel, bytes: one envelope of any size the replica accepts, and libp2p resets above 4 MiB. */
+export const messageBytesMax = 4 * 1024 * 1024
+/** Largest gossiped envelope, bytes: libp2p's frames are 64 KiB, and a bigger message blocks every topic behind it. */
+export const gossipBytesMax = 64 * 1024
+/** Bytes of envelopes in one sync batch: small enough to interleave with other streams, large enough for one fdatasync. */
+export const syncBatchBytes = 64 * 1024
+/** Unacknowledged bytes a sender may have under way: a window, so that a slow disk there never fills buffers here. */
+export const syncWindowBytes = 512 * 1024
+/** libp2p's per-stream receive window, bytes: two sync windows, a quarter of its read buffer, which resets when full. */
+export const streamWindowBytesMax = 1024 * 1024
+
+/** Connections altogether: 1,000 members, crossed dials while all of them restart, and the strangers. */
+export const connectionsMax = 2048
+/** Sockets that have not proven an identity yet, altogether and from one address (IPv6: one /64). A handshake is ms. */
+export const unprovenMax = 128
+export const unprovenPerHostMax = 32
+/** Inbound connections per second and address; libp2p's 5 is less than one site of members behind one NAT redials with. */
+export const inboundPerHostPerSecondMax = 64
+/** A handshake takes three round trips; whoever needs longer than this is slow on purpose. */
+export const handshakeTimeoutMs = 5_000
+/** Connected peers that proved an identity which is no member: joiners, and those who only look. */
+export const strangersMax = 64
+export const strangersPerHostMax = 8
+/** How long a stranger may stay without asking to join, and how long its join may take. */
+export const strangerIdleMs = 10_000
+export const joinTimeoutMs = 60_000
+/** Streams that one connection may have open: gossip, sync, reports, pings and actor messages need some 20. */
+export const streamsPerConnectionMax = 256
+/** Streams of one protocol on one connection; libp2p's 32 is less than a burst of report fetches. */
+export const streamsPerProtocolMax = 64
+/** Opening a stream is one round trip. */
+export const openTimeoutMs = 5_000
+
+/** Addresses tried per dial, and the head start of each over the next (RFC 8305 recommends 250 ms). */
+export const dialAddressesMax = 16
+export const dialStaggerMs = 200
+/** One TCP connect and handshake; SYN is resent after 1 s and 3 s, so a lossy path gets three chances. */
+export const dialAddressTimeoutMs = 5_000
+/** Crossed dials begin within this; beyond it the newer connection of two means that the older one is dead. */
+export const crossedDialMs = 2_000
+/** How long two connections to one peer are tolerated, so that both ends have seen both before one is closed. */
+export const duplicateGraceMs = 1_000
+/** How often connections are looked after: duplicates, standing, gossip streams. */
+export const upkeepMs = 1_000
+/** A graceful close waits for the other side this long, then cuts. */
+export const closeTimeoutMs = 500
+
+/** Messages are remembered this long to drop repetitions; anti-entropy has brought everything by then. */
+export const gossipSeenMs = 30_000
+/** Bytes queued towards one slow peer before gossip to it is dropped; sync repairs that. */
+export const gossipBacklogBytesMax = 4 * 1024 * 1024
+/** Topics one peer may make us remember, in gossipsub's accounting of about 1 KiB a topic. */
+export const gossipTopicBytesPerPeerMax = 64 * 1024
+/** Received envelopes that wait for the disk; beyond it gossip is dropped and fetched by sync. */
+export const intakeEnvelopesMax = 2048
+
+/** Anti-entropy with a random member: between these, chosen anew each time. */
+export const syncEveryMinMs = 1_000
+export const syncEveryMaxMs = 5_000
+/** Syncs under way that this peer began, and that it serves; others wait or are told to come back. */
+export const syncsOutMax = 4
+export const syncsInMax = 8
+/** A peer that says nothing for this long in the middle of a sync is given up. Covers a slow fdatasync of one batch. */
+export const syncSilenceMs = 15_000
+/** A sync that fails because of a gap is repeated at most this often per peer. */
+export const syncRetryMs = 250
+
+/** Presence beats. Up to `beatPeersMax` members each beats once a second, beyond it proportionally less often. */
+export const beatMs = 1_000
+export const beatPeersMax = 100
+/** Beats of a peer that may be missed before it counts as unreachable. */
+export const beatsMissedMax = 3
+/** A material change is announced after this, together with what else changed meanwhile. */
+export const beatCoalesceMs = 20
+/** Largest beat, bytes, and most heads in it; more are announced as the first ones in order. */
+export const beatBytesMax = 8 * 1024
+export const beatHeadsMax = 64
+/** Peers whose presence is remembered, members aside: strangers seen, and how long after they were last seen. */
+export const discoveredMax = 256
+export const discoveredTtlMs = 24 * 3_600_000
+/** Round-trip time is measured this often per member, longer in clusters of more than `beatPeersMax`. */
+export const pingEveryMs = 5_000
+export const pingTimeoutMs = 2_000
+
+/** Reports in one message of a fetch, and removals remembered for deltas; whoever is further behind gets everything. */
+export const reportsPerMessageMax = 256
+export const reportRemovalsMax = 1_024
+/** Counters alone announce themselves at most this often. */
+export const reportCountersMs = 1_000
+/** A report fetch that takes longer is given up; the next beat asks again. */
+export const reportTimeoutMs = 5_000
+/** Report fetches under way at once. */
+export const reportFetchesMax = 8
+/** Services one peer may report on; the same as the most the replica is made for. */
+export const reportsPerPeerMax = 20_000
+
+/** Redial: first wait and longest wait. It never gives up, so the cap bounds the chatter towards a peer that is gone. */
+export const redialMinMs = 100
+export const redialMaxMs = 5_000
+/** Dials under way at once. */
+export const redialsMax = 16
+/** Of two peers the one with the greater id waits this long for the other one's dial. */
+export const redialYieldMs = 300
+
+/** Propagation samples kept. */
+export const propagationSamplesMax = 1_024
+/** Log lines per reason: one at once, then one per this with the number left out. */
+export const quietLogMs = 60_000
