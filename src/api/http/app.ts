@@ -1,0 +1,128 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import fastify from 'fastify'
+import type { Operator } from '../../actors/operator/operator.ts'
+import type { Clock } from '../../clock.ts'
+import { apiBodyBytesMax } from '../../limits.ts'
+import type { Logger } from '../../log.ts'
+import type { Access } from './access.ts'
+import type { EventHub } from './event-hub.ts'
+import { answerClientError, answerFailures, answerFrameworkFailure } from './failure.ts'
+import {
+  connectionsMax,
+  headerBytesMax,
+  headersTimeoutMs,
+  keepAliveTimeoutMs,
+  pathParameterCharsMax,
+  requestTimeoutMs
+} from './limits.ts'
+import { describeApi } from './openapi.ts'
+import { agentRoutes } from './routes/agent.ts'
+import { clusterRoutes } from './routes/cluster.ts'
+import { eventRoutes } from './routes/events.ts'
+import { peerRoutes } from './routes/peers.ts'
+import { routeRoutes } from './routes/routes.ts'
+import { serviceRoutes } from './routes/services.ts'
+import type { App, TypeBoxProvider } from './type-provider.ts'
+
+export interface AppParts {
+  operator: Operator
+  hub: EventHub
+  access: Access
+  clock: Clock
+  log: Logger
+  version: string
+  stopping: AbortSignal
+}
+
+/** The application without any listener; `newServer` makes an HTTP server in front of it, as many as there are doors. */
+export async function createApp(parts: AppParts): Promise<{ app: App; newServer: () => Server }> {
+  const { operator, hub, access, clock, log, version, stopping } = parts
+  let listener: RequestListener | undefined
+  const newServer = (): Server => {
+    const server = createServer(serverOptions, listener)
+    server.maxConnections = connectionsMax
+    server.on('clientError', answerClientError)
+    return server
+  }
+  const app: App = fastify({
+    logger: false,
+    bodyLimit: apiBodyBytesMax,
+    routerOptions: { maxParamLength: pathParameterCharsMax },
+    // A field that is unknown or has another type is a mistake to be told, so nothing is removed, coerced or filled in.
+    ajv: {
+      customOptions: {
+        removeAdditional: false,
+        coerceTypes: false,
+        useDefaults: false,
+        allErrors: false,
+        verbose: true,
+        allowUnionTypes: true
+      }
+    },
+    frameworkErrors: (error, request, reply) => answerFrameworkFailure(error, request, reply, log),
+    serverFactory: (handler) => {
+      listener = handler as RequestListener
+      return newServer()
+    }
+  }).withTypeProvider<TypeBoxProvider>()
+
+  // Answers are what the operator says, whole: a schema-driven serialiser would drop what a schema forgets.
+  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  takeMissingBodyAsEmpty(app)
+  app.addHook('onRequest', async (request) => access.check(request))
+  // A connection that stays open after its answer would hold up the stop.
+  app.addHook('onSend', async (_request, reply) => {
+    if (stopping.aborted) void reply.header('connection', 'close')
+  })
+  logAccess(app, clock, log)
+  answerFailures(app, log)
+  await describeApi(app, version)
+
+  serviceRoutes(app, operator)
+  routeRoutes(app, operator)
+  peerRoutes(app, operator)
+  clusterRoutes(app, operator)
+  agentRoutes(app, operator)
+  eventRoutes(app, hub, clock, { stopping })
+  await app.ready()
+  return { app, newServer }
+}
+
+const serverOptions = {
+  maxHeaderSize: headerBytesMax,
+  headersTimeout: headersTimeoutMs,
+  requestTimeout: requestTimeoutMs,
+  keepAliveTimeout: keepAliveTimeoutMs,
+  // A missing Host is answered by `Access` in the form of every other refusal.
+  requireHostHeader: false
+}
+
+/** `POST /v1/cluster/init` with no body, or an empty one, is `{}`: all its fields are optional. */
+function takeMissingBodyAsEmpty(app: App): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) => {
+    if (text === '') done(null, {})
+    else void parse(request, text as string, done)
+  })
+  app.addHook('preValidation', async (request) => {
+    if (request.body === undefined && (request.method === 'POST' || request.method === 'PUT')) request.body = {}
+  })
+}
+
+/** One line per request: changes are life events, questions are not. */
+function logAccess(app: App, clock: Clock, log: Logger): void {
+  const started = new WeakMap<object, number>()
+  app.addHook('onRequest', async (request) => void started.set(request, clock.monotonic()))
+  app.addHook('onResponse', async (request, reply) => {
+    const { method } = request
+    const fields = {
+      method,
+      path: request.url.split('?', 1)[0],
+      status: reply.statusCode,
+      ms: Math.round((clock.monotonic() - (started.get(request) ?? clock.monotonic())) * 10) / 10,
+      from: request.raw.socket.remoteAddress ?? 'socket'
+    }
+    if (method === 'GET' || method === 'HEAD' || reply.statusCode >= 400) log.debug(fields, 'request')
+    else log.info(fields, 'request')
+  })
+}

@@ -1,0 +1,41 @@
+/** Limits of the HTTP API. The body cap, `apiBodyBytesMax`, stands in src/limits.ts because the CLI reads it too. */
+
+/** `sun_path` of a unix socket address holds 108 bytes with its final NUL (unix(7)). */
+export const socketPathBytesMax = 107
+
+/** Request line and headers together, bytes: a bearer token and cookies of a proxy fit, a flood does not. */
+export const headerBytesMax = 16 * 1024
+
+/** A client has this long to send its headers, and this long for the whole request, so that slow senders hold nothing. */
+export const headersTimeoutMs = 10_000
+export const requestTimeoutMs = 30_000
+
+/** Idle keep-alive connections are closed after this; above the 15 s at which Prometheus scrapes by default. */
+export const keepAliveTimeoutMs = 20_000
+
+/** Open connections per listener; more are refused by closing them. RLIMIT_NOFILE of small hosts is 1,024. */
+export const connectionsMax = 512
+
+/** Longest path parameter, characters: a peer name has 63, an actor path less than this. */
+export const pathParameterCharsMax = 512
+
+/** Routes in one `POST /v1/services/{id}/routes`: one all-or-nothing change must stay small enough to gossip. */
+export const routesPerRequestMax = 1_000
+
+/** State changes kept for `Last-Event-ID`; an agent that changes 20 things a second is remembered for 50 s. */
+export const eventsKeptMax = 1_000
+
+/** Open `GET /v1/events` streams at once. */
+export const eventStreamsMax = 128
+
+/** Bytes waiting for one slow event reader; beyond it the stream is cut, and the reader resumes by `Last-Event-ID`. */
+export const eventStreamBytesMax = 1024 * 1024
+
+/** A comment line this often keeps proxies from closing a quiet event stream. */
+export const eventHeartbeatMs = 15_000
+
+/** How long an agent that may own the socket file gets to accept a connection. */
+export const socketProbeMs = 1_000
+
+/** On stop, running requests get this long before their connections are cut. */
+export const stopGraceMs = 2_000

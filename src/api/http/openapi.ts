@@ -1,0 +1,44 @@
+import swagger from '@fastify/swagger'
+import { ErrorSchema, ref, strict } from './schemas/common.ts'
+import { agentComponents } from './schemas/agent.ts'
+import { clusterComponents } from './schemas/cluster.ts'
+import { peerComponents } from './schemas/peer.ts'
+import { routeComponents } from './schemas/route.ts'
+import { serviceComponents } from './schemas/service.ts'
+import type { App } from './type-provider.ts'
+
+/** OpenAPI 3.1 from the very schemas that validate. To be called before any route is declared. */
+export async function describeApi(app: App, version: string): Promise<void> {
+  const components = [
+    ErrorSchema,
+    ...serviceComponents,
+    ...routeComponents,
+    ...peerComponents,
+    ...clusterComponents,
+    ...agentComponents
+  ]
+  for (const schema of components) app.addSchema(schema)
+
+  app.addHook('onRoute', (route) => {
+    route.schema ??= {}
+    const answers = (route.schema.response ?? {}) as Record<string, unknown>
+    route.schema.response = { ...answers, default: { ...ref(ErrorSchema), description: 'Any failure' } }
+    // Unknown query parameters are refused even where none is known. Probes and scrapers may add what they like.
+    if (route.url.startsWith('/v1/')) route.schema.querystring ??= strict({})
+  })
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'arctic',
+        version,
+        description:
+          'The API of an arctic agent: the same on its unix socket and on its TCP address. Times are ISO 8601 in UTC, ' +
+          'ids of services and routes are ULIDs, a peer is named by id, unique id prefix or name.'
+      },
+      tags: ['cluster', 'peers', 'services', 'routes', 'actors', 'events', 'agent'].map((name) => ({ name }))
+    },
+    refResolver: { buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `schema-${index}`) }
+  })
+}

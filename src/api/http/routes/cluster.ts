@@ -1,0 +1,85 @@
+import type { Operator } from '../../../actors/operator/operator.ts'
+import { hangUpSignal } from '../hang-up.ts'
+import {
+  ClusterInitSchema,
+  ClusterSchema,
+  InviteInputSchema,
+  InviteSchema,
+  JoinInputSchema,
+  SyncSchema
+} from '../schemas/cluster.ts'
+import { EmptySchema, ref } from '../schemas/common.ts'
+import type { App } from '../type-provider.ts'
+
+export function clusterRoutes(app: App, operator: Operator): void {
+  const tags = ['cluster']
+
+  app.post(
+    '/v1/cluster/init',
+    {
+      schema: {
+        operationId: 'initCluster',
+        summary: 'Make a new cluster with this peer as its first admin',
+        tags,
+        body: ClusterInitSchema,
+        response: { 201: ref(ClusterSchema) }
+      }
+    },
+    async ({ body }, reply) => reply.code(201).send(await operator.clusterInit(body))
+  )
+
+  app.post(
+    '/v1/cluster/invites',
+    {
+      schema: {
+        operationId: 'invite',
+        summary: 'Make an invite; its token is shown once',
+        tags,
+        body: InviteInputSchema,
+        response: { 201: ref(InviteSchema) }
+      }
+    },
+    async ({ body }, reply) => reply.code(201).send(await operator.clusterInvite(body))
+  )
+
+  app.post(
+    '/v1/cluster/join',
+    {
+      schema: {
+        operationId: 'joinCluster',
+        summary: 'Join by an invite; answers once this peer is admitted and synced',
+        tags,
+        body: JoinInputSchema,
+        response: { 200: ref(ClusterSchema) }
+      }
+    },
+    async ({ body }, reply) => operator.clusterJoin(body, { signal: hangUpSignal(reply) })
+  )
+
+  app.post(
+    '/v1/cluster/sync',
+    {
+      schema: {
+        operationId: 'syncCluster',
+        summary: 'Pull state from every reachable peer and re-apply kernel state now',
+        tags,
+        body: EmptySchema,
+        response: { 200: ref(SyncSchema) }
+      }
+    },
+    async (_request, reply) => operator.clusterSync({ signal: hangUpSignal(reply) })
+  )
+
+  app.get(
+    '/v1/cluster',
+    {
+      schema: {
+        operationId: 'getCluster',
+        summary: 'Members, reachability, document heads, agreement, propagation',
+        tags,
+        response: { 200: ref(ClusterSchema) }
+      }
+    },
+    async () => operator.clusterStatus()
+  )
+}

@@ -1,0 +1,62 @@
+import Type from 'typebox'
+import { routesPerRequestMax } from '../limits.ts'
+import { listOf, nullable, oneOf, strict } from './common.ts'
+
+const int32 = { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 }
+
+/** A route as it is added or changed: in an update, a missing field stays as it is and `null` removes a CIDR. */
+export const RouteInputSchema = strict({
+  source_cidr: Type.Optional(nullable.string({ examples: ['10.1.0.0/24'], description: 'what the client has' })),
+  dest_cidr: Type.Optional(nullable.string({ examples: ['10.2.0.0/24'], description: 'what the client wants' })),
+  priority: Type.Optional(Type.Integer({ ...int32, description: 'higher wins among equally specific routes; 100' }))
+})
+
+export const RoutesInputSchema = strict({
+  routes: Type.Array(RouteInputSchema, { minItems: 1, maxItems: routesPerRequestMax })
+})
+
+export const RouteParamsSchema = strict({
+  id: Type.String({ description: 'service id (ULID)' }),
+  route_id: Type.String({ description: 'route id (ULID)' })
+})
+
+export const RouteQuerySchema = strict({ service_id: Type.Optional(Type.String({ minLength: 1 })) })
+
+export const RouteSchema = Type.Object(
+  {
+    id: Type.String({ description: 'ULID' }),
+    service_id: Type.String(),
+    source_cidr: nullable.string(),
+    dest_cidr: nullable.string(),
+    priority: Type.Integer(),
+    status: oneOf(['pending', 'active', 'degraded'])
+  },
+  { $id: 'Route' }
+)
+
+export const RouteTestQuerySchema = strict({
+  source: Type.String({ minLength: 1, description: 'IP address' }),
+  dest: Type.String({ minLength: 1, description: 'IP address' }),
+  protocol: Type.Optional(Type.String({ minLength: 1, description: 'tcp, udp, icmp or an IP protocol number' })),
+  interface: Type.Optional(Type.String({ minLength: 1, description: 'device by which the packet enters' })),
+  trace: Type.Optional(oneOf(['true', 'false'], { description: 'answer every candidate and why it lost' }))
+})
+
+const RouteCandidateSchema = Type.Object(
+  { service_id: Type.String(), route_id: nullable.string(), won: Type.Boolean(), reason: Type.String() },
+  { $id: 'RouteCandidate' }
+)
+
+export const RouteTestSchema = Type.Object(
+  {
+    service_id: nullable.string(),
+    route_id: nullable.string(),
+    target_peer_id: nullable.string(),
+    handler: oneOf(['pegasus', 'tempest', 'none']),
+    reason: Type.String(),
+    candidates: Type.Optional(listOf(RouteCandidateSchema))
+  },
+  { $id: 'RouteTest' }
+)
+
+export const routeComponents = [RouteSchema, RouteCandidateSchema, RouteTestSchema]
