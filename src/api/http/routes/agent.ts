@@ -1,5 +1,5 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { ActorSchema, ReadySchema, StatusSchema } from '../schemas/agent.ts'
 import { ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'

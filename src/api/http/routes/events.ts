@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { Clock } from '../../../clock.ts'
 import { UnavailableError } from '../../../errors.ts'
 import type { EventHub, StreamEvent } from '../event-hub.ts'

@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
 import { listOf, nullable, oneOf, ref } from './common.ts'
 

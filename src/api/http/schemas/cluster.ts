@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { listOf, nullable, oneOf, strict, timestamp } from './common.ts'
 
 /** A year: longer invites are keys lying about. */

@@ -1,5 +1,5 @@
 import type { Static, TSchema } from 'typebox'
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { ERROR_CODES, type ErrorCode } from '../../../errors.ts'
 
 /** Pieces that several schemas share. `type: [T, 'null']` instead of unions, so that a refusal names one field once. */

@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { routesPerRequestMax } from '../limits.ts'
 import { listOf, nullable, oneOf, strict } from './common.ts'
 

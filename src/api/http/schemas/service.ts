@@ -1,4 +1,4 @@
-import Type from 'typebox'
+import { Type } from 'typebox'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 const cidr = (family: string) =>

@@ -1,0 +1,192 @@
+import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import type { Clock } from '../../clock.ts'
+import { Failure, failureOfAnswer, usageFailure } from './failure.ts'
+import { answerBytesMax, requestTimeoutMs } from './limits.ts'
+import { explainUnreachable } from './unreachable.ts'
+
+/** Where the agent is: a unix socket, or a base URL with a token. */
+export type Target = { kind: 'socket'; path: string } | { kind: 'url'; url: URL; token: string | null }
+
+export interface AskOptions {
+  query?: Readonly<Record<string, unknown>>
+  body?: unknown
+  timeoutMs?: number
+}
+
+export interface ServerEvent {
+  type: string
+  data: unknown
+}
+
+/** The HTTP API as the CLI speaks to it. Every failure is a `Failure` that says what to do. */
+export class Client {
+  readonly #target: Target
+  readonly #clock: Clock
+  readonly #signal: AbortSignal
+
+  constructor(target: Target, { clock, signal }: { clock: Clock; signal: AbortSignal }) {
+    this.#target = target
+    this.#clock = clock
+    this.#signal = signal
+  }
+
+  get<T>(path: string, options: AskOptions = {}): Promise<T> {
+    return this.#ask('GET', path, options)
+  }
+
+  post<T>(path: string, body: unknown, options: AskOptions = {}): Promise<T> {
+    return this.#ask('POST', path, { ...options, body })
+  }
+
+  put<T>(path: string, body: unknown): Promise<T> {
+    return this.#ask('PUT', path, { body })
+  }
+
+  async delete(path: string): Promise<void> {
+    await this.#ask('DELETE', path, {})
+  }
+
+  /** The agent's events until the signal aborts or the agent ends the stream. The first one is `open`. */
+  async *events(types: string, { signal }: { signal: AbortSignal }): AsyncGenerator<ServerEvent> {
+    const response = await this.#send('GET', `/v1/events${queryText({ types })}`, undefined, signal)
+    if (response.statusCode !== 200) throw await this.#failure(response)
+    yield { type: 'open', data: null }
+    response.setEncoding('utf8')
+    let pending = ''
+    for await (const chunk of response as AsyncIterable<string>) {
+      pending += chunk
+      const blocks = pending.split('\n\n')
+      pending = blocks.pop() ?? ''
+      for (const block of blocks) {
+        const event = decodeEvent(block)
+        if (event != null) yield event
+      }
+    }
+  }
+
+  async #ask<T>(method: string, path: string, { query, body, timeoutMs = requestTimeoutMs }: AskOptions): Promise<T> {
+    const deadline = new AbortController()
+    const timer = this.#clock.after(timeoutMs, () =>
+      deadline.abort(
+        new Failure('unavailable', `${this.#where()} did not answer within ${timeoutMs / 1000} s; look at its log`)
+      )
+    )
+    try {
+      const signal = AbortSignal.any([this.#signal, deadline.signal])
+      const response = await this.#send(method, `${path}${queryText(query)}`, body, signal)
+      const status = response.statusCode ?? 0
+      if (status < 200 || status > 299) throw await this.#failure(response)
+      const text = await readText(response)
+      return (text === '' ? undefined : parseJson(text, this.#where())) as T
+    } catch (error) {
+      throw deadline.signal.aborted ? deadline.signal.reason : error
+    } finally {
+      timer.cancel()
+    }
+  }
+
+  async #failure(response: IncomingMessage): Promise<Failure> {
+    const text = await readText(response)
+    let body: unknown
+    try {
+      body = JSON.parse(text)
+    } catch {
+      body = null
+    }
+    return failureOfAnswer(response.statusCode ?? 0, body, this.#where())
+  }
+
+  async #send(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+    const target = this.#target
+    const payload = body === undefined ? undefined : JSON.stringify(body)
+    const headers: Record<string, string | number> = { accept: 'application/json, text/event-stream' }
+    if (payload != null) {
+      headers['content-type'] = 'application/json'
+      headers['content-length'] = Buffer.byteLength(payload)
+    }
+    const options: RequestOptions = { method, path, headers, signal, agent: false }
+    let send = httpRequest
+    if (target.kind === 'socket') {
+      options.socketPath = target.path
+      headers['host'] = 'localhost'
+    } else {
+      const { url, token } = target
+      options.hostname = url.hostname.replace(/^\[(.*)\]$/, '$1')
+      options.port = url.port
+      options.path = `${url.pathname.replace(/\/$/, '')}${path}`
+      if (token != null) headers['authorization'] = `Bearer ${token}`
+      if (url.protocol === 'https:') send = (await import('node:https')).request
+    }
+    return new Promise((resolve, reject) => {
+      const request = send(options)
+      request.once('response', resolve)
+      request.once('error', (error: NodeJS.ErrnoException) =>
+        reject(signal.aborted ? signal.reason : explainUnreachable(error, target))
+      )
+      request.end(payload)
+    })
+  }
+
+  #where(): string {
+    return this.#target.kind === 'socket' ? `socket ${this.#target.path}` : this.#target.url.href
+  }
+}
+
+/** Flag > environment > default. An API address in the environment gives way to `--socket`. */
+export function chooseTarget(
+  flags: Readonly<Record<string, unknown>>,
+  env: Readonly<Record<string, string | undefined>>
+): Target {
+  const socket = flags['socket'] as string | undefined
+  const api = flags['api'] as string | undefined
+  if (socket != null && api != null) throw usageFailure('--socket and --api name two agents; give one of them')
+  if (socket === '') throw usageFailure('--socket is empty')
+  if (socket != null) return { kind: 'socket', path: socket }
+  const token = (flags['token'] as string | undefined) ?? (env['ARCTIC_TOKEN'] || null)
+  const address = api ?? (env['ARCTIC_API'] || null)
+  if (address != null) return { kind: 'url', url: readUrl(address), token }
+  if (flags['token'] != null) throw usageFailure('--token is for --api URL; the socket needs none')
+  return { kind: 'socket', path: env['ARCTIC_SOCKET'] || '/run/arctic/agent.sock' }
+}
+
+function readUrl(text: string): URL {
+  const url = URL.parse(text.includes('://') ? text : `http://${text}`)
+  if (url != null && (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '') return url
+  throw usageFailure(`--api "${text}" is not a URL; write for example http://127.0.0.1:8080`)
+}
+
+function queryText(query: Readonly<Record<string, unknown>> = {}): string {
+  const pairs = Object.entries(query).flatMap(([name, value]): Array<[string, string]> =>
+    value == null ? [] : [[name, String(value)]]
+  )
+  return pairs.length === 0 ? '' : `?${new URLSearchParams(pairs).toString()}`
+}
+
+async function readText(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > answerBytesMax) throw new Failure('internal', `the answer exceeds ${answerBytesMax} bytes; narrow it`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw new Failure('unavailable', `${where} did not answer with JSON; is it an arctic agent?`)
+  }
+}
+
+function decodeEvent(block: string): ServerEvent | null {
+  let type = 'message'
+  let data = ''
+  for (const line of block.split('\n')) {
+    if (line.startsWith('event: ')) type = line.slice(7)
+    if (line.startsWith('data: ')) data += line.slice(6)
+  }
+  return data === '' ? null : { type, data: parseJson(data, 'the event stream') }
+}

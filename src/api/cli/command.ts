@@ -1,0 +1,66 @@
+import type { Clock } from '../../clock.ts'
+import type { Client } from './client.ts'
+import type { Printer } from './printer.ts'
+
+/**
+ * A command is data (what it is called, what it takes) and one function. Parsing, help, did-you-mean and the body of the
+ * request all come from the data, so they cannot disagree.
+ */
+export interface Command {
+  /** `['services', 'create']` or `['status']`. */
+  words: readonly string[]
+  summary: string
+  /** Positional arguments, all required. */
+  args?: readonly Argument[]
+  flags?: readonly Flag[]
+  /** Lines under the flags in its help. */
+  examples?: readonly string[]
+  /** Null: the command is listed here and run elsewhere. */
+  run: ((context: Context, input: Input) => Promise<void>) | null
+}
+
+export interface Argument {
+  name: string
+  help: string
+}
+
+export interface Flag {
+  /** Without the dashes. */
+  name: string
+  help: string
+  /** How its text becomes a value. A `boolean` takes none; all others do. */
+  kind: FlagKind
+  /** What the value is called in help. */
+  placeholder?: string
+  /** One letter. */
+  short?: string
+  required?: boolean
+  /** `--no-NAME` is accepted: it sends false for a boolean, null for anything else. */
+  negatable?: boolean
+  /** Field of the request's body or query that carries it. */
+  field?: string
+}
+
+export type FlagKind = 'boolean' | 'text' | 'integer' | 'number' | 'duration' | readonly string[]
+
+export type FlagValue = string | number | boolean | null
+
+export interface Input {
+  args: Readonly<Record<string, string>>
+  /** By flag name; only what was given. */
+  flags: Readonly<Record<string, FlagValue>>
+  /** By API field; only what was given and has a field. */
+  fields: Readonly<Record<string, FlagValue>>
+}
+
+export interface Context {
+  api: Client
+  print: Printer
+  clock: Clock
+  /** Aborts on Ctrl-C and when nobody reads the output any more. */
+  signal: AbortSignal
+  /** Asks on the terminal; resolves with the answer. Rejects where nobody can be asked. */
+  confirm(question: string): Promise<boolean>
+  /** Reads stdin to its end. */
+  readInput(): Promise<string>
+}

@@ -1,0 +1,45 @@
+import type { Command, Flag } from './command.ts'
+import { actorCommands } from './commands/actors.ts'
+import { agentCommands } from './commands/agent.ts'
+import { clusterCommands } from './commands/cluster.ts'
+import { peerCommands } from './commands/peers.ts'
+import { routeCommands } from './commands/routes.ts'
+import { serviceCommands } from './commands/services.ts'
+import { statusCommands } from './commands/status.ts'
+
+/** Every command there is, in the order help shows them. */
+export const COMMANDS: readonly Command[] = [
+  ...agentCommands,
+  ...clusterCommands,
+  ...peerCommands,
+  ...serviceCommands,
+  ...routeCommands,
+  ...statusCommands,
+  ...actorCommands
+]
+
+/** Flags of every command; they may stand before or after it. */
+export const GLOBAL_FLAGS: readonly Flag[] = [
+  { name: 'socket', kind: 'text', placeholder: 'PATH', help: "the agent's unix socket (ARCTIC_SOCKET)" },
+  { name: 'api', kind: 'text', placeholder: 'URL', help: "the agent's TCP address instead (ARCTIC_API)" },
+  { name: 'token', kind: 'text', placeholder: 'TOKEN', help: 'bearer token for --api (ARCTIC_TOKEN)' },
+  { name: 'json', kind: 'boolean', short: 'j', help: 'JSON output, the same as -o json' },
+  { name: 'output', kind: ['table', 'json', 'yaml'], short: 'o', placeholder: 'FORMAT', help: 'table, json or yaml' },
+  { name: 'help', kind: 'boolean', short: 'h', help: 'help for the command' },
+  { name: 'version', kind: 'boolean', help: 'the version of this program' }
+]
+
+/** Nouns are plural, except where there is one thing only; the singular is understood. */
+const SINGULAR: Record<string, string> = { peer: 'peers', service: 'services', route: 'routes', actor: 'actors' }
+
+export const nouns = (): string[] => [
+  ...new Set(COMMANDS.flatMap(({ words: [noun, verb] }) => (noun != null && verb != null ? [noun] : [])))
+]
+
+export function nounOf(word: string): string | null {
+  const noun = (Object.hasOwn(SINGULAR, word) ? SINGULAR[word] : undefined) ?? word
+  return nouns().includes(noun) ? noun : null
+}
+
+export const verbsOf = (noun: string): string[] =>
+  COMMANDS.flatMap(({ words: [first, verb] }) => (first === noun && verb != null ? [verb] : []))

@@ -1,0 +1,81 @@
+import type { Command } from '../command.ts'
+
+/** `arctic agent` is run by src/main.ts before this client is loaded; it is here so that help knows it. */
+export const agentCommands: readonly Command[] = [
+  {
+    words: ['agent'],
+    summary: 'Run the agent of this host in the foreground',
+    flags: [
+      {
+        name: 'config',
+        kind: 'text',
+        placeholder: 'FILE',
+        help: 'config file (/etc/arctic/agent.yaml; ARCTIC_CONFIG)'
+      },
+      {
+        name: 'state-dir',
+        kind: 'text',
+        placeholder: 'DIR',
+        help: 'identity and replicated state (/var/lib/arctic; ARCTIC_STATE_DIR)'
+      },
+      {
+        name: 'socket',
+        kind: 'text',
+        placeholder: 'PATH',
+        help: 'local API; whoever can open it is admin (/run/arctic/agent.sock; ARCTIC_SOCKET)'
+      },
+      {
+        name: 'api-listen',
+        kind: 'text',
+        placeholder: 'HOST:PORT',
+        help: 'remote API, or off (127.0.0.1:8080; ARCTIC_API_LISTEN)'
+      },
+      {
+        name: 'mesh-listen',
+        kind: 'text',
+        placeholder: 'MULTIADDR',
+        help: 'libp2p, repeatable (/ip4/0.0.0.0/tcp/7946; ARCTIC_MESH_LISTEN)'
+      },
+      {
+        name: 'data-listen',
+        kind: 'text',
+        placeholder: 'HOST:PORT',
+        help: 'Pegasus on TCP, Tempest on UDP (0.0.0.0:7947; ARCTIC_DATA_LISTEN)'
+      },
+      {
+        name: 'advertise',
+        kind: 'text',
+        placeholder: 'HOST',
+        help: "what other peers dial, repeatable (the interfaces' addresses; ARCTIC_ADVERTISE)"
+      },
+      { name: 'name', kind: 'text', placeholder: 'NAME', help: "this peer's name (hostname; ARCTIC_NAME)" },
+      {
+        name: 'dataplane',
+        kind: ['kernel', 'none'],
+        help: 'none: control plane only, needs no privileges (kernel; ARCTIC_DATAPLANE)'
+      },
+      {
+        name: 'drain-timeout',
+        kind: 'text',
+        placeholder: 'DURATION',
+        help: 'how long flows may go on after SIGTERM (10s; ARCTIC_DRAIN_TIMEOUT)'
+      },
+      {
+        name: 'log-level',
+        kind: 'text',
+        placeholder: 'LEVEL',
+        help: 'trace, debug, info, warn, error (info; ARCTIC_LOG_LEVEL)'
+      },
+      {
+        name: 'log-format',
+        kind: ['json', 'pretty'],
+        help: 'pretty at a terminal, else json (ARCTIC_LOG_FORMAT)'
+      }
+    ],
+    examples: [
+      'arctic agent --name edge-a',
+      'arctic agent --dataplane none --state-dir ~/.arctic --socket ~/.arctic/sock'
+    ],
+    run: null
+  }
+]

@@ -1,0 +1,59 @@
+import type { ClusterJson, SyncJson } from '../../../actors/operator/operator.ts'
+import type { Command } from '../command.ts'
+import { usageFailure } from '../failure.ts'
+import { longRequestTimeoutMs } from '../limits.ts'
+
+export const clusterCommands: readonly Command[] = [
+  {
+    words: ['cluster', 'init'],
+    summary: 'Make a new cluster with this peer as its first admin',
+    flags: [{ name: 'name', kind: 'text', placeholder: 'NAME', field: 'name', help: 'name of the cluster' }],
+    examples: ['arctic cluster init --name offices'],
+    async run({ api, print }, { fields }) {
+      const cluster = await api.post<ClusterJson>('/v1/cluster/init', fields)
+      await print.data(cluster, async () => (await import('../views/cluster.ts')).clusterText(cluster, print.colours))
+    }
+  },
+  {
+    words: ['cluster', 'invite'],
+    summary: 'Print a token by which another peer can join',
+    flags: [
+      { name: 'ttl', kind: 'duration', placeholder: 'DURATION', field: 'ttl_seconds', help: 'how long it works (1h)' },
+      { name: 'uses', kind: 'integer', placeholder: 'N', field: 'uses', help: 'how many peers may join by it (1)' },
+      { name: 'role', kind: ['member', 'admin'], field: 'role', help: 'what they become (member)' }
+    ],
+    examples: ['arctic cluster invite --ttl 15m', 'ssh edge-b arctic cluster join $(arctic cluster invite)'],
+    async run({ api, print }, { fields }) {
+      const invite = await api.post<{ token: string }>('/v1/cluster/invites', fields)
+      await print.data(invite, () => `${invite.token}\n`)
+    }
+  },
+  {
+    words: ['cluster', 'join'],
+    summary: 'Join a cluster; waits until this peer is admitted and synced',
+    args: [{ name: 'TOKEN', help: 'what "arctic cluster invite" printed; - reads it from stdin' }],
+    examples: ['arctic cluster join TOKEN', 'arctic cluster join - < token-file'],
+    async run({ api, print, readInput }, { args }) {
+      const token = args['TOKEN'] === '-' ? (await readInput()).trim() : args['TOKEN']
+      if (token === '') throw usageFailure('stdin held no token', 'cluster join')
+      const cluster = await api.post<ClusterJson>('/v1/cluster/join', { token }, { timeoutMs: longRequestTimeoutMs })
+      await print.data(cluster, async () => (await import('../views/cluster.ts')).clusterText(cluster, print.colours))
+    }
+  },
+  {
+    words: ['cluster', 'status'],
+    summary: 'Members, reachability, agreement and propagation',
+    async run({ api, print }) {
+      const cluster = await api.get<ClusterJson>('/v1/cluster')
+      await print.data(cluster, async () => (await import('../views/cluster.ts')).clusterText(cluster, print.colours))
+    }
+  },
+  {
+    words: ['cluster', 'sync'],
+    summary: 'Pull state from every reachable peer and re-apply kernel state now',
+    async run({ api, print }) {
+      const sync = await api.post<SyncJson>('/v1/cluster/sync', {}, { timeoutMs: longRequestTimeoutMs })
+      await print.data(sync, async () => (await import('../views/cluster.ts')).syncText(sync, print.colours))
+    }
+  }
+]

@@ -1,0 +1,127 @@
+import type { RouteJson, RouteTestJson } from '../../../actors/operator/operator.ts'
+import type { Command, Context, Flag, Input } from '../command.ts'
+import { usageFailure } from '../failure.ts'
+import { printList } from '../watch.ts'
+
+const service: Flag = {
+  name: 'service',
+  kind: 'text',
+  placeholder: 'ID',
+  required: true,
+  help: 'id of a service, see "arctic services list"'
+}
+const route: Flag = {
+  name: 'route',
+  kind: 'text',
+  placeholder: 'ID',
+  required: true,
+  help: 'id of a route, see "arctic routes list"'
+}
+const rule: readonly Flag[] = [
+  {
+    name: 'source-cidr',
+    kind: 'text',
+    placeholder: 'CIDR',
+    negatable: true,
+    field: 'source_cidr',
+    help: 'what the client has'
+  },
+  { name: 'dest-cidr', kind: 'text', placeholder: 'CIDR', negatable: true, field: 'dest_cidr', help: 'what it wants' },
+  {
+    name: 'priority',
+    kind: 'integer',
+    placeholder: 'N',
+    field: 'priority',
+    help: 'higher wins among equally specific routes (100)'
+  }
+]
+
+export const routeCommands: readonly Command[] = [
+  {
+    words: ['routes', 'add'],
+    summary: 'Add a route to a service and print it',
+    flags: [service, ...rule],
+    examples: ['arctic routes add --service ID --dest-cidr 10.2.0.0/24'],
+    async run(context, { flags, fields }) {
+      const path = `/v1/services/${encodeURIComponent(String(flags['service']))}/routes`
+      const added = await context.api.post<RouteJson[]>(path, { routes: [fields] })
+      await printRoute(context, added[0])
+    }
+  },
+  {
+    words: ['routes', 'list'],
+    summary: 'List routes',
+    flags: [
+      { ...service, required: false, field: 'service_id', help: 'only those of this service' },
+      { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
+    ],
+    async run(context, { flags, fields }) {
+      const { api, print } = context
+      await printList(context, {
+        watch: flags['watch'] === true,
+        types: 'route.*,service.*',
+        read: () => api.get<RouteJson[]>('/v1/routes', { query: fields }),
+        text: async (routes) => (await import('../views/route.ts')).routesText(routes, print.colours)
+      })
+    }
+  },
+  {
+    words: ['routes', 'update'],
+    summary: 'Change what is given of a route, leave the rest',
+    flags: [service, route, ...rule],
+    examples: ['arctic routes update --service ID --route ID --priority 200 --no-source-cidr'],
+    async run(context, input) {
+      if (Object.keys(input.fields).length === 0) throw usageFailure('nothing to change is given', 'routes update')
+      await printRoute(context, await context.api.put<RouteJson>(routePath(input), input.fields))
+    }
+  },
+  {
+    words: ['routes', 'delete'],
+    summary: 'Delete a route',
+    flags: [service, route, { name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
+    async run({ api, print, confirm }, input) {
+      const { service: serviceId, route: routeId, yes } = input.flags
+      if (yes !== true && !(await confirm(`Delete route ${routeId} of service ${serviceId}?`))) return
+      await api.delete(routePath(input))
+      await print.data({ id: routeId, service_id: serviceId, deleted: true }, () => `route ${routeId} deleted\n`)
+    }
+  },
+  {
+    words: ['routes', 'test'],
+    summary: 'Which service, route, handler and peer would carry a packet entering this host',
+    flags: [
+      {
+        name: 'source',
+        kind: 'text',
+        placeholder: 'IP',
+        required: true,
+        field: 'source',
+        help: "the client's address"
+      },
+      { name: 'dest', kind: 'text', placeholder: 'IP', required: true, field: 'dest', help: 'where it wants to go' },
+      {
+        name: 'protocol',
+        kind: 'text',
+        placeholder: 'tcp|udp|icmp|N',
+        field: 'protocol',
+        help: 'name or IP protocol number (tcp)'
+      },
+      { name: 'interface', kind: 'text', placeholder: 'IF', field: 'interface', help: 'device by which it enters' },
+      { name: 'trace', kind: 'boolean', field: 'trace', help: 'show every candidate and why it lost' }
+    ],
+    examples: ['arctic routes test --source 10.1.0.2 --dest 10.2.0.2 --trace'],
+    async run({ api, print }, { fields }) {
+      const answer = await api.get<RouteTestJson>('/v1/routes/test', { query: fields })
+      await print.data(answer, async () => (await import('../views/route.ts')).routeTestText(answer, print.colours))
+    }
+  }
+]
+
+const routePath = ({ flags }: Input): string =>
+  `/v1/services/${encodeURIComponent(String(flags['service']))}/routes/${encodeURIComponent(String(flags['route']))}`
+
+async function printRoute({ print }: Context, added: RouteJson | undefined): Promise<void> {
+  await print.data(added ?? null, async () =>
+    added == null ? '' : (await import('../views/route.ts')).routeText(added, print.colours)
+  )
+}

@@ -1,0 +1,142 @@
+import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
+import type { Command, Context, Flag } from '../command.ts'
+import { usageFailure } from '../failure.ts'
+import { printList } from '../watch.ts'
+
+/** What both create and update take. */
+const mutableFlags: readonly Flag[] = [
+  { name: 'name', kind: 'text', placeholder: 'NAME', field: 'name', help: 'human name' },
+  { name: 'transport', kind: ['tcp', 'kcp'], field: 'transport_type', help: 'how TCP is carried between the peers' },
+  {
+    name: 'requires-interface',
+    kind: 'boolean',
+    negatable: true,
+    field: 'requires_interface',
+    help: 'a MACVLAN device of its own on the source peer'
+  },
+  {
+    name: 'desired-ipv4',
+    kind: 'text',
+    placeholder: 'CIDR',
+    negatable: true,
+    field: 'desired_ipv4_cidr',
+    help: 'IPv4 address and prefix of that device'
+  },
+  {
+    name: 'desired-ipv6',
+    kind: 'text',
+    placeholder: 'CIDR',
+    negatable: true,
+    field: 'desired_ipv6_cidr',
+    help: 'IPv6 address and prefix of that device'
+  },
+  {
+    name: 'bandwidth-limit',
+    kind: 'number',
+    placeholder: 'MBPS',
+    field: 'bandwidth_limit_mbps',
+    help: 'Mbit/s of TCP payload per direction; 0 is unlimited'
+  },
+  {
+    name: 'fully-transparent',
+    kind: 'boolean',
+    negatable: true,
+    field: 'fully_transparent',
+    help: "keep the client's source address (TCP, needs --requires-interface)"
+  }
+]
+
+const targetPeer: Flag = {
+  name: 'target-peer',
+  kind: 'text',
+  placeholder: 'PEER',
+  field: 'target_peer_id',
+  help: 'where the traffic comes out'
+}
+const sourcePeer: Flag = {
+  name: 'source-peer',
+  kind: 'text',
+  placeholder: 'PEER',
+  field: 'source_peer_id',
+  help: 'where the traffic goes in'
+}
+const ID = { name: 'ID', help: 'id of a service, see "arctic services list"' }
+
+export const serviceCommands: readonly Command[] = [
+  {
+    words: ['services', 'create'],
+    summary: 'Create a service and print it; it carries nothing until it has a route',
+    flags: [
+      { ...targetPeer, required: true },
+      { ...sourcePeer, help: `${sourcePeer.help} (the answering peer)` },
+      ...mutableFlags
+    ],
+    examples: ['arctic services create --source-peer edge-a --target-peer edge-b --name offices'],
+    async run(context, { fields }) {
+      await printService(context, await context.api.post<ServiceJson>('/v1/services', fields))
+    }
+  },
+  {
+    words: ['services', 'list'],
+    summary: 'List services',
+    flags: [
+      { ...targetPeer, help: 'only those to this peer' },
+      { ...sourcePeer, help: 'only those from this peer' },
+      { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
+    ],
+    async run(context, { flags, fields }) {
+      const { api, print, clock } = context
+      await printList(context, {
+        watch: flags['watch'] === true,
+        types: 'service.*,peer.*',
+        read: () => api.get<ServiceJson[]>('/v1/services', { query: fields }),
+        text: async (services) => {
+          const peers = await api.get<PeerJson[]>('/v1/peers', { query: { all: true } })
+          return (await import('../views/service.ts')).servicesText(services, peers, clock.now(), print.colours)
+        }
+      })
+    }
+  },
+  {
+    words: ['services', 'get'],
+    summary: 'Show one service and what is in force of it',
+    args: [ID],
+    async run(context, { args }) {
+      await printService(context, await context.api.get<ServiceJson>(servicePath(args)))
+    }
+  },
+  {
+    words: ['services', 'update'],
+    summary: 'Change what is given, leave the rest; its peers cannot be changed',
+    args: [ID],
+    flags: mutableFlags,
+    examples: [
+      'arctic services update ID --bandwidth-limit 500',
+      'arctic services update ID --requires-interface=false'
+    ],
+    async run(context, { args, fields }) {
+      if (Object.keys(fields).length === 0) throw usageFailure('nothing to change is given', 'services update')
+      await printService(context, await context.api.put<ServiceJson>(servicePath(args), fields))
+    }
+  },
+  {
+    words: ['services', 'delete'],
+    summary: 'Delete a service with its routes, rules, device and flows',
+    args: [ID],
+    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
+    async run({ api, print, confirm }, { args, flags }) {
+      if (flags['yes'] !== true && !(await confirm(`Delete service ${args['ID']} and its routes?`))) return
+      await api.delete(servicePath(args))
+      await print.data({ id: args['ID'], deleted: true }, () => `service ${args['ID']} deleted\n`)
+    }
+  }
+]
+
+const servicePath = ({ ID: id = '' }: Readonly<Record<string, string>>): string =>
+  `/v1/services/${encodeURIComponent(id)}`
+
+async function printService({ print, clock }: Context, service: ServiceJson): Promise<void> {
+  await print.data(service, async () =>
+    (await import('../views/service.ts')).serviceText(service, clock.now(), print.colours)
+  )
+}

@@ -1,0 +1,143 @@
+import type { Readable, Writable } from 'node:stream'
+import { type Clock, systemClock } from '../../clock.ts'
+import type { Context, FlagValue } from './command.ts'
+import { Failure, explainFailure, usageFailure } from './failure.ts'
+import { parse, type Parsed } from './parse.ts'
+import type { Format } from './printer.ts'
+
+/** What a command touches of the process; `process` itself is one. */
+export interface CliIo {
+  stdin: Readable & { isTTY?: boolean }
+  stdout: Writable & { isTTY?: boolean }
+  stderr: Writable & { isTTY?: boolean }
+  once(signal: 'SIGINT', listener: () => void): unknown
+  removeListener(signal: 'SIGINT', listener: () => void): unknown
+}
+
+type Env = Readonly<Record<string, string | undefined>>
+
+/**
+ * The command line client: argv in, exit code out, everything else through `io`.
+ * 1. Parse. Help, version and wrong usage end here, and load nothing that talks to an agent.
+ * 2. Run the command with a client for the agent that flags or environment name.
+ * 3. Say how it failed, in the form that was asked for.
+ * Ctrl-C ends a command with 130, one that watches with 0; a reader that closes stdout ends it quietly.
+ */
+export async function runCli(argv: string[], env: Env, io: CliIo, clock: Clock = systemClock): Promise<number> {
+  const { globals, ask } = parse(argv)
+  const json = globals['json'] === true || globals['output'] === 'json'
+  const interrupted = new AbortController()
+  const interrupt = (): void => interrupted.abort(new Stop(watches(ask) ? 0 : 130))
+  const closed = (error: NodeJS.ErrnoException): void => interrupted.abort(error.code === 'EPIPE' ? new Stop(0) : error)
+  io.once('SIGINT', interrupt)
+  io.stdout.on('error', closed)
+  try {
+    switch (ask.kind) {
+      case 'wrong':
+        throw ask.failure
+      case 'help': {
+        const { helpText } = await import('./help.ts')
+        io.stdout.write(helpText(ask.words))
+        return 0
+      }
+      case 'version':
+        io.stdout.write(`arctic ${await version()}\n`)
+        return 0
+      case 'run':
+        return await run(ask, { globals, env, io, clock, signal: interrupted.signal })
+    }
+  } catch (error) {
+    const cause = interrupted.signal.aborted ? interrupted.signal.reason : error
+    if (cause instanceof Stop) return cause.exitCode
+    const { text, exitCode } = explainFailure(cause, { json })
+    io.stderr.write(text)
+    return exitCode
+  } finally {
+    io.removeListener('SIGINT', interrupt)
+  }
+}
+
+/** Not a failure: the operator, or the reader of stdout, has had enough. */
+class Stop extends Error {
+  readonly exitCode: number
+
+  constructor(exitCode: number) {
+    super('stopped')
+    this.exitCode = exitCode
+  }
+}
+
+const watches = (ask: Parsed['ask']): boolean => ask.kind === 'run' && ask.input.flags['watch'] === true
+
+async function run(
+  { command, input }: Extract<Parsed['ask'], { kind: 'run' }>,
+  host: { globals: Readonly<Record<string, FlagValue>>; env: Env; io: CliIo; clock: Clock; signal: AbortSignal }
+): Promise<number> {
+  const { globals, env, io, clock, signal } = host
+  if (command.run == null) {
+    throw usageFailure(
+      `"${command.words.join(' ')}" must be the first word, its flags follow it`,
+      command.words.join(' ')
+    )
+  }
+  const format = chooseFormat(globals)
+  const [{ Client, chooseTarget }, { Printer }] = await Promise.all([import('./client.ts'), import('./printer.ts')])
+  let declined = false
+  const terminal = io.stdout.isTTY === true
+  const context: Context = {
+    api: new Client(chooseTarget(globals, env), { clock, signal }),
+    print: new Printer({
+      format,
+      terminal,
+      colours: terminal && !env['NO_COLOR'] && env['TERM'] !== 'dumb',
+      out: io.stdout,
+      err: io.stderr
+    }),
+    clock,
+    signal,
+    async confirm(question) {
+      if (io.stdin.isTTY !== true) {
+        throw usageFailure(
+          'deleting asks first, and there is no terminal to ask on; add --yes',
+          command.words.join(' ')
+        )
+      }
+      const { askTerminal } = await import('./confirm.ts')
+      const agreed = await askTerminal(question, { stdin: io.stdin, stderr: io.stderr, signal })
+      declined = !agreed
+      return agreed
+    },
+    readInput: () => readInput(io.stdin)
+  }
+  await command.run(context, input)
+  signal.throwIfAborted()
+  if (declined) context.print.remark('nothing was deleted')
+  return declined ? 1 : 0
+}
+
+function chooseFormat(globals: Readonly<Record<string, FlagValue>>): Format {
+  const output = globals['output'] as Format | undefined
+  if (globals['json'] !== true) return output ?? 'table'
+  if (output != null && output !== 'json') throw usageFailure(`-j and -o ${output} contradict each other`)
+  return 'json'
+}
+
+async function readInput(stdin: Readable): Promise<string> {
+  const { tokenBytesMax } = await import('./limits.ts')
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of stdin) {
+    const part = Buffer.from(chunk as Uint8Array)
+    bytes += part.length
+    if (bytes > tokenBytesMax)
+      throw new Failure('invalid_request', `stdin holds more than ${tokenBytesMax} bytes; give one token`)
+    chunks.push(part)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+async function version(): Promise<string> {
+  const { readFile } = await import('node:fs/promises')
+  const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}

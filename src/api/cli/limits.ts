@@ -1,0 +1,16 @@
+/** Limits of the command line client. */
+
+/** An answer that takes longer is an agent that hangs. */
+export const requestTimeoutMs = 60_000
+
+/** Joining and syncing wait for other hosts; the agent itself gives up long before. */
+export const longRequestTimeoutMs = 600_000
+
+/** Largest answer read, bytes: 100,000 services are about 70 MB of JSON. */
+export const answerBytesMax = 256 * 1024 * 1024
+
+/** `--watch` gathers the changes of this span into one print, so that a burst does not print a list per change. */
+export const watchGatherMs = 100
+
+/** Largest token read from stdin (`cluster join -`), bytes; the API takes no longer one. */
+export const tokenBytesMax = 16 * 1024

@@ -1,0 +1,68 @@
+import type { ClusterJson, SyncJson } from '../../../actors/operator/operator.ts'
+import { milliseconds, orDash, shortPeer, state, yesNo } from '../humane.ts'
+import { type Cell, record, table } from '../table.ts'
+
+export function clusterText(cluster: ClusterJson, colours: boolean): string {
+  const { propagation_ms: propagation, rejected_changes: rejected } = cluster
+  const reachable = cluster.members.filter((member) => member.reachable).length
+  const head = record(
+    [
+      ['cluster', `${cluster.name} (${cluster.id})`],
+      ['members', `${cluster.members.length}, ${reachable} reachable`],
+      ['agreed', state(yesNo(cluster.agreed))],
+      ['heads', cluster.heads.map(shortHash).join(' ') || '-'],
+      [
+        'propagation',
+        propagation.samples === 0
+          ? 'not seen yet'
+          : `p50 ${milliseconds(propagation.p50)}, p99 ${milliseconds(propagation.p99)} (${propagation.samples} changes)`
+      ]
+    ],
+    colours
+  )
+  const members = table(
+    ['NAME', 'ID', 'ROLE', 'REACHABLE', 'HEADS'],
+    cluster.members.map((member): Cell[] => [
+      `${orDash(member.name)}${member.id === cluster.self ? ' *' : ''}`,
+      shortPeer(member.id),
+      member.role,
+      state(yesNo(member.reachable)),
+      member.heads == null ? '-' : member.heads.map(shortHash).join(' ') || '-'
+    ]),
+    colours
+  )
+  if (rejected.length === 0) return `${head}\n${members}`
+  const refused = table(
+    ['REJECTED', 'AUTHOR', 'REASON'],
+    rejected.map(({ hash, author, reason }) => [shortHash(hash), shortPeer(author), reason]),
+    colours
+  )
+  return `${head}\n${members}\n${refused}`
+}
+
+export function syncText(sync: SyncJson, colours: boolean): string {
+  const peers =
+    sync.peers.length === 0
+      ? 'no other peers\n'
+      : table(
+          ['PEER', 'RECEIVED', 'SENT', 'RESULT'],
+          sync.peers.map((peer): Cell[] => [
+            peer.name ?? shortPeer(peer.id),
+            String(peer.received),
+            String(peer.sent),
+            peer.error == null ? { text: 'ok', colour: 'green' } : { text: peer.error, colour: 'red' }
+          ]),
+          colours
+        )
+  const changes =
+    sync.changes.length === 0
+      ? 'nothing had to be re-applied\n'
+      : table(
+          ['RE-APPLIED'],
+          sync.changes.map((change) => [change]),
+          colours
+        )
+  return `${peers}\n${changes}`
+}
+
+const shortHash = (hash: string): string => hash.slice(0, 8)

@@ -1,0 +1,54 @@
+import type { PeerJson } from '../../../actors/operator/operator.ts'
+import { age, bytes, milliseconds, orDash, shortPeer, state, yesNo } from '../humane.ts'
+import { type Cell, record, table } from '../table.ts'
+
+export function peersText(peers: readonly PeerJson[], now: number, colours: boolean): string {
+  return table(
+    ['NAME', 'ID', 'STATE', 'ROLE', 'REACHABLE', 'RTT', 'SEEN', 'VERSION', 'ADDRESS'],
+    peers.map((peer): Cell[] => [
+      orDash(peer.name),
+      shortPeer(peer.id),
+      state(peer.state),
+      orDash(peer.role),
+      state(yesNo(peer.reachable)),
+      milliseconds(peer.rtt_ms),
+      seen(peer, now),
+      orDash(peer.version),
+      `${orDash(peer.addresses[0])}${peer.addresses.length > 1 ? ` +${peer.addresses.length - 1}` : ''}`
+    ]),
+    colours
+  )
+}
+
+export function peerText(peer: PeerJson, now: number, colours: boolean): string {
+  const head = record(
+    [
+      ['id', peer.id],
+      ['name', orDash(peer.name)],
+      ['state', state(peer.state)],
+      ['role', orDash(peer.role)],
+      ['reachable', state(yesNo(peer.reachable))],
+      ['rtt', milliseconds(peer.rtt_ms)],
+      ['last seen', seen(peer, now)],
+      ['version', orDash(peer.version)],
+      ['addresses', orDash(peer.addresses.join(' '))]
+    ],
+    colours
+  )
+  if (peer.tunnels.length === 0) return head
+  const tunnels = table(
+    ['TUNNEL', 'ENDPOINT', 'HANDSHAKE', 'IN', 'OUT'],
+    peer.tunnels.map((tunnel) => [
+      tunnel.device,
+      orDash(tunnel.endpoint),
+      tunnel.handshake_at == null ? 'never' : `${age(tunnel.handshake_at, now)} ago`,
+      bytes(tunnel.bytes_in),
+      bytes(tunnel.bytes_out)
+    ]),
+    colours
+  )
+  return `${head}\n${tunnels}`
+}
+
+const seen = (peer: PeerJson, now: number): string =>
+  peer.last_seen_at == null ? '-' : `${age(peer.last_seen_at, now)} ago`

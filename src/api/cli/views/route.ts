@@ -1,0 +1,60 @@
+import type { RouteJson, RouteTestJson } from '../../../actors/operator/operator.ts'
+import { orDash, shortPeer, state } from '../humane.ts'
+import { type Cell, record, table } from '../table.ts'
+
+const any = (cidr: string | null): string => cidr ?? 'any'
+
+export function routesText(routes: readonly RouteJson[], colours: boolean): string {
+  return table(
+    ['ID', 'SERVICE', 'SOURCE', 'DESTINATION', 'PRIORITY', 'STATUS'],
+    routes.map((route): Cell[] => [
+      route.id,
+      route.service_id,
+      any(route.source_cidr),
+      any(route.dest_cidr),
+      String(route.priority),
+      state(route.status)
+    ]),
+    colours
+  )
+}
+
+export function routeText(route: RouteJson, colours: boolean): string {
+  return record(
+    [
+      ['id', route.id],
+      ['service', route.service_id],
+      ['source', any(route.source_cidr)],
+      ['destination', any(route.dest_cidr)],
+      ['priority', String(route.priority)],
+      ['status', state(route.status)]
+    ],
+    colours
+  )
+}
+
+export function routeTestText(answer: RouteTestJson, colours: boolean): string {
+  const head = record(
+    [
+      ['handler', answer.handler],
+      ['service', orDash(answer.service_id)],
+      ['route', orDash(answer.route_id)],
+      ['target peer', answer.target_peer_id == null ? '-' : shortPeer(answer.target_peer_id)],
+      ['reason', answer.reason]
+    ],
+    colours
+  )
+  if (answer.candidates == null) return head
+  if (answer.candidates.length === 0) return `${head}\nno candidates\n`
+  const candidates = table(
+    ['', 'SERVICE', 'ROUTE', 'REASON'],
+    answer.candidates.map((candidate): Cell[] => [
+      candidate.won ? { text: 'won', colour: 'green' } : { text: 'lost', colour: 'dim' },
+      candidate.service_id,
+      orDash(candidate.route_id),
+      candidate.reason
+    ]),
+    colours
+  )
+  return `${head}\n${candidates}`
+}

@@ -1,0 +1,77 @@
+import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
+import { age, bytes, orDash, shortPeer, state, yesNo } from '../humane.ts'
+import { type Cell, record, table } from '../table.ts'
+
+export function servicesText(
+  services: readonly ServiceJson[],
+  peers: readonly PeerJson[],
+  now: number,
+  colours: boolean
+): string {
+  const names = new Map(peers.map(({ id, name }) => [id, name]))
+  const peer = (id: string): string => names.get(id) ?? shortPeer(id)
+  return table(
+    ['ID', 'NAME', 'SOURCE', 'TARGET', 'TRANSPORT', 'PHASE', 'FLOWS', 'IN', 'OUT', 'AGE'],
+    services.map((service): Cell[] => [
+      service.id,
+      service.name,
+      peer(service.source_peer_id),
+      peer(service.target_peer_id),
+      transport(service),
+      state(service.status.phase),
+      String(service.status.flows),
+      bytes(service.status.bytes_in),
+      bytes(service.status.bytes_out),
+      age(service.created_at, now)
+    ]),
+    colours
+  )
+}
+
+export function serviceText(service: ServiceJson, now: number, colours: boolean): string {
+  const { status } = service
+  const device = status.interface
+  const head = record(
+    [
+      ['id', service.id],
+      ['name', service.name],
+      ['source peer', service.source_peer_id],
+      ['target peer', service.target_peer_id],
+      ['transport', transport(service)],
+      ['bandwidth limit', service.bandwidth_limit_mbps === 0 ? 'none' : `${service.bandwidth_limit_mbps} Mbit/s`],
+      ['fully transparent', yesNo(service.fully_transparent)],
+      ['own interface', yesNo(service.requires_interface)],
+      ['desired addresses', orDash([service.desired_ipv4_cidr, service.desired_ipv6_cidr].filter(Boolean).join(' '))],
+      [
+        'interface',
+        device == null
+          ? '-'
+          : [device.name, device.mac, device.ipv4, device.ipv6].filter((part) => part != null).join(' ')
+      ],
+      ['created', `${age(service.created_at, now)} ago`],
+      ['updated', `${age(service.updated_at, now)} ago`],
+      ['phase', state(status.phase)],
+      ['flows', String(status.flows)],
+      ['bytes in, out', `${bytes(status.bytes_in)}, ${bytes(status.bytes_out)}`]
+    ],
+    colours
+  )
+  if (status.conditions.length === 0) return head
+  const conditions = table(
+    ['CONDITION', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'],
+    status.conditions.map((condition) => [
+      condition.type,
+      yesNo(condition.status),
+      condition.reason,
+      `${age(condition.since, now)} ago`,
+      condition.message
+    ]),
+    colours
+  )
+  return `${head}\n${conditions}`
+}
+
+/** What was asked for, and what is in force where that differs. */
+function transport({ transport_type: asked, status: { effective_transport: effective } }: ServiceJson): string {
+  return effective == null || effective === asked ? asked : `${asked} (runs over ${effective})`
+}
