@@ -25,12 +25,13 @@ export class Capture {
     this.#task = task
   }
 
-  static async start(host: Host, device: string): Promise<Capture> {
+  /** `filter` in tcpdump's language; everything without one. */
+  static async start(host: Host, device: string, filter = ''): Promise<Capture> {
     const path = host.path(`${device}-${++captures}.pcap`)
     // `-Z root`: dropping to another user would not work inside a user namespace. Immediate mode: what has been seen is
     // in the file, not in a buffer that the end of the capture would throw away.
     const options = ['-Z', 'root', '-n', '-U', '--immediate-mode', '-s', '0', '-B', String(captureBufferKiB)]
-    const task = await host.spawn(['tcpdump', ...options, '-i', device, '-w', path])
+    const task = await host.spawn(['tcpdump', ...options, '-i', device, '-w', path, filter])
     await until('tcpdump to listen', () => /listening on/.test(task.stderr) || ended(task), { timeoutMs: 10_000 })
     return new Capture(path, task)
   }

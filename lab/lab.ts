@@ -43,6 +43,8 @@ export class Lab {
 
   /** `prefix` tells whose hosts these are; runs of one prefix do not disturb each other. */
   static async create({ prefix }: { prefix: string }): Promise<Lab> {
+    // Debian leaves root's programs out of everybody else's PATH, also of one who is root in a user namespace.
+    process.env['PATH'] = `${process.env['PATH']}:/usr/sbin:/sbin`
     sweep(prefix)
     labs += 1
     return new Lab(runIdOf(prefix, process.pid, labs))
