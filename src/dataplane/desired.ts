@@ -1,4 +1,5 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
+import type { HostNetworks } from './never-taken.ts'
 
 /**
  * What one host's data plane should do, computed by `actors/reconcile` from the view and nothing else. Plain data, whole
@@ -140,6 +141,8 @@ export interface Dataplane {
   counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>>
   tunnels(): Promise<TunnelCounters[]>
   onEvent(listener: (event: DataplaneEvent) => void): () => void
+  /** The host's addresses and attached networks that steering goes by, for `routes test`; null before the first look. */
+  host?(): HostNetworks | null
   /**
    * `remove`: stop intercepting, drain flows up to `drainMs`, take everything of ours out of the kernel, end the engines.
    * `keep`: leave kernel state and engines running for the next agent.
