@@ -2,3 +2,45 @@
 
 /** Verification keys kept ready, of 1 kB each: more than any cluster has members, few enough to forget strangers. */
 export const verifyKeysMax = 4096
+
+/** Largest envelope, bytes. `addRoutes` with `routesPerRequestMax` routes makes some 400 kB; nothing else comes near. */
+export const envelopeBytesMax = 1024 * 1024
+/** Changes that a change may name as its predecessors: one per member that wrote at the same time. */
+export const changeDepsMax = 4096
+/** Envelopes held in memory because something before them is missing; anti-entropy brings what had to be dropped. */
+export const pendingEnvelopesMax = 4096
+export const pendingBytesMax = 16 * 1024 * 1024
+/** Envelopes verified in one go (0.15 ms each) before other work gets its turn. */
+export const verifyBatchMax = 64
+/** Envelopes known to be signed well, between the check of gossip and its delivery; 150 bytes each. */
+export const verifiedEnvelopesMax = 1024
+/** Changes given to Automerge in one call; longer calls only block. */
+export const applyBatchMax = 256
+
+/** Routes in one `addRoutes`: one signed change, see `envelopeBytesMax`. */
+export const routesPerRequestMax = 1000
+/** Addresses in a peer record or an invite, and the length of one, characters. */
+export const addressesMax = 16
+export const addressLengthMax = 256
+export const versionLengthMax = 64
+/** Route priority: as wide as a VLAN tag is long for everybody who thinks in 16 bits; the higher one wins. */
+export const priorityMax = 65_535
+/** 1 Tbit/s in Mbit/s: above what a host can carry, low enough that rates in byte/s stay exact in a double. */
+export const bandwidthLimitMbpsMax = 1_000_000
+
+/** An invite lives between a second and 90 days; somebody who needs longer makes another one. */
+export const inviteTtlMinMs = 1000
+export const inviteTtlMaxMs = 90 * 24 * 3600 * 1000
+export const inviteUsesMax = 1000
+/** Longest accepted token, characters: 16 addresses of 256 bytes in base64. */
+export const inviteTokenLengthMax = 8192
+
+/** Rejected changes shown in a view; the newest ones. */
+export const rejectedShownMax = 1000
+/** Attempts at an id whose device name is free: each one fails with probability n / 2^25 at most. */
+export const idAttemptsMax = 64
+
+/** Largest frame of the log, bytes: one group commit. */
+export const frameBytesMax = 16 * 1024 * 1024
+/** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
+export const probeBytes = 64 * 1024

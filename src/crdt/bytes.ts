@@ -1,0 +1,117 @@
+/** Reading and writing the crdt's own binary formats. Big endian; a reader throws {@link MalformedError}, never more. */
+
+export class MalformedError extends Error {}
+
+export class ByteReader {
+  readonly bytes: Uint8Array
+  offset = 0
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+
+  get left(): number {
+    return this.bytes.length - this.offset
+  }
+
+  /** A view, not a copy. */
+  take(length: number): Uint8Array {
+    if (length > this.left) throw new MalformedError('it is cut short')
+    this.offset += length
+    return this.bytes.subarray(this.offset - length, this.offset)
+  }
+
+  u8(): number {
+    return this.take(1)[0] as number
+  }
+
+  u16(): number {
+    return (this.u8() << 8) | this.u8()
+  }
+
+  u32(): number {
+    return this.u16() * 0x10000 + this.u16()
+  }
+
+  /** Eight bytes that hold an integer below 2^53. */
+  u53(): number {
+    const high = this.u32()
+    if (high >= 0x200000) throw new MalformedError('a number is out of range')
+    return high * 0x100000000 + this.u32()
+  }
+
+  /** UTF-8 with its length in 16 bits. */
+  text(): string {
+    const bytes = this.take(this.u16())
+    try {
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    } catch {
+      throw new MalformedError('a text is not UTF-8')
+    }
+  }
+
+  /** Unsigned LEB128, in its shortest form, below 2^53. */
+  uleb(): number {
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.u8()
+      value += (byte & 0x7f) * scale
+      if (value > Number.MAX_SAFE_INTEGER) throw new MalformedError('a number is out of range')
+      if (byte < 0x80) {
+        if (byte === 0 && scale > 1) throw new MalformedError('a number is not in its shortest form')
+        return value
+      }
+      if (scale > 2 ** 49) throw new MalformedError('a number is out of range')
+    }
+  }
+
+  end(): void {
+    if (this.left > 0) throw new MalformedError(`${this.left} bytes follow its end`)
+  }
+}
+
+export const u8 = (value: number): Uint8Array => Uint8Array.of(value)
+
+export function u16(value: number): Uint8Array {
+  return Uint8Array.of(value >>> 8, value & 0xff)
+}
+
+export function u32(value: number): Uint8Array {
+  return Uint8Array.of(value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff)
+}
+
+export function u53(value: number): Uint8Array {
+  if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${value} is not an integer below 2^53`)
+  return concat([u32(Math.floor(value / 0x100000000)), u32(value % 0x100000000)])
+}
+
+export function text(value: string): Uint8Array {
+  const bytes = new TextEncoder().encode(value)
+  if (bytes.length > 0xffff) throw new RangeError('text is too long for its length field')
+  return concat([u16(bytes.length), bytes])
+}
+
+export function uleb(value: number): Uint8Array {
+  const bytes: number[] = []
+  do {
+    const low = value % 128
+    value = Math.floor(value / 128)
+    bytes.push(value > 0 ? low | 0x80 : low)
+  } while (value > 0)
+  return Uint8Array.from(bytes)
+}
+
+export function concat(parts: Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+  let offset = 0
+  for (const part of parts) {
+    out.set(part, offset)
+    offset += part.length
+  }
+  return out
+}
+
+export const equalBytes = (a: Uint8Array, b: Uint8Array): boolean => Buffer.compare(a, b) === 0
+
+export const hex = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex')

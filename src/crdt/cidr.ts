@@ -1,0 +1,94 @@
+import { isIPv4, isIPv6 } from 'node:net'
+import ipaddr from 'ipaddr.js'
+import { InvalidCidrError } from '../errors.ts'
+
+/** An address range, or an interface's address with its prefix: then `bytes` holds the host bits too. */
+export interface Cidr {
+  family: 4 | 6
+  /** 4 or 16 bytes. */
+  bytes: Uint8Array
+  prefix: number
+}
+
+/** Reads `ADDRESS/PREFIX` without host bits. InvalidCidrError names `field` and what was probably meant. */
+export function parseCidr(field: string, value: string): Cidr {
+  const cidr = parseInterfaceCidr(field, value)
+  const network = networkOf(cidr)
+  if (Buffer.compare(network.bytes, cidr.bytes) !== 0) {
+    throw new InvalidCidrError(field, value, `has bits set beyond its prefix /${cidr.prefix}`, formatCidr(network))
+  }
+  return cidr
+}
+
+/** Reads `ADDRESS/PREFIX` where the address is one in the network, as an interface has it. InvalidCidrError. */
+export function parseInterfaceCidr(field: string, value: string): Cidr {
+  const [address = '', prefixText, more] = value.split('/')
+  const bytes = parseAddress(address)
+  if (bytes == null) throw new InvalidCidrError(field, value, 'is not an address and a prefix')
+  const family = bytes.length === 4 ? 4 : 6
+  const longest = bytes.length * 8
+  if (prefixText == null) {
+    throw new InvalidCidrError(
+      field,
+      value,
+      'has no prefix',
+      formatCidr({ family, bytes, prefix: likelyPrefix(bytes) })
+    )
+  }
+  if (more != null || !/^(0|[1-9]\d*)$/.test(prefixText)) {
+    throw new InvalidCidrError(field, value, `has a prefix that is not a number from 0 to ${longest}`)
+  }
+  const prefix = Number(prefixText)
+  if (prefix > longest) {
+    throw new InvalidCidrError(field, value, `has a prefix longer than the ${longest} bits of an IPv${family} address`)
+  }
+  return { family, bytes, prefix }
+}
+
+/** The address as 4 or 16 bytes; null for all that is not one in full (no zones, no leading zeros, no short forms). */
+export function parseAddress(text: string): Uint8Array | null {
+  if (isIPv4(text)) return Uint8Array.from(text.split('.'), Number)
+  if (!isIPv6(text) || text.includes('%')) return null
+  return Uint8Array.from(ipaddr.IPv6.parse(text).toByteArray())
+}
+
+/** Canonical text: dotted decimal, or RFC 5952. */
+export function formatAddress(bytes: Uint8Array): string {
+  return bytes.length === 4 ? bytes.join('.') : new ipaddr.IPv6([...bytes]).toRFC5952String()
+}
+
+export const formatCidr = ({ bytes, prefix }: Cidr): string => `${formatAddress(bytes)}/${prefix}`
+
+/** The same range without host bits. */
+export function networkOf({ family, bytes, prefix }: Cidr): Cidr {
+  return { family, bytes: bytes.map((byte, i) => byte & byteMask(prefix - i * 8)), prefix }
+}
+
+/** True when `address` lies in the range; false for the other family. */
+export function contains({ bytes, prefix }: Cidr, address: Uint8Array): boolean {
+  if (bytes.length !== address.length) return false
+  return bytes.every((byte, i) => ((byte ^ (address[i] as number)) & byteMask(prefix - i * 8)) === 0)
+}
+
+export function addressToBigInt(bytes: Uint8Array): bigint {
+  return bytes.reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n)
+}
+
+export function bigIntToAddress(value: bigint, family: 4 | 6): Uint8Array {
+  const bytes = new Uint8Array(family === 4 ? 4 : 16)
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    bytes[i] = Number(value & 0xffn)
+    value >>= 8n
+  }
+  return bytes
+}
+
+const byteMask = (bits: number): number => (bits >= 8 ? 0xff : bits <= 0 ? 0 : (0xff << (8 - bits)) & 0xff)
+
+/** For an address without a prefix: where its zeros begin, by bytes (v4) or groups (v6); a host when it has none. */
+function likelyPrefix(bytes: Uint8Array): number {
+  const step = bytes.length === 4 ? 1 : 2
+  let end = bytes.length
+  while (end > 0 && bytes.subarray(end - step, end).every((byte) => byte === 0)) end -= step
+  return end * 8
+}

@@ -1,0 +1,253 @@
+import { UnavailableError } from '../errors.ts'
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import type { Writer } from './document.ts'
+import { actorOf, parseEnvelope, sealEnvelope } from './envelope.ts'
+import { Fold } from './fold.ts'
+import type { Genesis } from './genesis.ts'
+import { Intake } from './intake.ts'
+import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
+import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
+import { verifyBatchMax } from './limits.ts'
+import type { Signer } from './signer.ts'
+import type { Storage } from './storage.ts'
+import type { View } from './view.ts'
+
+/**
+ * The state of the cluster that this peer is in. Memory runs ahead of the disk by what is being written: ledger and
+ * fold take a change at once, so that the next one can build on it and both share an fdatasync; the view that others
+ * see, the vector and gossip follow when the disk has it. When the disk refuses, memory goes back to what is durable.
+ */
+export class Cluster {
+  readonly genesis: Genesis
+  readonly #deps: ClusterDeps
+  readonly #ledger: Ledger
+  readonly #fold: Fold
+  readonly #intake: Intake
+  /** Entries that are on disk: the first so many of the ledger. */
+  #durable = 0
+  #vector: VersionVector = {}
+  #view: View
+  #lastWrittenAt = 0
+  /** The last append failed: try the disk before taking anything more. */
+  #doubtful = false
+
+  /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
+  static load(genesis: Genesis, stored: Array<{ offset: number; bytes: Uint8Array }>, deps: ClusterDeps): Cluster {
+    const ledger = new Ledger(genesis)
+    for (const { offset, bytes } of stored) {
+      const item = openEnvelope(parseEnvelope(bytes))
+      if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
+      const entry = ledger.add(item)
+      entry.offset = offset
+    }
+    const cluster = new Cluster(genesis, ledger, deps)
+    cluster.#settle(ledger.entries)
+    return cluster
+  }
+
+  /** Verifies all of a cluster's history that a member handed over, then stores it, whole or not at all. */
+  static async adopt(genesis: Genesis, envelopes: EnvelopeBytes[], deps: ClusterDeps): Promise<Cluster> {
+    const ledger = new Ledger(genesis)
+    const intake = new Intake(ledger)
+    const added: Entry[] = []
+    for (const [i, bytes] of envelopes.entries()) {
+      if (i % verifyBatchMax === verifyBatchMax - 1) await deps.clock.sleep(0)
+      const outcome = intake.take(bytes, added)
+      if (typeof outcome === 'object') {
+        throw new UnavailableError(
+          `the member there sent a broken history (${outcome.refused}); join by another member`
+        )
+      }
+    }
+    const cluster = new Cluster(genesis, ledger, deps)
+    if (!cluster.view.members.has(deps.signer.peerId)) {
+      throw new UnavailableError('the member there sent a history without this peer in it; try again')
+    }
+    const offsets = await deps.storage.create(
+      genesis.bytes,
+      added.map((entry) => cluster.#bytesOf(entry))
+    )
+    for (const [i, entry] of added.entries()) entry.offset = offsets[i] as number
+    cluster.#settle(added)
+    return cluster
+  }
+
+  private constructor(genesis: Genesis, ledger: Ledger, deps: ClusterDeps) {
+    this.genesis = genesis
+    this.#deps = deps
+    this.#ledger = ledger
+    this.#intake = new Intake(ledger)
+    const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
+    this.#fold = new Fold(ledger, actor, (entry) => this.#bytesOf(entry))
+    this.#view = this.#fold.view
+  }
+
+  /** What is durable. */
+  get view(): View {
+    return this.#view
+  }
+
+  /** What will be durable if all that is being written succeeds; what a write is checked against. */
+  get fold(): Fold {
+    return this.#fold
+  }
+
+  get ledger(): Ledger {
+    return this.#ledger
+  }
+
+  vector(): VersionVector {
+    return { ...this.#vector }
+  }
+
+  *missing(vector: VersionVector, maxBytes: number): Generator<EnvelopeBytes[]> {
+    let chunk: EnvelopeBytes[] = []
+    let size = 0
+    for (const entry of this.#ledger.missing(vector, this.#durable)) {
+      if (chunk.length > 0 && size + entry.length > maxBytes) {
+        yield chunk
+        chunk = []
+        size = 0
+      }
+      chunk.push(this.#bytesOf(entry))
+      size += entry.length
+    }
+    if (chunk.length > 0) yield chunk
+  }
+
+  check(envelope: EnvelopeBytes): 'accept' | 'ignore' | 'reject' {
+    return this.#intake.check(envelope)
+  }
+
+  async receive(envelopes: EnvelopeBytes[]): Promise<ReceiveResult> {
+    const result: ReceiveResult = { accepted: 0, known: 0, refused: [], gap: false }
+    await this.#tryDisk()
+    const stored: Array<Promise<void>> = []
+    for (let i = 0; i < envelopes.length; i += verifyBatchMax) {
+      if (i > 0) await this.#deps.clock.sleep(0)
+      const added: Entry[] = []
+      for (const bytes of envelopes.slice(i, i + verifyBatchMax)) {
+        const outcome = this.#intake.take(bytes, added)
+        if (outcome === 'known') result.known++
+        else if (outcome === 'waiting') result.gap = true
+        else if (outcome !== 'accepted') result.refused.push({ reason: `the envelope is not good: ${outcome.refused}` })
+      }
+      result.accepted += added.length
+      if (added.length === 0) continue
+      this.#fold.integrate(added)
+      const storing = this.#store(added, false)
+      // A later batch may be verified while this one is written; whether all is durable is asked at the end.
+      storing.catch(() => {})
+      stored.push(storing)
+    }
+    await Promise.all(stored)
+    return result
+  }
+
+  /** Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable. */
+  async change(write: (writer: Writer) => void): Promise<void> {
+    if (this.#doubtful) await this.#tryDisk()
+    const { signer, storage } = this.#deps
+    const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
+    const body = this.#fold.write(write)
+    if (body == null) return
+    const item = this.#seal('change', seq, body)
+    const entry = this.#ledger.add(item)
+    this.#fold.took(entry)
+    await this.#stored(entry)
+  }
+
+  /** Writes an entry of the auth log; `body` gets the hash of the one before it. Resolves when it is durable. */
+  async authorize(body: (previous: string) => Uint8Array): Promise<string> {
+    if (this.#doubtful) await this.#tryDisk()
+    const { signer, storage } = this.#deps
+    const seq = this.#ledger.count(actorOf('auth', signer.publicKey, storage.incarnation)) + 1
+    const entry = this.#ledger.add(this.#seal('auth', seq, body(this.#ledger.lastAuth(signer.peerId))))
+    this.#fold.integrate([entry])
+    await this.#stored(entry)
+    return entry.hash
+  }
+
+  /** Called by the log at once when it fails: what is not on disk is forgotten, here and by all who wait. */
+  onDiskFailure(error: unknown): void {
+    this.#deps.log.error({ error }, 'the replicated state cannot be written; writes are refused until the disk is well')
+    this.#doubtful = true
+    this.#ledger.cut(this.#durable)
+    this.#intake.clear()
+    this.#fold.rebuild(this.#view.revision)
+    // Nothing durable has changed, so nobody is told; but the next view must grow from the one that is known.
+    this.#view = this.#fold.view
+  }
+
+  /** What waited for an entry made here comes in with it. */
+  async #stored(entry: Entry): Promise<void> {
+    const released: Entry[] = []
+    this.#intake.release(entry, released)
+    if (released.length > 0) this.#fold.integrate(released)
+    const storing = this.#store([entry], true)
+    if (released.length > 0) this.#store(released, false).catch(() => {})
+    await storing
+  }
+
+  async #store(entries: Entry[], local: boolean): Promise<void> {
+    const { view } = this.#fold
+    const bytes = entries.map((entry) => this.#bytesOf(entry))
+    const offsets = await this.#deps.storage.append(bytes)
+    for (const [i, entry] of entries.entries()) entry.offset = offsets[i] as number
+    this.#settle(entries)
+    const previous = this.#view
+    this.#view = view
+    const { listeners } = this.#deps
+    if (view !== previous) listeners.view(view, previous)
+    for (const [i, entry] of entries.entries()) {
+      if (local) listeners.local(bytes[i] as Uint8Array)
+      else listeners.received(entry)
+    }
+  }
+
+  #settle(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      entry.bytes = null
+      this.#vector[entry.actor] = entry.seq
+    }
+    this.#durable += entries.length
+  }
+
+  #bytesOf(entry: Entry): Uint8Array {
+    return entry.bytes ?? this.#deps.storage.log.read(entry.offset, entry.length)
+  }
+
+  #seal(kind: 'change' | 'auth', seq: number, body: Uint8Array): Unheld {
+    const { signer, storage, clock } = this.#deps
+    // Never back in time: who reads the history sees each author's changes in their order.
+    this.#lastWrittenAt = Math.max(this.#lastWrittenAt, clock.now())
+    return openEnvelope(
+      sealEnvelope(signer, this.genesis.clusterId, {
+        kind,
+        incarnation: storage.incarnation,
+        seq,
+        writtenAt: this.#lastWrittenAt,
+        body
+      })
+    )
+  }
+
+  async #tryDisk(): Promise<void> {
+    if (!this.#doubtful) return
+    await this.#deps.storage.probe()
+    this.#doubtful = false
+  }
+}
+
+export interface ClusterDeps {
+  signer: Signer
+  clock: Clock
+  log: Logger
+  storage: Storage
+  listeners: {
+    view(view: View, previous: View): void
+    local(envelope: EnvelopeBytes): void
+    received(entry: Entry): void
+  }
+}

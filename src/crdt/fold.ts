@@ -1,0 +1,268 @@
+import { createHash } from 'node:crypto'
+import { isoTime } from '../clock.ts'
+import { Document, type Kind, type Writer } from './document.ts'
+import { bodyOf } from './envelope.ts'
+import type { Entry, Ledger } from './ledger.ts'
+import type { PeerId } from './schema.ts'
+import { membersOf, type Membership } from './validity.ts'
+import { Records } from './records.ts'
+import { rejectedShownMax } from './limits.ts'
+import type { Member, RejectedChange, View } from './view.ts'
+
+/**
+ * From the set of envelopes to the view: document = fold of the valid changes, view = the valid records in it.
+ *
+ * 1. Members follow from all auth entries (`validity.ts`).
+ * 2. A change is valid when its author is a member, nothing in it is forbidden and all changes before it are valid.
+ * 3. Valid changes are applied; should one that was applied become invalid, the document is made anew without it.
+ * 4. The records that were touched are read, checked and put into the next view (`records.ts`).
+ *
+ * Each step is a function of the set alone, so peers that hold the same envelopes have the same members, heads and
+ * records, however they came by them.
+ */
+export class Fold {
+  readonly #ledger: Ledger
+  readonly #actor: string
+  readonly #bytesOf: (entry: Entry) => Uint8Array
+  #document: Document
+  #records: Records
+  #membership: Membership
+  /** Changes that are held but not applied. */
+  #invalid = new Set<Entry>()
+  #authDigest = ''
+  view: View
+
+  /** `actor`: the name of this peer's own changes. `bytesOf`: the envelope of an entry. */
+  constructor(ledger: Ledger, actor: string, bytesOf: (entry: Entry) => Uint8Array) {
+    this.#ledger = ledger
+    this.#actor = actor
+    this.#bytesOf = bytesOf
+    this.#document = new Document(ledger.genesis.chunk, actor)
+    this.#records = new Records()
+    this.#membership = membersOf(ledger.genesis, [])
+    this.view = emptyView
+    this.rebuild(0)
+  }
+
+  get membership(): Membership {
+    return this.#membership
+  }
+
+  /** Takes in entries that were just added to the ledger. */
+  integrate(entries: Entry[]): void {
+    const auth = entries.filter(({ kind }) => kind === 'auth')
+    if (auth.length > 0 && this.#membersChanged()) {
+      this.#reconsider()
+      return
+    }
+    const applicable: Entry[] = []
+    for (const entry of entries) {
+      if (entry.kind === 'auth') continue
+      entry.valid = this.#isValid(entry)
+      if (entry.valid) applicable.push(entry)
+      else this.#invalid.add(entry)
+    }
+    this.#apply(applicable)
+    this.#show(applicable)
+  }
+
+  /** Makes a change of this peer's own and applies it; null when nothing was written. To be followed by {@link took}. */
+  write(write: (writer: Writer) => void): Uint8Array | null {
+    return this.#document.change(write)
+  }
+
+  /** Takes in the entry of a change that {@link write} has applied. */
+  took(entry: Entry): void {
+    entry.valid = true
+    this.#show([entry])
+  }
+
+  /** Ids of all routes of a service, also of those that are not in the view. */
+  routesOf(serviceId: string): string[] {
+    return this.#records.routeIdsOf(serviceId)
+  }
+
+  /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
+  rebuild(revision: number): void {
+    const { entries, genesis } = this.#ledger
+    const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
+    this.#membership = membersOf(genesis, auth)
+    this.#authDigest = digestOf(auth.map(({ envelope }) => envelope.hash))
+    const changes = entries.filter(({ kind }) => kind === 'change')
+    for (const entry of changes) entry.valid = this.#isValid(entry)
+    this.view = { ...emptyView, revision }
+    this.#replay()
+  }
+
+  /** Recomputes who is a member; true when that may make a change valid or invalid. */
+  #membersChanged(): boolean {
+    const { entries, genesis } = this.#ledger
+    const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
+    const before = this.#membership.members
+    this.#membership = membersOf(genesis, auth)
+    this.#authDigest = digestOf(auth.map(({ envelope }) => envelope.hash))
+    const after = this.#membership.members
+    return before.size !== after.size || [...after.keys()].some((peer) => !before.has(peer))
+  }
+
+  /** After a change of members: what became valid is applied, and if something became invalid all is made anew. */
+  #reconsider(): void {
+    const gained: Entry[] = []
+    let lost = false
+    for (const entry of this.#ledger.entries) {
+      if (entry.kind === 'auth') continue
+      const valid = this.#isValid(entry)
+      if (valid && !entry.valid) gained.push(entry)
+      if (!valid && entry.valid) lost = true
+      if (!valid) this.#invalid.add(entry)
+      else this.#invalid.delete(entry)
+      entry.valid = valid
+    }
+    if (lost) {
+      this.#replay()
+      return
+    }
+    this.#apply(gained)
+    this.#show(gained)
+  }
+
+  #isValid(entry: Entry): boolean {
+    return (
+      entry.forbidden == null && this.#membership.members.has(entry.authorId) && entry.deps.every((dep) => dep.valid)
+    )
+  }
+
+  /** A new document of all valid changes. */
+  #replay(): void {
+    this.#document.free()
+    this.#document = new Document(this.#ledger.genesis.chunk, this.#actor)
+    this.#records = new Records()
+    const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
+    const valid = changes.filter((entry) => entry.valid)
+    this.#invalid = new Set(changes.filter((entry) => !entry.valid))
+    this.#apply(valid)
+    this.#show(valid)
+  }
+
+  #apply(entries: Entry[]): void {
+    if (entries.length === 0) return
+    const chunkOf = (entry: Entry): Uint8Array => bodyOf(this.#bytesOf(entry))
+    try {
+      this.#document.apply(entries.map(chunkOf))
+    } catch (error) {
+      this.#quarantine(entries, chunkOf, error)
+    }
+  }
+
+  /**
+   * Automerge refused something that was signed and well-formed. Which change it was is found by applying one after
+   * the other; it is forbidden from then on, as it is on each peer that meets it.
+   */
+  #quarantine(entries: Entry[], chunkOf: (entry: Entry) => Uint8Array, cause: unknown): void {
+    const later = new Set(entries)
+    const before = this.#ledger.entries.filter((entry) => entry.valid && entry.kind === 'change' && !later.has(entry))
+    this.#document = new Document(this.#ledger.genesis.chunk, this.#actor)
+    this.#document.apply(before.map(chunkOf))
+    for (const entry of entries) {
+      entry.valid = this.#isValid(entry)
+      if (!entry.valid) {
+        this.#invalid.add(entry)
+        continue
+      }
+      try {
+        this.#document.apply([chunkOf(entry)])
+      } catch {
+        entry.forbidden = `it cannot be applied: ${cause instanceof Error ? cause.message : String(cause)}`
+        entry.valid = false
+        this.#invalid.add(entry)
+      }
+    }
+  }
+
+  /** The next view, after `applied` were applied. */
+  #show(applied: Entry[]): void {
+    const touched = new Map<string, { kind: Kind; id: string; by: Entry }>()
+    for (const entry of applied) {
+      if (!entry.valid) continue
+      for (const { kind, id } of entry.touches) touched.set(`${kind}/${id}`, { kind, id, by: entry })
+    }
+    const records = this.#records
+    records.update(touched.values(), (kind, id) => this.#document.read(kind, id))
+    const { genesis } = this.#ledger
+    const members = membersView(this.#membership, records, this.view.members)
+    this.view = {
+      revision: this.view.revision + 1,
+      cluster: this.view.cluster ?? { id: genesis.clusterId, name: genesis.name },
+      members,
+      services: records.services,
+      routes: records.routes,
+      routesOf: records.routesOf,
+      rejected: this.#rejected(),
+      heads: [...this.#document.heads(), this.#authDigest].sort()
+    }
+  }
+
+  #rejected(): readonly RejectedChange[] {
+    const { refused } = this.#membership
+    if (refused.size === 0 && this.#invalid.size === 0 && this.#records.rejected.size === 0) return NONE_REJECTED
+    const changes: RejectedChange[] = []
+    for (const entry of this.#invalid) {
+      changes.push({ hash: entry.hash, author: entry.authorId, reason: this.#reasonFor(entry) })
+    }
+    for (const [hash, reason] of refused) {
+      changes.push({
+        hash,
+        author: this.#ledger.get(hash)?.authorId ?? '',
+        reason: `the admission does not count: ${reason}`
+      })
+    }
+    changes.push(...this.#records.rejected.values())
+    return changes.slice(-rejectedShownMax)
+  }
+
+  #reasonFor(entry: Entry): string {
+    if (entry.forbidden != null) return entry.forbidden
+    if (!this.#membership.members.has(entry.authorId)) return 'its author is not a member'
+    return 'it builds on a change that is not valid'
+  }
+}
+
+const NONE_REJECTED: readonly RejectedChange[] = []
+
+/** The view of a peer that is in no cluster. */
+export const emptyView: View = {
+  revision: 0,
+  cluster: null,
+  members: new Map(),
+  services: new Records().services,
+  routes: new Records().routes,
+  routesOf: new Records().routesOf,
+  rejected: NONE_REJECTED,
+  heads: []
+}
+
+/** Stands among the heads for the auth log, so that equal heads mean equal members too. */
+function digestOf(hashes: string[]): string {
+  return createHash('sha256').update(hashes.toSorted().join('')).digest('hex')
+}
+
+/** Members of the view before are kept as they are when nothing of theirs changed. */
+function membersView(
+  { members }: Membership,
+  records: Records,
+  previous: ReadonlyMap<PeerId, Member>
+): ReadonlyMap<PeerId, Member> {
+  const next = new Map<PeerId, Member>()
+  let same = previous.size === members.size
+  for (const [id, { role, admittedBy, admittedAt, name }] of members) {
+    const record = records.peers.get(id) ?? null
+    const before = previous.get(id)
+    if (before?.record === record && before.role === role && before.admittedAt === isoTime(admittedAt)) {
+      next.set(id, before)
+      continue
+    }
+    same = false
+    next.set(id, { id, name: record?.name ?? name ?? id, role, admittedBy, admittedAt: isoTime(admittedAt), record })
+  }
+  return same ? previous : next
+}

@@ -1,0 +1,194 @@
+import { FIRST, parseAuthEntry, type AuthEntry } from './authlog.ts'
+import { MalformedError } from './bytes.ts'
+import { parseChunk } from './chunk.ts'
+import { operationsOf } from './document.ts'
+import type { Envelope } from './envelope.ts'
+import type { Genesis } from './genesis.ts'
+import type { VersionVector } from './replicated.ts'
+import type { PeerId } from './schema.ts'
+import { TouchIndex, type Touch } from './touch.ts'
+import { hex } from './bytes.ts'
+
+/**
+ * The set of envelopes that this peer holds, in the order of its log. Invariants:
+ *
+ * 1. It only grows (but for what a failed disk takes back from its end).
+ * 2. An envelope is held only once all before it are: its author's previous one, the changes it names, and an admission
+ *    of its author. So the log can be read from front to back, and no sequence number is missing.
+ * 3. Holding says nothing of being valid: that is the fold's business, and it may change when more is held.
+ */
+export class Ledger {
+  readonly genesis: Genesis
+  readonly entries: Entry[] = []
+  readonly #byHash = new Map<string, Entry>()
+  readonly #byActor = new Map<string, Entry[]>()
+  /** Hash of each author's last auth entry. */
+  readonly #lastAuth = new Map<PeerId, string>()
+  /** Peers named by any admission, and how often. */
+  readonly #named = new Map<PeerId, number>()
+  readonly #touches = new TouchIndex()
+  readonly #genesisHash: string
+
+  constructor(genesis: Genesis) {
+    this.genesis = genesis
+    this.#genesisHash = hex(parseChunk(genesis.chunk).hash)
+    this.#named.set(genesis.founder, 1)
+  }
+
+  get(hash: string): Entry | undefined {
+    return this.#byHash.get(hash)
+  }
+
+  at(actor: string, seq: number): Entry | undefined {
+    return this.#byActor.get(actor)?.[seq - 1]
+  }
+
+  /** How many envelopes of an actor are held; the next one's sequence number is one more. */
+  count(actor: string): number {
+    return this.#byActor.get(actor)?.length ?? 0
+  }
+
+  lastAuth(author: PeerId): string {
+    return this.#lastAuth.get(author) ?? FIRST
+  }
+
+  /** True when some admission names the peer, whether or not it counts. */
+  isNamed(peer: PeerId): boolean {
+    return this.#named.has(peer)
+  }
+
+  /** What of the first `count` entries somebody with `vector` misses, in the order of the log. */
+  *missing(vector: VersionVector, count: number): Generator<Entry> {
+    let first = count
+    for (const [actor, entries] of this.#byActor) {
+      const next = entries[Math.max(0, Math.floor(vector[actor] ?? 0))]
+      if (next != null && next.index < first) first = next.index
+    }
+    for (let i = first; i < count; i++) {
+      const entry = this.entries[i] as Entry
+      if (entry.seq > (vector[entry.actor] ?? 0)) yield entry
+    }
+  }
+
+  /**
+   * What a parsed, verified envelope still waits for, as a key that {@link provides} names once it is there; null when
+   * it can be added. MalformedError when it can never be.
+   */
+  waitsFor(item: Unheld): string | null {
+    const { envelope, auth } = item
+    if (!this.isNamed(envelope.authorId)) return `author ${envelope.authorId}`
+    const held = this.count(envelope.actor)
+    if (envelope.seq <= held) {
+      throw new MalformedError(`its author signed another envelope under the same sequence number ${envelope.seq}`)
+    }
+    if (envelope.seq > held + 1) return `seq ${envelope.actor} ${envelope.seq - 1}`
+    if (auth != null) return this.#waitsForPrevious(envelope, auth)
+    const missing = envelope.deps.find((dep) => dep !== this.#genesisHash && !this.#byHash.has(dep))
+    return missing == null ? null : `hash ${missing}`
+  }
+
+  /** Appends one that waits for nothing. */
+  add({ envelope, auth, operations }: Unheld): Entry {
+    const { touches, forbidden } =
+      operations == null ? { touches: [], forbidden: null } : this.#touches.add(operations, envelope.authorId)
+    const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
+    const deps = envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? [])
+    const entry: Entry = {
+      kind,
+      authorId,
+      actor,
+      seq,
+      writtenAt,
+      hash,
+      deps,
+      auth,
+      touches,
+      forbidden,
+      valid: false,
+      index: this.entries.length,
+      offset: 0,
+      length: bytes.length,
+      bytes
+    }
+    this.entries.push(entry)
+    this.#byHash.set(hash, entry)
+    const ofActor = this.#byActor.get(actor)
+    if (ofActor == null) this.#byActor.set(actor, [entry])
+    else ofActor.push(entry)
+    if (auth != null) {
+      this.#lastAuth.set(authorId, hash)
+      this.#named.set(auth.peer, (this.#named.get(auth.peer) ?? 0) + 1)
+    }
+    return entry
+  }
+
+  /** What waited for this entry may go on: the keys of {@link waitsFor} that it answers. */
+  provides(entry: Entry): string[] {
+    const keys = [`seq ${entry.actor} ${entry.seq}`, `hash ${entry.hash}`]
+    if (entry.auth != null) keys.push(`author ${entry.auth.peer}`)
+    return keys
+  }
+
+  /** Forgets all entries from `count` on: they did not reach the disk. */
+  cut(count: number): void {
+    for (const entry of this.entries.splice(count).reverse()) {
+      this.#byHash.delete(entry.hash)
+      this.#byActor.get(entry.actor)?.pop()
+      if (entry.auth == null) continue
+      this.#lastAuth.set(entry.authorId, entry.auth.previous)
+      const named = (this.#named.get(entry.auth.peer) ?? 1) - 1
+      if (named === 0) this.#named.delete(entry.auth.peer)
+      else this.#named.set(entry.auth.peer, named)
+    }
+  }
+
+  #waitsForPrevious(envelope: Envelope, { previous }: AuthEntry): string | null {
+    if (previous === this.lastAuth(envelope.authorId)) return null
+    if (previous === FIRST || this.#byHash.has(previous)) {
+      throw new MalformedError('it does not follow the last auth entry of its author')
+    }
+    return `hash ${previous}`
+  }
+}
+
+/** An envelope that is verified and fully read, but not held yet. */
+export interface Unheld {
+  envelope: Envelope
+  auth: AuthEntry | null
+  operations: ReturnType<typeof operationsOf> | null
+}
+
+/** Reads what is inside a verified envelope. MalformedError when it is nothing that this version can hold. */
+export function openEnvelope(envelope: Envelope): Unheld {
+  if (envelope.kind === 'auth') return { envelope, auth: parseAuthEntry(envelope), operations: null }
+  try {
+    return { envelope, auth: null, operations: operationsOf(envelope.body) }
+  } catch {
+    throw new MalformedError('the change inside cannot be read')
+  }
+}
+
+/** An envelope that is held. */
+export interface Entry {
+  readonly kind: Envelope['kind']
+  readonly authorId: PeerId
+  readonly actor: string
+  readonly seq: number
+  readonly writtenAt: number
+  readonly hash: string
+  /** The changes before it, but for the genesis. */
+  readonly deps: readonly Entry[]
+  readonly auth: AuthEntry | null
+  readonly touches: readonly Touch[]
+  /** Why it must never be applied; null when it may be. */
+  forbidden: string | null
+  /** Kept by the fold: applied to the document. */
+  valid: boolean
+  /** Its place in the log's order. */
+  readonly index: number
+  /** Its place in the log's file, once durable. */
+  offset: number
+  readonly length: number
+  /** null once it can be read from the log. */
+  bytes: Uint8Array | null
+}

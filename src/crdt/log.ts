@@ -1,0 +1,204 @@
+import { readSync } from 'node:fs'
+import { open, type FileHandle } from 'node:fs/promises'
+import { crc32 } from 'node:zlib'
+import { UnavailableError } from '../errors.ts'
+import { concat, u32 } from './bytes.ts'
+import { diskError, writeDurably } from './disk.ts'
+import { frameBytesMax, probeBytes } from './limits.ts'
+
+/**
+ * The append log on disk: what is in it was acknowledged, what was acknowledged is in it.
+ *
+ *   file   = "ARCTLOG\n" | version u32 = 1 | zero u32 | frame …
+ *   frame  = payload length u32 | crc32 of length and payload u32 | payload
+ *   payload = ( record length u32 | record ) …
+ *
+ * A frame is one group commit: whatever waits is written together and made durable by one fdatasync. The next frame is
+ * written only after that, so a good frame behind a bad one proves that the bad one was once whole (see `log-scan.ts`).
+ */
+export class Log {
+  /** Called at once when an append fails, before any promise rejects: nothing that was waiting is on disk. */
+  onFailure: (error: unknown) => void = () => {}
+  readonly #path: string
+  readonly #file: FileHandle
+  #length: number
+  #queue: Waiting[] = []
+  #pump: Promise<void> | null = null
+  /** Bytes of a failed append may stand behind the durable end. */
+  #dirty = false
+  #closed = false
+
+  /** Opens a log whose good part ends at `length`; what follows is cut off. */
+  static async open(path: string, length: number): Promise<Log> {
+    const file = await open(path, 'r+')
+    try {
+      if ((await file.stat()).size > length) {
+        await file.truncate(length)
+        await file.sync()
+      }
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+    return new Log(path, file, length)
+  }
+
+  /** Makes a new log with these records in it, whole or not at all. */
+  static async create(path: string, records: Uint8Array[]): Promise<{ log: Log; offsets: number[] }> {
+    const parts = [FILE_HEADER]
+    const offsets: number[] = []
+    let at = FILE_HEADER.length
+    for (const batch of batches(records)) {
+      const { bytes, offsets: inFrame } = frame(batch)
+      for (const offset of inFrame) offsets.push(at + offset)
+      at += bytes.length
+      parts.push(bytes)
+    }
+    await writeDurably(path, concat(parts))
+    return { log: await Log.open(path, at), offsets }
+  }
+
+  private constructor(path: string, file: FileHandle, length: number) {
+    this.#path = path
+    this.#file = file
+    this.#length = length
+  }
+
+  /** Bytes that are durable. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** Resolves with the offset of each record once all are durable. UnavailableError when the disk refuses. */
+  append(records: Uint8Array[]): Promise<number[]> {
+    if (this.#closed) return Promise.reject(new UnavailableError('the agent is stopping; ask again when it is back'))
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ records, resolve, reject })
+      this.#pump ??= this.#run()
+    })
+  }
+
+  /** Writes some zeros behind the end and cuts them off again. UnavailableError when the disk does not take them. */
+  async probe(): Promise<void> {
+    if (this.#pump != null) return
+    this.#dirty = true
+    try {
+      await this.#file.write(new Uint8Array(probeBytes), 0, probeBytes, this.#length)
+      await this.#file.datasync()
+    } catch (error) {
+      throw diskError(error, this.#path)
+    }
+  }
+
+  /** A record that is durable. */
+  read(offset: number, length: number): Uint8Array {
+    const bytes = new Uint8Array(length)
+    const count = readSync(this.#file.fd, bytes, 0, length, offset)
+    if (count !== length) throw new Error(`the log ends within a record at ${offset}`)
+    return bytes
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    await this.#pump
+    await this.#file.close()
+  }
+
+  async #run(): Promise<void> {
+    // One turn of the loop, so that all that is asked for in the same turn shares the first fdatasync too.
+    await Promise.resolve()
+    while (this.#queue.length > 0) {
+      const group = takeGroup(this.#queue)
+      const { bytes, offsets } = frame(group.flatMap(({ records }) => records))
+      const start = this.#length
+      try {
+        await this.#write(bytes)
+      } catch (error) {
+        this.#fail(group, error)
+        continue
+      }
+      let next = 0
+      for (const { records, resolve } of group) {
+        resolve(offsets.slice(next, next + records.length).map((offset) => start + offset))
+        next += records.length
+      }
+    }
+    this.#pump = null
+  }
+
+  async #write(bytes: Uint8Array): Promise<void> {
+    if (this.#dirty) {
+      await this.#file.truncate(this.#length)
+      await this.#file.sync()
+      this.#dirty = false
+    }
+    this.#dirty = true
+    for (let done = 0; done < bytes.length;) {
+      done += (await this.#file.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten
+    }
+    await this.#file.datasync()
+    this.#dirty = false
+    this.#length += bytes.length
+  }
+
+  /** All that waits was made on top of what has just failed, so it fails with it. */
+  #fail(group: Waiting[], error: unknown): void {
+    const failure = diskError(error, this.#path)
+    const all = [...group, ...this.#queue]
+    this.#queue = []
+    this.onFailure(failure)
+    for (const { reject } of all) reject(failure)
+  }
+}
+
+interface Waiting {
+  records: Uint8Array[]
+  resolve(offsets: number[]): void
+  reject(error: unknown): void
+}
+
+export const LOG_MAGIC = Buffer.from('ARCTLOG\n')
+export const LOG_VERSION = 1
+export const FILE_HEADER: Uint8Array = concat([LOG_MAGIC, u32(LOG_VERSION), u32(0)])
+export const FRAME_HEADER_BYTES = 8
+
+export const frameChecksum = (payload: Uint8Array): number => crc32(payload, crc32(u32(payload.length)))
+
+/** The frame of some records, and where in it each record begins. */
+function frame(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } {
+  const offsets: number[] = []
+  let at = FRAME_HEADER_BYTES
+  for (const record of records) {
+    offsets.push(at + 4)
+    at += 4 + record.length
+  }
+  const payload = concat(records.flatMap((record) => [u32(record.length), record]))
+  return { bytes: concat([u32(payload.length), u32(frameChecksum(payload)), payload]), offsets }
+}
+
+function takeGroup(queue: Waiting[]): Waiting[] {
+  let size = 0
+  let count = 0
+  for (const { records } of queue) {
+    size += records.reduce((sum, record) => sum + record.length + 4, 0)
+    if (count > 0 && size > frameBytesMax) break
+    count++
+  }
+  return queue.splice(0, count)
+}
+
+function* batches(records: Uint8Array[]): Generator<Uint8Array[]> {
+  let batch: Uint8Array[] = []
+  let size = 0
+  for (const record of records) {
+    size += record.length + 4
+    if (batch.length > 0 && size > frameBytesMax) {
+      yield batch
+      batch = []
+      size = record.length + 4
+    }
+    batch.push(record)
+  }
+  if (batch.length > 0) yield batch
+}

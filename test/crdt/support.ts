@@ -1,0 +1,82 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../../src/clock.ts'
+import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
+import { Replica } from '../../src/crdt/replica.ts'
+import type { PeerRecord, ServiceInput } from '../../src/crdt/schema.ts'
+import { silentLogger } from '../../src/log.ts'
+import { systemRandom } from '../../src/random.ts'
+
+/** Directories and replicas of one test, all gone after `clean`. */
+export class Bench {
+  readonly #dirs: string[] = []
+  readonly #replicas: Replica[] = []
+
+  async dir(): Promise<string> {
+    const dir = await mkdtemp(join(tmpdir(), 'arctic-crdt-'))
+    this.#dirs.push(dir)
+    return dir
+  }
+
+  async open(dir: string, signer: Signer): Promise<Replica> {
+    const replica = await Replica.open({ dir, signer, clock: systemClock, random: systemRandom, log: silentLogger })
+    this.#replicas.push(replica)
+    return replica
+  }
+
+  /** A replica with a directory of its own that has founded a cluster. */
+  async founder(n = 1): Promise<Replica> {
+    const replica = await this.open(await this.dir(), signer(n))
+    await replica.init({ name: 'test', record: peerRecord(replica.self, `peer-${n}`) })
+    return replica
+  }
+
+  /** A replica that has joined the cluster of `by`. */
+  async joiner(by: Replica, n: number): Promise<Replica> {
+    const replica = await this.open(await this.dir(), signer(n))
+    const token = invite(by)
+    await by.admit({ token, peer: replica.self, name: `peer-${n}` })
+    await replica.adopt({ ...by.bootstrap(), token })
+    await replica.putPeer(peerRecord(replica.self, `peer-${n}`))
+    return replica
+  }
+
+  async clean(): Promise<void> {
+    for (const replica of this.#replicas.splice(0)) await replica.close()
+    for (const dir of this.#dirs.splice(0)) await rm(dir, { recursive: true, force: true })
+  }
+}
+
+export const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
+
+export const invite = (by: Replica, uses = 1, ttlMs = 60_000): string =>
+  by.createInvite({ ttlMs, uses, role: 'member', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
+
+export const peerRecord = (id: string, name: string): PeerRecord => ({
+  id,
+  name,
+  mesh_addresses: ['/ip4/127.0.0.1/tcp/7946'],
+  data_addresses: ['127.0.0.1:7947', '[fd00::1]:7947'],
+  pegasus_key: Buffer.alloc(32, 1).toString('base64'),
+  tempest_key: Buffer.alloc(32, 2).toString('base64'),
+  version: '0.1.0'
+})
+
+export const serviceInput = (source: Replica, target: Replica, more: Partial<ServiceInput> = {}): ServiceInput => ({
+  source_peer_id: source.self,
+  target_peer_id: target.self,
+  ...more
+})
+
+/** Brings `to` what it misses of `from`, as anti-entropy does. */
+export async function pull(to: Replica, from: Replica, chunkBytes = 64 * 1024): Promise<void> {
+  for (const chunk of from.missing(to.vector(), chunkBytes)) await to.receive(chunk, from.self)
+}
+
+/** What must be equal on peers that hold the same envelopes. */
+export function state(replica: Replica): unknown {
+  const { cluster, members, services, routes, routesOf, heads } = replica.view()
+  const byId = [...members].sort(([a], [b]) => (a < b ? -1 : 1))
+  return { cluster, members: byId, services: [...services], routes: [...routes], routesOf: [...routesOf], heads }
+}
