@@ -120,7 +120,7 @@ export class Client {
     return new Promise((resolve, reject) => {
       const request = send(options)
       request.once('response', resolve)
-      request.once('error', (error: NodeJS.ErrnoException) =>
+      request.on('error', (error: NodeJS.ErrnoException) =>
         reject(signal.aborted ? signal.reason : explainUnreachable(error, target))
       )
       request.end(payload)

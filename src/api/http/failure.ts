@@ -1,9 +1,11 @@
-import type { Duplex } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
+import { type Duplex, finished } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { ArcticError, type ErrorBody, InvalidRequestError, toErrorBody } from '../../errors.ts'
+import { ArcticError, type ErrorBody, InvalidRequestError, toErrorBody, UnavailableError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { apiBodyBytesMax } from '../../limits.ts'
-import { headerBytesMax } from './limits.ts'
+import { discardedBytesMax, headerBytesMax } from './limits.ts'
+import { HangUpError } from './hang-up.ts'
 import { refusal } from './refusal.ts'
 import type { App } from './type-provider.ts'
 
@@ -30,7 +32,7 @@ export function answerFailures(app: App, log: Logger): void {
 
 /** For what fails before a route is found, such as a path with a broken percent sign. */
 export function answerFrameworkFailure(error: Error, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
-  answer(error, request, reply, log)
+  void answer(error, request, reply, log)
 }
 
 /** For bytes that are not HTTP, and for clients that are too slow; no request exists then. */
@@ -58,13 +60,35 @@ function clientFailure(code: string | undefined): [status: string, message: stri
   }
 }
 
-function answer(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): FastifyReply {
+async function answer(
+  error: unknown,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  log: Logger
+): Promise<FastifyReply> {
   const [status, body] = explain(error)
   if (status >= 500 && body.code === 'internal') {
     log.error({ error, method: request.method, path: request.routeOptions.url ?? null }, 'a request failed by a bug')
   }
+  if (status === 413) await discardBody(request.raw)
   if (status === 401) void reply.header('www-authenticate', 'Bearer')
   return send(reply, status, body)
+}
+
+/**
+ * A connection that is closed with unread bytes in it is reset, and the client loses the refusal. So the rest of a body
+ * that is too large is read and thrown away first, up to `discardedBytesMax`; its time is limited as every request's.
+ */
+function discardBody(request: IncomingMessage): Promise<void> {
+  return new Promise((resolve) => {
+    let bytes = 0
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes > discardedBytesMax) resolve()
+    })
+    finished(request, () => resolve())
+    request.resume()
+  })
 }
 
 const send = (reply: FastifyReply, status: number, error: ErrorBody): FastifyReply =>
@@ -79,6 +103,7 @@ interface FastifyFailure {
 
 function explain(error: unknown): [status: number, body: ErrorBody] {
   if (error instanceof ArcticError) return [error.status, error.toJSON()]
+  if (error instanceof HangUpError) return [503, new UnavailableError(error.message).toJSON()]
   const { code, statusCode, validation, validationContext } = (error ?? {}) as FastifyFailure
   if (validation != null) return [400, refusal(validation, validationContext ?? 'request').toJSON()]
   const invalid = (status: number, message: string): [number, ErrorBody] => [
@@ -92,6 +117,8 @@ function explain(error: unknown): [status: number, body: ErrorBody] {
       return invalid(415, 'the body has another type than JSON; send it with "Content-Type: application/json"')
     case 'FST_ERR_CTP_INVALID_JSON_BODY':
       return invalid(400, 'the body is not valid JSON; check quotes, commas and braces')
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return invalid(414, 'a part of the path is too long to name anything; check the id')
     case 'FST_ERR_BAD_URL':
       return invalid(400, 'the path is not valid; encode special characters as %XX')
     default:

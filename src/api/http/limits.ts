@@ -1,4 +1,4 @@
-/** Limits of the HTTP API. The body cap, `apiBodyBytesMax`, stands in src/limits.ts because the CLI reads it too. */
+/** Limits of the HTTP API. The body cap stands in src/limits.ts; what fields may hold, in src/crdt/limits.ts. */
 
 /** `sun_path` of a unix socket address holds 108 bytes with its final NUL (unix(7)). */
 export const socketPathBytesMax = 107
@@ -13,14 +13,14 @@ export const requestTimeoutMs = 30_000
 /** Idle keep-alive connections are closed after this; above the 15 s at which Prometheus scrapes by default. */
 export const keepAliveTimeoutMs = 20_000
 
+/** Of a body that is refused for its size, this much is still read so that the client can read the refusal. */
+export const discardedBytesMax = 64 * 1024 * 1024
+
 /** Open connections per listener; more are refused by closing them. RLIMIT_NOFILE of small hosts is 1,024. */
 export const connectionsMax = 512
 
 /** Longest path parameter, characters: a peer name has 63, an actor path less than this. */
 export const pathParameterCharsMax = 512
-
-/** Routes in one `POST /v1/services/{id}/routes`: one all-or-nothing change must stay small enough to gossip. */
-export const routesPerRequestMax = 1_000
 
 /** State changes kept for `Last-Event-ID`; an agent that changes 20 things a second is remembered for 50 s. */
 export const eventsKeptMax = 1_000

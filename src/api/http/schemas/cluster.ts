@@ -1,14 +1,16 @@
 import { Type } from 'typebox'
+import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, strict, timestamp } from './common.ts'
 
-/** A year: longer invites are keys lying about. */
-const ttlSecondsMax = 365 * 24 * 3600
+const ttlSecondsMax = inviteTtlMaxMs / 1000
 
 export const ClusterInitSchema = strict({ name: Type.Optional(Type.String({ minLength: 1 })) })
 
 export const InviteInputSchema = strict({
   ttl_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: ttlSecondsMax, description: '3600' })),
-  uses: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, description: 'how many peers may join by it; 1' })),
+  uses: Type.Optional(
+    Type.Integer({ minimum: 1, maximum: inviteUsesMax, description: 'how many peers may join by it; 1' })
+  ),
   role: Type.Optional(oneOf(['member', 'admin'], { description: 'member' }))
 })
 
@@ -22,7 +24,7 @@ export const InviteSchema = Type.Object(
   { $id: 'Invite' }
 )
 
-export const JoinInputSchema = strict({ token: Type.String({ minLength: 1, maxLength: 16_384 }) })
+export const JoinInputSchema = strict({ token: Type.String({ minLength: 1, maxLength: inviteTokenLengthMax }) })
 
 const MemberSchema = Type.Object(
   {

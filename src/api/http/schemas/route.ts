@@ -1,14 +1,14 @@
 import { Type } from 'typebox'
-import { routesPerRequestMax } from '../limits.ts'
+import { priorityMax, routesPerRequestMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, strict } from './common.ts'
-
-const int32 = { minimum: -(2 ** 31), maximum: 2 ** 31 - 1 }
 
 /** A route as it is added or changed: in an update, a missing field stays as it is and `null` removes a CIDR. */
 export const RouteInputSchema = strict({
   source_cidr: Type.Optional(nullable.string({ examples: ['10.1.0.0/24'], description: 'what the client has' })),
   dest_cidr: Type.Optional(nullable.string({ examples: ['10.2.0.0/24'], description: 'what the client wants' })),
-  priority: Type.Optional(Type.Integer({ ...int32, description: 'higher wins among equally specific routes; 100' }))
+  priority: Type.Optional(
+    Type.Integer({ minimum: 0, maximum: priorityMax, description: 'higher wins among equally specific routes; 100' })
+  )
 })
 
 export const RoutesInputSchema = strict({

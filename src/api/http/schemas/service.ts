@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import { bandwidthLimitMbpsMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 const cidr = (family: string) =>
@@ -12,7 +13,11 @@ const mutable = {
   desired_ipv4_cidr: Type.Optional(cidr('IPv4')),
   desired_ipv6_cidr: Type.Optional(cidr('IPv6')),
   bandwidth_limit_mbps: Type.Optional(
-    Type.Number({ minimum: 0, description: 'Mbit/s of TCP payload per direction; 0 is unlimited' })
+    Type.Number({
+      minimum: 0,
+      maximum: bandwidthLimitMbpsMax,
+      description: 'Mbit/s of TCP payload per direction; 0 is unlimited'
+    })
   ),
   fully_transparent: Type.Optional(Type.Boolean({ description: "keep the client's source address (TCP only)" }))
 }

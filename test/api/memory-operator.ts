@@ -1,0 +1,339 @@
+import type {
+  ActorJson,
+  ClusterJson,
+  Operator,
+  OperatorEvent,
+  PeerJson,
+  RouteJson,
+  ServiceJson,
+  StatusJson
+} from '../../src/actors/operator/operator.ts'
+import { type Clock, isoTime, systemClock } from '../../src/clock.ts'
+import { contains, parseAddress, parseCidr } from '../../src/crdt/cidr.ts'
+import { newId } from '../../src/crdt/ids.ts'
+import type {
+  PeerId,
+  Role,
+  RouteInput,
+  RoutePatch,
+  RouteRecord,
+  ServiceInput,
+  ServicePatch,
+  ServiceRecord
+} from '../../src/crdt/schema.ts'
+import { newRoute, newService, patchRoute, patchService } from '../../src/crdt/validate.ts'
+import {
+  AlreadyInClusterError,
+  InvalidRequestError,
+  InviteInvalidError,
+  NameTakenError,
+  NotInClusterError,
+  PeerNotFoundError,
+  RouteNotFoundError,
+  ServiceNotFoundError,
+  TargetPeerNotAdmittedError
+} from '../../src/errors.ts'
+import { systemRandom } from '../../src/random.ts'
+
+export const EDGE_A = '12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN'
+export const EDGE_B = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
+export const EDGE_C = '12D3KooWEyoppNCUx8Yx66oV9fJnriXwCcXwDDUA2kj6vnc6iDEp'
+
+/** The token that this one-host cluster accepts. */
+export const GOOD_TOKEN = 'arctic-good-token'
+
+/**
+ * An operator without mesh or data plane: one host's cluster of edge-a (itself) and edge-b (admitted), with edge-c seen but
+ * not admitted. Services and routes are validated and kept as the product does it, in memory.
+ */
+export class MemoryOperator implements Operator {
+  readonly #clock: Clock
+  readonly #listeners = new Set<(event: OperatorEvent) => void>()
+  readonly services = new Map<string, ServiceRecord>()
+  readonly routes = new Map<string, RouteRecord>()
+  cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
+  /** Set while a join waits; aborted when its asker has gone. */
+  joining: AbortSignal | null = null
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock
+  }
+
+  async status(): Promise<StatusJson> {
+    const services = this.services.size
+    return {
+      peer: { id: EDGE_A, name: 'edge-a', version: '0.1.0', state_dir: '/state', uptime_seconds: 3723 },
+      cluster: this.cluster == null ? null : { ...this.cluster, members: 2, reachable: 2 },
+      dataplane: { mode: 'none', failure: { reason: 'DataplaneDisabled', message: 'none here' }, engines: [] },
+      services: { total: services, active: 0, pending: services, degraded: 0 },
+      listen: { mesh: ['/ip4/127.0.0.1/tcp/1'], data: '127.0.0.1:2', api: null, socket: '/s', api_fingerprint: null },
+      ready: false,
+      reasons: ['the data plane is off']
+    }
+  }
+
+  async clusterInit({ name = 'arctic' }: { name?: string }): Promise<ClusterJson> {
+    if (this.cluster != null) throw new AlreadyInClusterError(this.cluster.name)
+    this.cluster = { id: this.#id(), name }
+    this.emit('cluster.created', { ...this.cluster })
+    return this.clusterStatus()
+  }
+
+  async clusterInvite(input: { ttl_seconds?: number; uses?: number; role?: Role }) {
+    this.#member()
+    const { ttl_seconds = 3600, uses = 1, role = 'member' } = input
+    return { token: GOOD_TOKEN, expires_at: isoTime(this.#clock.now() + ttl_seconds * 1000), uses, role }
+  }
+
+  /** The token `wait` waits for ever, as a join does whose other side is slow. */
+  async clusterJoin({ token }: { token: string }, { signal }: { signal: AbortSignal }): Promise<ClusterJson> {
+    if (this.cluster != null) throw new AlreadyInClusterError(this.cluster.name)
+    if (token === 'wait') {
+      this.joining = signal
+      await this.#clock.sleep(60_000, { signal })
+    }
+    if (token !== GOOD_TOKEN) throw new InviteInvalidError('it is not one of this cluster')
+    this.cluster = { id: this.#id(), name: 'joined' }
+    return this.clusterStatus()
+  }
+
+  async clusterStatus(): Promise<ClusterJson> {
+    const cluster = this.#member()
+    return {
+      ...cluster,
+      self: EDGE_A,
+      members: [
+        { id: EDGE_A, name: 'edge-a', role: 'admin', reachable: true, heads: ['aa'] },
+        { id: EDGE_B, name: 'edge-b', role: 'member', reachable: true, heads: ['aa'] }
+      ],
+      heads: ['aa'],
+      agreed: true,
+      propagation_ms: { p50: 8.123, p99: 60, samples: 12 },
+      rejected_changes: []
+    }
+  }
+
+  async clusterSync() {
+    this.#member()
+    return { peers: [{ id: EDGE_B, name: 'edge-b', received: 0, sent: 0, error: null }], changes: [] }
+  }
+
+  async listPeers({ all = false }: { all?: boolean }): Promise<PeerJson[]> {
+    return this.#peers().filter(({ state }) => all || state === 'admitted')
+  }
+
+  async getPeer(peer: string): Promise<PeerJson> {
+    const found = this.#peers().filter(({ id, name }) => name === peer || id.startsWith(peer))
+    if (found.length > 1) throw new PeerNotFoundError(peer, 'several peers have this id prefix')
+    if (found[0] == null) throw new PeerNotFoundError(peer)
+    return found[0]
+  }
+
+  async createService(input: ServiceInput): Promise<ServiceJson> {
+    this.#member()
+    const target = await this.getPeer(input.target_peer_id)
+    const source = await this.getPeer(input.source_peer_id)
+    if (target.state !== 'admitted') throw new TargetPeerNotAdmittedError(target.id, target.state)
+    const ids = { target_peer_id: target.id, source_peer_id: source.id }
+    const service = newService({ ...input, ...ids }, this.#id(), this.#now())
+    this.#checkName(service)
+    this.services.set(service.id, service)
+    this.emit('service.created', { id: service.id })
+    return this.#service(service)
+  }
+
+  async listServices(filter: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]> {
+    const target = filter.target_peer_id == null ? null : (await this.getPeer(filter.target_peer_id)).id
+    const source = filter.source_peer_id == null ? null : (await this.getPeer(filter.source_peer_id)).id
+    return [...this.services.values()]
+      .filter((service) => target == null || service.target_peer_id === target)
+      .filter((service) => source == null || service.source_peer_id === source)
+      .map((service) => this.#service(service))
+  }
+
+  async getService(id: string): Promise<ServiceJson> {
+    return this.#service(this.#find(id))
+  }
+
+  async updateService(id: string, patch: ServicePatch): Promise<ServiceJson> {
+    const service = { ...patchService(this.#find(id), patch), updated_at: this.#now() }
+    this.#checkName(service)
+    this.services.set(id, service)
+    this.emit('service.updated', { id })
+    return this.#service(service)
+  }
+
+  async deleteService(id: string): Promise<void> {
+    this.services.delete(this.#find(id).id)
+    for (const route of this.routes.values()) if (route.service_id === id) this.routes.delete(route.id)
+    this.emit('service.deleted', { id })
+  }
+
+  async addRoutes(service: string, inputs: RouteInput[]): Promise<RouteJson[]> {
+    const owner = this.#find(service)
+    const added = inputs.map((input) => newRoute(input, this.#id(), owner))
+    for (const route of added) {
+      this.routes.set(route.id, route)
+      this.emit('route.created', { id: route.id })
+    }
+    return added.map((route) => ({ ...route, status: 'pending' }))
+  }
+
+  async listRoutes(service?: string): Promise<RouteJson[]> {
+    if (service != null) this.#find(service)
+    return [...this.routes.values()]
+      .filter((route) => service == null || route.service_id === service)
+      .map((route) => ({ ...route, status: 'pending' }))
+  }
+
+  async updateRoute(service: string, id: string, patch: RoutePatch): Promise<RouteJson> {
+    const route = patchRoute(this.#route(service, id), patch, this.#find(service))
+    this.routes.set(id, route)
+    this.emit('route.updated', { id })
+    return { ...route, status: 'pending' }
+  }
+
+  async deleteRoute(service: string, id: string): Promise<void> {
+    this.routes.delete(this.#route(service, id).id)
+    this.emit('route.deleted', { id })
+  }
+
+  async testRoute(input: { source: string; dest: string; protocol?: string; interface?: string; trace?: boolean }) {
+    const address = (field: string, text: string): Uint8Array => {
+      const bytes = parseAddress(text)
+      if (bytes == null) throw new InvalidRequestError(`${field} "${text}" is not an IP address`, { field })
+      return bytes
+    }
+    const source = address('source', input.source)
+    const dest = address('dest', input.dest)
+    const covers = (cidr: string | null, ip: Uint8Array): boolean =>
+      cidr == null || contains(parseCidr('cidr', cidr), ip)
+    const candidates = [...this.routes.values()].map((route) => ({
+      route,
+      matches: covers(route.source_cidr, source) && covers(route.dest_cidr, dest)
+    }))
+    const winner = candidates
+      .filter(({ matches }) => matches)
+      .map(({ route }) => route)
+      .sort((a, b) => b.priority - a.priority)[0]
+    return {
+      service_id: winner?.service_id ?? null,
+      route_id: winner?.id ?? null,
+      target_peer_id: winner == null ? null : this.#find(winner.service_id).target_peer_id,
+      handler:
+        winner == null ? ('none' as const) : input.protocol === 'udp' ? ('tempest' as const) : ('pegasus' as const),
+      reason: winner == null ? 'no route matches' : 'the highest priority',
+      ...(input.trace === true
+        ? {
+            candidates: candidates.map(({ route, matches }) => ({
+              service_id: route.service_id,
+              route_id: route.id,
+              won: route === winner,
+              reason: matches ? 'matches' : 'the addresses differ'
+            }))
+          }
+        : {})
+    }
+  }
+
+  async actors(): Promise<ActorJson> {
+    const children = [...this.services.keys()].map((id): ActorJson => ({
+      path: `service:${id}`,
+      state: 'pending',
+      status: 'active',
+      children: []
+    }))
+    return { path: 'agent', state: 'running', status: 'active', children }
+  }
+
+  async ready(): Promise<{ ready: boolean; reasons: string[] }> {
+    return this.cluster == null ? { ready: false, reasons: ['in no cluster'] } : { ready: true, reasons: [] }
+  }
+
+  async metrics(): Promise<string> {
+    return `# TYPE arctic_services gauge\narctic_services ${this.services.size}\n`
+  }
+
+  onEvent(listener: (event: OperatorEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  emit(type: string, data: Record<string, unknown>): void {
+    for (const listener of this.#listeners) listener({ type, at: this.#now(), data })
+  }
+
+  get listeners(): number {
+    return this.#listeners.size
+  }
+
+  #member(): { id: string; name: string } {
+    if (this.cluster == null) throw new NotInClusterError()
+    return this.cluster
+  }
+
+  #find(id: string): ServiceRecord {
+    const service = this.services.get(id)
+    if (service == null) throw new ServiceNotFoundError(id)
+    return service
+  }
+
+  #route(service: string, id: string): RouteRecord {
+    this.#find(service)
+    const route = this.routes.get(id)
+    if (route == null || route.service_id !== service) throw new RouteNotFoundError(id, service)
+    return route
+  }
+
+  #checkName({ id, name }: ServiceRecord): void {
+    for (const other of this.services.values()) {
+      if (other.name === name && other.id !== id) throw new NameTakenError('service', name)
+    }
+  }
+
+  #service(service: ServiceRecord): ServiceJson {
+    return {
+      ...service,
+      status: {
+        phase: 'pending',
+        conditions: [
+          {
+            type: 'Active',
+            status: false,
+            reason: 'DataplaneDisabled',
+            message: 'none here',
+            since: service.created_at
+          }
+        ],
+        effective_transport: null,
+        interface: null,
+        flows: 0,
+        bytes_in: 1536,
+        bytes_out: 0
+      }
+    }
+  }
+
+  #peers(): PeerJson[] {
+    const peer = (id: PeerId, name: string, state: PeerJson['state']): PeerJson => ({
+      id,
+      name,
+      state,
+      role: state === 'admitted' ? 'member' : null,
+      addresses: ['/ip4/192.0.2.1/tcp/7946', '/ip4/192.0.2.2/tcp/7946'],
+      reachable: state === 'admitted',
+      rtt_ms: 0.42,
+      last_seen_at: this.#now(),
+      version: '0.1.0',
+      tunnels: []
+    })
+    return [
+      peer(EDGE_A, 'edge-a', 'admitted'),
+      peer(EDGE_B, 'edge-b', 'admitted'),
+      peer(EDGE_C, 'edge-c', 'discovered')
+    ]
+  }
+
+  #id = (): string => newId(this.#clock, systemRandom)
+  #now = (): string => isoTime(this.#clock.now())
+}
