@@ -16,6 +16,10 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
   const log = await createLogger({ level: config.logLevel, format: config.logFormat })
   const { Agent } = await import('./agent.ts')
   const agent = new Agent(config, log)
+  let fail: (error: unknown) => void = () => {}
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject
+  })
   const asked = new Promise<'remove' | 'keep'>((resolve) => {
     process.once('SIGTERM', () => resolve('remove'))
     process.once('SIGINT', () => resolve('remove'))
@@ -35,11 +39,18 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
     )
   })
   try {
-    await Promise.race([agent.start(), asked])
-    await agent.stop({ mode: await asked })
+    // A signal during the start waits for it, so that what is stopped is whole.
+    await agent.start({ onFatal: fail })
+  } catch (error) {
+    await agent.stop({ mode: agent.adopted ? 'keep' : 'remove' })
+    return complain(error)
+  }
+  try {
+    await agent.stop({ mode: await Promise.race([asked, failed]) })
     return 0
   } catch (error) {
-    await agent.stop({ mode: 'remove' }).catch(() => {})
+    // Traffic goes on without us: only an operator's signal takes it down.
+    await agent.stop({ mode: 'keep' })
     return complain(error)
   }
 }

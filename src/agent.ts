@@ -1,0 +1,175 @@
+import { constants } from 'node:fs'
+import { access, mkdir } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { startActors, type Actors } from './actors/start.ts'
+import { startHttp, type Http } from './api/http/server.ts'
+import { systemClock } from './clock.ts'
+import type { AgentConfig } from './config.ts'
+import type { PeerRecord } from './crdt/schema.ts'
+import { Replica } from './crdt/replica.ts'
+import type { Dataplane } from './dataplane/desired.ts'
+import { KernelDataplane } from './dataplane/kernel.ts'
+import { NoDataplane } from './dataplane/none.ts'
+import { UnavailableError } from './errors.ts'
+import type { Logger } from './log.ts'
+import { openIdentity, type Identity } from './mesh/identity.ts'
+import { Libp2pNetwork } from './mesh/libp2p-network.ts'
+import { MeshRuntime, OPEN_PROTOCOLS } from './mesh/mesh-runtime.ts'
+import { dataAddresses } from './own-addresses.ts'
+import { systemRandom } from './random.ts'
+import { version } from './version.ts'
+
+/**
+ * The composition root: it alone makes real implementations, hands each what it needs, and ends them in the opposite order.
+ *
+ * 1. state directory, identity, replica (which locks the directory: a second agent stops here)
+ * 2. data plane: privileges and kernel features are checked before anybody hears of this peer
+ * 3. mesh   4. actors   5. API, last, so that who can ask gets answers
+ */
+export class Agent {
+  readonly #log: Logger
+  #config: AgentConfig
+  /** What was started, with how to end it; ended from the last to the first. */
+  readonly #running: Array<(options: { mode: 'remove' | 'keep' }) => Promise<void>> = []
+  #http: Http | null = null
+  #adopted = false
+
+  constructor(config: AgentConfig, log: Logger) {
+    this.#config = config
+    this.#log = log
+  }
+
+  /** Throws ArcticError for whatever the operator can mend; what was started until then is ended by {@link stop}. */
+  async start({ onFatal }: { onFatal: (error: unknown) => void }): Promise<void> {
+    const config = this.#config
+    const log = this.#log
+    const [clock, random] = [systemClock, systemRandom]
+    await makeDirectory(config.stateDir, 'state directory', '--state-dir', 0o700)
+    await makeDirectory(dirname(config.socket), 'directory of the socket', '--socket', 0o755)
+
+    const identity = await openIdentity(config.stateDir, random)
+    const { signer } = identity
+    const replica = await Replica.open({ dir: config.stateDir, signer, clock, random, log })
+    this.#running.push(() => replica.close())
+
+    const dataplane = this.#dataplane(identity)
+    dataplane.onEvent((event) => {
+      if (event.type === 'engine.started' && event.adopted) this.#adopted = true
+    })
+    this.#running.push(({ mode }) => dataplane.stop({ mode, drainMs: this.#config.drainMs }))
+    await dataplane.start()
+
+    const network = await Libp2pNetwork.create({
+      privateKey: identity.privateKey,
+      listen: config.meshListen,
+      advertise: config.advertise,
+      membership: { isMember: (peer) => replica.isMember(peer), inCluster: () => replica.clusterId() != null },
+      openProtocols: OPEN_PROTOCOLS,
+      version,
+      clock,
+      log
+    })
+    const record = (): PeerRecord => ({
+      id: identity.peerId,
+      name: config.name,
+      mesh_addresses: network.addresses(),
+      data_addresses: dataAddresses(config.dataListen, config.advertise),
+      pegasus_key: identity.pegasus.publicKey,
+      tempest_key: identity.tempest.publicKey,
+      version
+    })
+    const mesh = new MeshRuntime({ network, replica, signer, record, version, clock, random, log })
+    await mesh.start()
+    this.#running.push(() => mesh.stop())
+
+    const actors: Actors = startActors({
+      replica,
+      mesh,
+      dataplane,
+      clock,
+      log,
+      version,
+      stateDir: config.stateDir,
+      selfRecord: record,
+      listen: () => ({
+        mesh: network.addresses(),
+        data: config.dataListen,
+        api: this.#http?.tcpAddress ?? null,
+        socket: config.socket,
+        api_fingerprint: null
+      }),
+      onFatal
+    })
+    this.#running.push(() => actors.stop())
+
+    this.#http = await startHttp({
+      operator: actors.operator,
+      socketPath: config.socket,
+      apiListen: config.apiListen,
+      log,
+      version,
+      clock
+    })
+    this.#running.push(() => this.#http!.stop())
+    log.info({ peer: identity.peerId, name: config.name, version, dataplane: config.dataplane }, 'the agent is up')
+  }
+
+  /** Engines of an earlier run were at work when this one began: traffic that a failing start must not take down. */
+  get adopted(): boolean {
+    return this.#adopted
+  }
+
+  /** Takes over what may change while running (`drain_timeout`); names what needs a restart and leaves it. */
+  reload(config: AgentConfig): void {
+    const waiting = (Object.keys(config) as Array<keyof AgentConfig>).filter(
+      (key) => key !== 'drainMs' && JSON.stringify(config[key]) !== JSON.stringify(this.#config[key])
+    )
+    this.#config = { ...this.#config, drainMs: config.drainMs }
+    this.#log.info({ drain_timeout_ms: config.drainMs, needs_restart: waiting }, 'the configuration was read again')
+  }
+
+  /**
+   * `remove`: nothing of ours is left in the kernel. `keep`: rules and engines go on for the next agent. A part that
+   * cannot be ended is logged and does not keep the others running.
+   */
+  async stop({ mode }: { mode: 'remove' | 'keep' }): Promise<void> {
+    for (const end of this.#running.splice(0).reverse()) {
+      await end({ mode }).catch((error: unknown) => {
+        this.#log.error({ error: error instanceof Error ? error.stack : String(error) }, 'a part could not be stopped')
+      })
+    }
+    this.#log.info({ mode }, 'the agent has stopped')
+  }
+
+  #dataplane(identity: Identity): Dataplane {
+    if (this.#config.dataplane === 'none') return new NoDataplane()
+    const enginesDir = process.env['ARCTIC_ENGINES']
+    return new KernelDataplane({
+      stateDir: this.#config.stateDir,
+      dataListen: this.#config.dataListen,
+      privateKeys: { pegasus: identity.pegasus.privateKey, tempest: identity.tempest.privateKey },
+      log: this.#log,
+      clock: systemClock,
+      random: systemRandom,
+      ...(enginesDir == null ? {} : { enginesDir })
+    })
+  }
+}
+
+async function makeDirectory(path: string, what: string, flag: string, mode: number): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode })
+    await access(path, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    const next =
+      code === 'EACCES' || code === 'EPERM' ? 'run the agent as root, or give its user the directory' : 'mend that'
+    throw new UnavailableError(
+      `the ${what} ${path} cannot be written (${code}); ${next}, or choose another one with ${flag}`,
+      {
+        path,
+        code
+      }
+    )
+  }
+}
