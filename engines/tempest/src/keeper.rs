@@ -1,0 +1,410 @@
+//! The keeper: the one thread that decides. It brings the engine to the state that the agent wants, makes and answers
+//! handshakes, looks at timers, and finds devices. Bytes pass it by.
+//!
+//! Each round: 1. commands, 2. handshakes that workers want, 3. sessions that peers confirmed, 4. a few letters,
+//! 5. when it is time, every timer; 6. devices that are missing; 7. lines about strangers.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use control::{Events, ObjectError, Secrets, log};
+use serde::Serialize;
+
+use crate::{
+    clock::{self, Millis},
+    cookie::Gate,
+    desk::{Command, Letter, Pile},
+    devices::Devices,
+    limits::{HANDSHAKES_UNDER_LOAD, INITIATIONS_PER_SECOND_MAX, TICK, UNDER_LOAD_FOR},
+    listener::Listener,
+    message::{self, Message},
+    noise::{Identity, PublicKey},
+    peer::{News, NotAnswered, Peer},
+    refusals::Reason,
+    shared::Shared,
+    state::{State, Wanted, understand},
+    tunnel::Tunnel,
+    worker::{Mailbox, Order},
+};
+
+/// Letters looked at before commands are again.
+const LETTERS_PER_ROUND: usize = 32;
+
+/// What came of an `apply`.
+pub struct Applied {
+    pub errors: Vec<ObjectError>,
+    /// 0: not listening.
+    pub port: u16,
+}
+
+pub struct Keeper {
+    shared: Arc<Shared>,
+    workers: Vec<Mailbox>,
+    events: Events,
+    listener: Listener,
+    devices: Devices,
+    identity: Option<(Identity, Gate)>,
+    peers: HashMap<u64, Peer>,
+    by_key: HashMap<PublicKey, u64>,
+    next_id: u64,
+    ticked_at: Millis,
+    load: Load,
+}
+
+/// Whether strangers keep this host busy.
+#[derive(Default)]
+struct Load {
+    until: Millis,
+    second: Millis,
+    initiations: u32,
+}
+
+#[derive(Serialize)]
+struct TunnelEvent<'a> {
+    peer_id: &'a str,
+    state: &'a str,
+    endpoint: Option<String>,
+    error: Option<String>,
+}
+
+impl Keeper {
+    pub fn new(shared: Arc<Shared>, workers: Vec<Mailbox>, events: Events) -> Self {
+        Self {
+            listener: Listener::new(workers.clone()),
+            devices: Devices::new(workers.clone()),
+            shared,
+            workers,
+            events,
+            identity: None,
+            peers: HashMap::new(),
+            by_key: HashMap::new(),
+            next_id: 0,
+            ticked_at: 0,
+            load: Load::default(),
+        }
+    }
+
+    /// Until stopped.
+    pub fn run(mut self) {
+        loop {
+            let since = clock::now().saturating_sub(self.ticked_at);
+            let wait = TICK.saturating_sub(Duration::from_millis(since));
+            let (pile, waiting) = self.shared.desk.take(wait, LETTERS_PER_ROUND);
+            let now = clock::now();
+            if waiting >= HANDSHAKES_UNDER_LOAD {
+                self.load.until = now + UNDER_LOAD_FOR.as_millis() as Millis;
+            }
+            if !self.round(pile, now) {
+                return;
+            }
+        }
+    }
+
+    /// False: stop.
+    fn round(&mut self, pile: Pile, now: Millis) -> bool {
+        for command in pile.commands {
+            match command {
+                // A caller that has gone away does not need the answer.
+                Command::Apply { secrets, state, answer } => {
+                    let applied = self.apply(&secrets, state, now);
+                    let _ = answer.send(applied);
+                }
+                Command::Stop { answer } => {
+                    self.stop();
+                    let _ = answer.send(());
+                    return false;
+                }
+            }
+        }
+        for id in pile.wanted {
+            self.ask(id, now);
+        }
+        for id in pile.confirmed {
+            self.established(id);
+        }
+        for letter in pile.letters {
+            self.read(&letter, now);
+        }
+        if now.saturating_sub(self.ticked_at) >= TICK.as_millis() as Millis {
+            self.ticked_at = now;
+            self.tick(now);
+        }
+        true
+    }
+
+    // ---- state ----
+
+    fn apply(&mut self, secrets: &Secrets, state: State, now: Millis) -> Applied {
+        let mut errors = Vec::new();
+        let private = secrets.private_key.bytes();
+        if self.identity.as_ref().is_none_or(|(identity, _)| !identity.is(private)) {
+            self.remove_all();
+            self.identity = Identity::new(private).map(|identity| {
+                let gate = Gate::new(&identity.public, now);
+                (identity, gate)
+            });
+        }
+        let Some((identity, _)) = &self.identity else {
+            errors.push(ObjectError::new(
+                "engine",
+                "InvalidPrivateKey",
+                "private_key is no X25519 key; make a new one",
+            ));
+            return Applied { errors, port: 0 };
+        };
+        let own_key = identity.public;
+        if let Err(message) = self.listener.want(state.data_listen, state.bypass_mark) {
+            errors.push(ObjectError::new("engine", "ListenFailed", message));
+        }
+        let (wanted, faults) = understand(state.tunnels, &own_key);
+        errors.extend(faults);
+
+        let keep: HashMap<&str, &PublicKey> =
+            wanted.iter().map(|one| (one.peer_id.as_str(), &one.public_key)).collect();
+        let over: Vec<u64> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| keep.get(peer.tunnel.peer_id.as_str()) != Some(&&peer.public_key))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in over {
+            self.remove(id);
+        }
+        for one in wanted {
+            if let Err(error) = self.bring(one) {
+                errors.push(error);
+            }
+        }
+        self.list_tunnels();
+        // Whoever is to be spoken to at once is.
+        self.tick(now);
+        Applied { errors, port: self.listener.port() }
+    }
+
+    /// Makes the tunnel or brings it to what is wanted.
+    fn bring(&mut self, wanted: Wanted) -> Result<(), ObjectError> {
+        let id = match self.by_key.get(&wanted.public_key) {
+            Some(id) => *id,
+            None => self.add(&wanted),
+        };
+        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        peer.keepalive_ms = wanted.keepalive_s.saturating_mul(1000);
+        peer.set_endpoints(wanted.endpoints);
+        let tunnel = peer.tunnel.clone();
+        tunnel.mtu.store(wanted.mtu, std::sync::atomic::Ordering::Relaxed);
+        self.devices
+            .want(&tunnel, &wanted.device)
+            .map_err(|message| ObjectError::new(format!("peer:{}", tunnel.peer_id), "DeviceMissing", message))
+    }
+
+    fn add(&mut self, wanted: &Wanted) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let tunnel = Tunnel::new(id, wanted.peer_id.clone(), wanted.device.clone(), wanted.mtu);
+        self.peers.insert(id, Peer::new(Arc::new(tunnel), wanted.public_key));
+        self.by_key.insert(wanted.public_key, id);
+        id
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(peer) = self.peers.remove(&id) else { return };
+        self.by_key.remove(&peer.public_key);
+        self.devices.forget(&peer.tunnel);
+        self.shared.table.remove(&peer.tunnel.clear());
+    }
+
+    fn remove_all(&mut self) {
+        for id in self.peers.keys().copied().collect::<Vec<_>>() {
+            self.remove(id);
+        }
+        self.list_tunnels();
+    }
+
+    fn stop(&mut self) {
+        self.remove_all();
+        self.identity = None;
+        for worker in &self.workers {
+            worker.send(Order::Stop);
+        }
+    }
+
+    fn list_tunnels(&self) {
+        let mut tunnels: Vec<_> = self.peers.values().map(|peer| peer.tunnel.clone()).collect();
+        tunnels.sort_by_key(|tunnel| tunnel.id);
+        *self.shared.tunnels.write().unwrap_or_else(PoisonError::into_inner) = tunnels;
+    }
+
+    // ---- handshakes ----
+
+    fn ask(&mut self, id: u64, now: Millis) {
+        let (index, wire) = (self.free_index(), self.listener.wire());
+        let (Some(peer), Some((identity, _))) = (self.peers.get_mut(&id), &self.identity) else { return };
+        peer.ask(identity, index, &wire, &self.shared.timing, now);
+    }
+
+    fn read(&mut self, letter: &Letter, now: Millis) {
+        if let Err(reason) = self.try_read(letter, now) {
+            self.shared.refusals.count(reason, letter.from, None);
+        }
+    }
+
+    fn try_read(&mut self, letter: &Letter, now: Millis) -> Result<(), Reason> {
+        let bytes = &letter.bytes[..letter.length];
+        match message::parse(bytes).ok_or(Reason::Garbage)? {
+            Message::Initiation(initiation) => {
+                self.admit(bytes, letter.from, now)?;
+                self.answer(initiation, letter.from, now)
+            }
+            Message::Response(response) => {
+                self.admit(bytes, letter.from, now)?;
+                let id = self.find_asking(response.receiver).ok_or(Reason::UnknownSession)?;
+                let peer = self.peers.get_mut(&id).ok_or(Reason::UnknownSession)?;
+                let session = peer.finish(response.sender, response.noise, now).ok_or(Reason::BadHandshake)?;
+                let tunnel = peer.tunnel.clone();
+                self.shared.table.insert(response.receiver, &tunnel);
+                let (key, gone) = tunnel.receiver().begin_as_initiator(session);
+                tunnel.sender().key = Some(key);
+                self.shared.table.remove(&gone);
+                tunnel.set_endpoint(Some(letter.from));
+                tunnel.activity.received(false, now);
+                // Shows the peer that this side has the keys; what was kept follows.
+                let wire = self.listener.wire();
+                if let Some(peer) = self.peers.get(&id) {
+                    peer.keepalive(&wire, &self.shared.timing, now);
+                }
+                self.established(id);
+                Ok(())
+            }
+            Message::CookieReply(reply) => {
+                let id = self.find_asking(reply.receiver).ok_or(Reason::UnknownSession)?;
+                let taken = self.peers.get_mut(&id).is_some_and(|peer| peer.take_cookie(&reply, now));
+                if taken { Ok(()) } else { Err(Reason::BadHandshake) }
+            }
+            Message::Data(_) => Err(Reason::Garbage),
+        }
+    }
+
+    /// Whether a message is worth the work that it asks for.
+    fn admit(&mut self, bytes: &[u8], from: SocketAddr, now: Millis) -> Result<(), Reason> {
+        let wire = self.listener.wire();
+        let Some((_, gate)) = &mut self.identity else { return Err(Reason::UnknownPeer) };
+        if !gate.mac1_is_valid(bytes) {
+            return Err(Reason::WrongMac);
+        }
+        if !self.load.is_high(now) {
+            return Ok(());
+        }
+        let address = (from.ip(), from.port());
+        if gate.mac2_is_valid(bytes, address, now) {
+            return Ok(());
+        }
+        if let Some(reply) = gate.reply(bytes, address, now) {
+            wire.send_to(&reply, &from);
+        }
+        Err(Reason::CookieAsked)
+    }
+
+    fn answer(&mut self, initiation: message::Initiation<'_>, from: SocketAddr, now: Millis) -> Result<(), Reason> {
+        let Some((identity, _)) = &self.identity else { return Err(Reason::UnknownPeer) };
+        let consumed = identity.consume(initiation.noise).ok_or(Reason::BadHandshake)?;
+        let id = *self.by_key.get(&consumed.peer).ok_or(Reason::UnknownPeer)?;
+        let index = self.free_index();
+        let peer = self.peers.get_mut(&id).ok_or(Reason::UnknownPeer)?;
+        let (session, response) =
+            peer.answer(consumed, initiation.sender, index, now).map_err(|error| match error {
+                NotAnswered::Replayed => Reason::ReplayedHandshake,
+                NotAnswered::TooSoon => Reason::Flood,
+                NotAnswered::Broken => Reason::BadHandshake,
+            })?;
+        let tunnel = peer.tunnel.clone();
+        // The session is findable before the peer can know of it.
+        self.shared.table.insert(index, &tunnel);
+        let gone = tunnel.receiver().begin_as_responder(session);
+        self.shared.table.remove(&gone);
+        tunnel.set_endpoint(Some(from));
+        tunnel.activity.received(false, now);
+        self.listener.wire().send_to(&response, &from);
+        tunnel.activity.sent(false, now);
+        Ok(())
+    }
+
+    fn established(&mut self, id: u64) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let news = peer.established();
+        let tunnel = peer.tunnel.clone();
+        self.devices.worker_of(&tunnel).send(Order::Flush(id));
+        self.tell(&tunnel, news);
+    }
+
+    fn find_asking(&self, index: u32) -> Option<u64> {
+        self.peers.iter().find(|(_, peer)| peer.asking_index() == Some(index)).map(|(id, _)| *id)
+    }
+
+    /// An index that names no session here; random, so that it tells nothing.
+    fn free_index(&self) -> u32 {
+        loop {
+            let mut bytes = [0; 4];
+            // Without entropy no handshake can be made anyway.
+            let _ = aws_lc_rs::rand::fill(&mut bytes);
+            let index = u32::from_le_bytes(bytes);
+            if !self.shared.table.contains(index) && self.find_asking(index).is_none() {
+                return index;
+            }
+        }
+    }
+
+    // ---- time ----
+
+    fn tick(&mut self, now: Millis) {
+        self.listener.tick(now);
+        if let Some((identity, _)) = &self.identity {
+            let wire = self.listener.wire();
+            let indices: Vec<(u64, u32)> = self.peers.keys().map(|id| (*id, self.free_index())).collect();
+            let mut news = Vec::new();
+            for (id, index) in indices {
+                let Some(peer) = self.peers.get_mut(&id) else { continue };
+                let (gone, new) = peer.tick(identity, || index, &wire, &self.shared.timing, now);
+                self.shared.table.remove(&gone);
+                news.extend(new.map(|new| (peer.tunnel.clone(), new)));
+            }
+            for (tunnel, new) in news {
+                self.tell(&tunnel, Some(new));
+            }
+        }
+        self.devices.tick(now);
+        self.shared.refusals.say(&self.events, now);
+    }
+
+    fn tell(&self, tunnel: &Tunnel, news: Option<News>) {
+        let Some(news) = news else { return };
+        let peer_id = tunnel.peer_id.as_str();
+        match news {
+            News::Up(endpoint) => {
+                log::info("tunnel is up", &[("peer", &peer_id), ("endpoint", &endpoint.to_string())]);
+                let endpoint = Some(endpoint.to_string());
+                self.events.send("tunnel", TunnelEvent { peer_id, state: "up", endpoint, error: None });
+            }
+            News::Down(error) => {
+                log::warn("tunnel is down", &[("peer", &peer_id), ("error", &error)]);
+                let endpoint = tunnel.endpoint().map(|endpoint| endpoint.to_string());
+                self.events.send("tunnel", TunnelEvent { peer_id, state: "down", endpoint, error: Some(error) });
+            }
+        }
+    }
+}
+
+impl Load {
+    /// Counts one more message that knows our key.
+    fn is_high(&mut self, now: Millis) -> bool {
+        if now / 1000 != self.second {
+            self.second = now / 1000;
+            self.initiations = 0;
+        }
+        self.initiations += 1;
+        self.initiations > INITIATIONS_PER_SECOND_MAX || now < self.until
+    }
+}
