@@ -29,7 +29,8 @@ export interface Operator {
   clusterSync(options: { signal: AbortSignal }): Promise<SyncJson>
   listPeers(input: { all?: boolean }): Promise<PeerJson[]>
   getPeer(peer: string): Promise<PeerJson>
-  createService(input: ServiceInput): Promise<ServiceJson>
+  /** `source_peer_id` defaults to this peer. */
+  createService(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson>
   listServices(input: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]>
   getService(id: ServiceId): Promise<ServiceJson>
   updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceJson>

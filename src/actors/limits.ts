@@ -1,0 +1,60 @@
+/** Limits of the actor system: every queue, retry and timeout of this folder, with the reason for its bound. */
+
+/** Changes that arrive within this time of an evaluation share the next one: an apply run of a human command is one burst. */
+export const evaluateEveryMs = 5
+
+/** How long an endpoint may take to report a new wish before the service counts as degraded: an nft load of 100,000 routes fits. */
+export const programTimeoutMs = 10_000
+
+/** After the start (or an admission) a peer that was never reached yet is "connecting" for this long, not "unreachable". */
+export const connectGraceMs = 5_000
+
+/** A failed or partly failed apply is tried again after this, doubled each time: the operator may have mended the cause. */
+export const applyRetryMinMs = 1_000
+export const applyRetryMaxMs = 30_000
+
+/** An apply that takes longer is worth a warning: programming is meant to take tens of milliseconds. */
+export const applySlowMs = 10_000
+
+/** How long stopping waits for the apply in flight, so that nothing programs the kernel after its clean-up. */
+export const stopWaitMs = 5_000
+
+/** Counters are read at most this often; nobody looks at figures faster. */
+export const countersEveryMs = 1_000
+/** Reading counters may take this share of the time at most; with many services the period stretches. */
+export const countersTimeShare = 0.05
+/** Figures younger than this are good enough for an answer. */
+export const countersFreshMs = 250
+/** Tunnels change with handshakes, which take minutes; twice per keepalive is plenty. */
+export const tunnelsEveryMs = 5_000
+/** A WireGuard session is dead after REJECT_AFTER_TIME (180 s); one missed keepalive more and the tunnel counts as down. */
+export const tunnelExpiresMs = 205_000
+
+/** An answer about a service waits this long for the newest report of its endpoints, then uses the last one. */
+export const refreshReportMs = 500
+/** A status over all services asks at most this many endpoints at once. */
+export const refreshParallelMax = 16
+
+/** Ready without having synced, when nobody could be reached for this long: the state on disk is all there is. */
+export const syncGraceMs = 10_000
+
+/** Restarts of one actor: 5 in a minute are bad luck, more are a bug that a restart does not mend. */
+export const restartsMax = 5
+export const restartWindowMs = 60_000
+export const restartMinMs = 100
+export const restartMaxMs = 30_000
+
+/** Listeners on the event feed: `--watch` and `GET /v1/events` clients together. */
+export const eventListenersMax = 1_000
+
+/** The event loop is looked at this often; a stall longer than `stallWarnMs` makes one warning. */
+export const stallTickMs = 250
+export const stallWarnMs = 500
+
+/** Services that get metrics of their own; the rest is counted in the totals, so that a scrape stays bounded. */
+export const metricServicesMax = 1_000
+
+/** Invites: long enough for a rack to be installed, short enough to be forgotten safely. */
+export const inviteTtlDefaultMs = 3_600_000
+export const inviteTtlMaxMs = 30 * 24 * 3_600_000
+export const inviteUsesMax = 1_000

@@ -1,0 +1,128 @@
+import { isoTime } from '../../clock.ts'
+import type { Role } from '../../crdt/schema.ts'
+import { AlreadyInClusterError, InvalidRequestError } from '../../errors.ts'
+import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax } from '../limits.ts'
+import { sameHeads } from '../reconcile/synced.ts'
+import { clusterView, type OperatorDeps } from './deps.ts'
+import type { ClusterJson, SyncJson } from './operator.ts'
+import { quantile } from './quantile.ts'
+
+/** Founding, entering and looking at the cluster. */
+export class ClusterNouns {
+  readonly #deps: OperatorDeps
+
+  constructor(deps: OperatorDeps) {
+    this.#deps = deps
+  }
+
+  async init({ name }: { name?: string }): Promise<ClusterJson> {
+    this.#refuseSecondCluster()
+    const record = this.#deps.selfRecord()
+    await this.#deps.replica.init({ name: name ?? record.name, record })
+    this.#deps.reconciler.synced.pulled()
+    this.#deps.reconciler.flush()
+    return this.status()
+  }
+
+  async invite(input: { ttl_seconds?: number; uses?: number; role?: Role }): Promise<{
+    token: string
+    expires_at: string
+    uses: number
+    role: Role
+  }> {
+    clusterView(this.#deps)
+    const ttlMs = input.ttl_seconds == null ? inviteTtlDefaultMs : input.ttl_seconds * 1000
+    const uses = input.uses ?? 1
+    const role = input.role ?? 'member'
+    if (!Number.isFinite(ttlMs) || ttlMs < 1000 || ttlMs > inviteTtlMaxMs) {
+      throw new InvalidRequestError(`an invite lives from 1 second to ${inviteTtlMaxMs / 86_400_000} days`)
+    }
+    if (!Number.isInteger(uses) || uses < 1 || uses > inviteUsesMax) {
+      throw new InvalidRequestError(`an invite is good for 1 to ${inviteUsesMax} peers`)
+    }
+    if (role !== 'member' && role !== 'admin') throw new InvalidRequestError('role is member or admin')
+    const expiresAt = isoTime(this.#deps.clock.now() + ttlMs)
+    const token = await this.#deps.mesh.invite({ ttlMs, uses, role })
+    return { token, expires_at: expiresAt, uses, role }
+  }
+
+  async join({ token }: { token: string }, { signal }: { signal: AbortSignal }): Promise<ClusterJson> {
+    this.#refuseSecondCluster()
+    await this.#deps.mesh.join(token.trim(), { signal })
+    this.#deps.reconciler.synced.pulled()
+    this.#deps.reconciler.flush()
+    return this.status()
+  }
+
+  async status(): Promise<ClusterJson> {
+    const { mesh } = this.#deps
+    const view = clusterView(this.#deps)
+    const samples = mesh.propagation()
+    const members = [...view.members.values()]
+      .map(({ id, role, record }) => {
+        const self = id === mesh.self
+        const presence = mesh.peer(id)
+        const reachable = self || presence?.reachable === true
+        const heads = self ? view.heads : (presence?.heads ?? null)
+        return { id, name: record?.name ?? null, role, reachable, heads }
+      })
+      .sort((a, b) => (a.id < b.id ? -1 : 1))
+    return {
+      id: view.cluster.id,
+      name: view.cluster.name,
+      self: mesh.self,
+      members,
+      heads: view.heads,
+      agreed: members.every(({ reachable, heads }) => !reachable || sameHeads(heads, view.heads)),
+      propagation_ms: { p50: quantile(samples, 0.5), p99: quantile(samples, 0.99), samples: samples.length },
+      rejected_changes: view.rejected.map(({ hash, author, reason }) => ({ hash, author, reason }))
+    }
+  }
+
+  /** Pulls from everybody who answers, then brings the host to the desired state anew, whether it differs or not. */
+  async sync({ signal }: { signal: AbortSignal }): Promise<SyncJson> {
+    const { mesh, dataplane, reconciler, replica } = this.#deps
+    clusterView(this.#deps)
+    const changes: string[] = []
+    const before = reconciler.applied
+    const unsubscribe = dataplane.onEvent((event) => {
+      if (event.type === 'kernel.repaired') changes.push(event.what)
+    })
+    try {
+      const outcomes = await mesh.syncAll({ signal })
+      if (outcomes.some((outcome) => outcome.error == null)) reconciler.synced.pulled()
+      reconciler.flush()
+      const desired = reconciler.desired
+      if (desired != null) {
+        const applied = await dataplane.apply(desired)
+        reconciler.onApplied(applied, desired)
+        for (const [id, { spec, failure }] of applied.services) {
+          const was = before?.services.get(id)
+          if (failure != null) changes.push(`service ${id}: ${failure.reason}, ${failure.message}`)
+          else if (was?.spec !== spec || was.failure != null) changes.push(`service ${id}: programmed ${spec}`)
+        }
+        for (const id of before?.services.keys() ?? [])
+          if (!applied.services.has(id)) changes.push(`service ${id}: removed`)
+        if (applied.failure != null) changes.push(`data plane: ${applied.failure.reason}, ${applied.failure.message}`)
+      }
+      const { members } = replica.view()
+      return {
+        peers: outcomes.map(({ peer, received, sent, error }) => ({
+          id: peer,
+          name: members.get(peer)?.record?.name ?? null,
+          received,
+          sent,
+          error
+        })),
+        changes
+      }
+    } finally {
+      unsubscribe()
+    }
+  }
+
+  #refuseSecondCluster(): void {
+    const { cluster } = this.#deps.replica.view()
+    if (cluster != null) throw new AlreadyInClusterError(cluster.name)
+  }
+}

@@ -1,0 +1,165 @@
+import { Counter, Gauge, Registry } from 'prom-client'
+import type { ServiceReport } from '../../mesh/mesh.ts'
+import { metricServicesMax } from '../limits.ts'
+import type { OperatorDeps } from './deps.ts'
+import { quantile } from './quantile.ts'
+import { readiness } from './status.ts'
+
+/**
+ * The agent's figures in Prometheus text format, read when they are asked for. Services get series of their own up to
+ * `metricServicesMax`, in the order of their ids; `arctic_agent_services` counts all of them.
+ */
+export class Metrics {
+  readonly #deps: OperatorDeps
+  readonly #registry = new Registry()
+
+  constructor(deps: OperatorDeps) {
+    this.#deps = deps
+    const { replica, mesh, dataplane, reconciler, stalls, clock, feed } = deps
+    this.#gauge(
+      'arctic_agent_uptime_seconds',
+      'Time since the agent started.',
+      () => (clock.monotonic() - deps.startedAt) / 1000
+    )
+    this.#gauge(
+      'arctic_agent_ready_state',
+      '1 when the agent is in a cluster, synced, and its data planes are up.',
+      () => Number(readiness(deps).ready)
+    )
+    this.#gauge(
+      'arctic_agent_loop_delay_seconds',
+      'Longest event-loop stall since the last scrape.',
+      () => stalls.takeWorstMs() / 1000
+    )
+    this.#counter('arctic_agent_loop_stalls_total', 'Event-loop stalls that were worth a warning.', () => [
+      [{}, stalls.stalls]
+    ])
+    this.#gauge('arctic_agent_event_listeners', 'Clients on the event feed.', () => feed.listeners)
+    this.#gauge('arctic_crdt_members', 'Members of the cluster.', () => replica.view().members.size)
+    this.#gauge('arctic_crdt_services', 'Services in the replicated state.', () => replica.view().services.size)
+    this.#gauge('arctic_crdt_routes', 'Routes in the replicated state.', () => replica.view().routes.size)
+    this.#gauge(
+      'arctic_crdt_heads',
+      'Heads of the document; more than 1 are concurrent changes.',
+      () => replica.view().heads.length
+    )
+    this.#gauge(
+      'arctic_crdt_revision_changes',
+      'Changes of the view since the agent started.',
+      () => replica.view().revision
+    )
+    this.#gauge(
+      'arctic_crdt_rejected_changes',
+      'Changes in the log that the view leaves out.',
+      () => replica.view().rejected.length
+    )
+    this.#gauge(
+      'arctic_mesh_reachable_peers',
+      'Members that answer, without this peer.',
+      () =>
+        [...replica.view().members.keys()].filter((id) => id !== mesh.self && reconciler.reach(id) === 'reachable')
+          .length
+    )
+    this.#labelled(
+      'arctic_mesh_propagation_seconds',
+      'From written by its author to durable here, of late.',
+      ['quantile'],
+      () => {
+        const samples = mesh.propagation()
+        return [0.5, 0.9, 0.99].flatMap((q) => {
+          const ms = quantile(samples, q)
+          return ms == null ? [] : [[{ quantile: String(q) }, ms / 1000]]
+        })
+      }
+    )
+    this.#labelled('arctic_mesh_rtt_seconds', 'Round-trip time by member.', ['peer'], () =>
+      mesh
+        .peers()
+        .flatMap(({ id, state, rttMs }) =>
+          state !== 'admitted' || rttMs == null ? [] : [[{ peer: id }, rttMs / 1000]]
+        )
+    )
+    this.#labelled('arctic_agent_services', 'Services by phase, as this peer sees them.', ['phase'], () => {
+      const phases: Record<string, number> = { active: 0, pending: 0, degraded: 0 }
+      for (const { phase } of reconciler.statuses.all().values()) phases[phase] = (phases[phase] ?? 0) + 1
+      return Object.entries(phases).map(([phase, count]) => [{ phase }, count])
+    })
+    this.#gauge(
+      'arctic_netmgr_generation_number',
+      'Generation of the last applied state.',
+      () => reconciler.applied?.generation ?? 0
+    )
+    this.#labelled('arctic_engine_ready_state', '1 when the engine is ready.', ['engine'], () =>
+      dataplane.engines().map(({ engine, state }) => [{ engine }, Number(state === 'ready')])
+    )
+    this.#counter(
+      'arctic_engine_restarts_total',
+      'Times that an engine was started again.',
+      () => dataplane.engines().map(({ engine, restarts }) => [{ engine }, restarts]),
+      ['engine']
+    )
+    this.#labelled('arctic_service_flows', 'Open TCP flows by service, here.', ['service', 'role'], () =>
+      this.#services((report) => report.flows)
+    )
+    this.#counter(
+      'arctic_service_received_bytes_total',
+      "Payload bytes from the clients' side by service, here.",
+      () => this.#services((report) => report.bytes_in),
+      ['service', 'role']
+    )
+    this.#counter(
+      'arctic_service_sent_bytes_total',
+      "Payload bytes to the clients' side by service, here.",
+      () => this.#services((report) => report.bytes_out),
+      ['service', 'role']
+    )
+  }
+
+  /** Text format 0.0.4. */
+  async text(): Promise<string> {
+    await this.#deps.reconciler.counters.fresh()
+    return this.#registry.metrics()
+  }
+
+  #services(value: (report: ServiceReport) => number): Sample[] {
+    const samples: Sample[] = []
+    for (const report of this.#deps.reconciler.reports.all()) {
+      if (samples.length >= metricServicesMax) break
+      samples.push([{ service: report.service_id, role: report.role }, value(report)])
+    }
+    return samples
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    this.#labelled(name, help, [], () => [[{}, read()]])
+  }
+
+  #labelled(name: string, help: string, labelNames: string[], read: () => Sample[]): void {
+    const gauge = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect: () => {
+        gauge.reset()
+        for (const [labels, value] of read()) gauge.set(labels, value)
+      }
+    })
+  }
+
+  /** The totals are kept elsewhere; this one shows them. */
+  #counter(name: string, help: string, read: () => Sample[], labelNames: string[] = []): void {
+    const counter = new Counter({
+      name,
+      help,
+      labelNames,
+      registers: [this.#registry],
+      collect: () => {
+        counter.reset()
+        for (const [labels, value] of read()) counter.inc(labels, value)
+      }
+    })
+  }
+}
+
+type Sample = [labels: Record<string, string>, value: number]

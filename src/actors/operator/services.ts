@@ -1,0 +1,146 @@
+import type {
+  PeerId,
+  RouteId,
+  RouteInput,
+  RoutePatch,
+  ServiceId,
+  ServiceInput,
+  ServicePatch,
+  ServiceRecord
+} from '../../crdt/schema.ts'
+import { InvalidRequestError } from '../../errors.ts'
+import { deadline } from '../../mesh/deadline.ts'
+import { refreshParallelMax, refreshReportMs } from '../limits.ts'
+import { clusterView, type OperatorDeps } from './deps.ts'
+import { routeJson, serviceJson } from './json.ts'
+import type { RouteJson, ServiceJson } from './operator.ts'
+import { resolvePeer, resolveSource, resolveTarget } from './peer-ref.ts'
+import { findRoute, findService } from './service-ref.ts'
+
+/** What an operator can do with services and their routes. */
+export class ServiceNouns {
+  readonly #deps: OperatorDeps
+
+  constructor(deps: OperatorDeps) {
+    this.#deps = deps
+  }
+
+  async create(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson> {
+    const { replica, mesh } = this.#deps
+    const view = clusterView(this.#deps)
+    if (typeof input.target_peer_id !== 'string' || input.target_peer_id === '') {
+      throw new InvalidRequestError('target_peer_id is missing; name the peer that the service leads to')
+    }
+    const target = resolveTarget(input.target_peer_id, view, mesh)
+    const source =
+      input.source_peer_id == null || input.source_peer_id === ''
+        ? mesh.self
+        : resolveSource(input.source_peer_id, view, mesh)
+    if (source === target) {
+      const which = source === mesh.self && input.source_peer_id == null ? 'this peer, the default source' : 'one peer'
+      throw new InvalidRequestError(
+        `source and target are the same peer (${which}); a service leads from one peer to another`,
+        { source_peer_id: source, target_peer_id: target }
+      )
+    }
+    const record = await replica.createService({ ...input, source_peer_id: source, target_peer_id: target })
+    return this.#answer(record)
+  }
+
+  async list(filter: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]> {
+    const { mesh, replica } = this.#deps
+    const before = clusterView(this.#deps)
+    const source = filter.source_peer_id == null ? null : resolvePeer(filter.source_peer_id, before, mesh)
+    const target = filter.target_peer_id == null ? null : resolvePeer(filter.target_peer_id, before, mesh)
+    const chosen = (service: ServiceRecord): boolean =>
+      (source == null || service.source_peer_id === source) && (target == null || service.target_peer_id === target)
+    await this.#refresh([...before.services.values()].filter(chosen))
+    return [...replica.view().services.values()]
+      .filter(chosen)
+      .sort(byId)
+      .map((service) => this.#json(service))
+  }
+
+  async get(id: string): Promise<ServiceJson> {
+    await this.#refresh([findService(id, clusterView(this.#deps))])
+    return this.#json(findService(id, clusterView(this.#deps)))
+  }
+
+  async update(id: ServiceId, patch: ServicePatch): Promise<ServiceJson> {
+    const service = findService(id, clusterView(this.#deps))
+    return this.#answer(await this.#deps.replica.updateService(service.id, patch))
+  }
+
+  async delete(id: ServiceId): Promise<void> {
+    await this.#deps.replica.deleteService(findService(id, clusterView(this.#deps)).id)
+  }
+
+  async addRoutes(id: ServiceId, inputs: RouteInput[]): Promise<RouteJson[]> {
+    const service = findService(id, clusterView(this.#deps))
+    if (inputs.length === 0) throw new InvalidRequestError('routes is empty; give at least one route')
+    const records = await this.#deps.replica.addRoutes(service.id, inputs)
+    this.#deps.reconciler.flush()
+    return records.map((record) => routeJson(record, this.#deps.reconciler.statuses.get(service.id)))
+  }
+
+  async listRoutes(id?: ServiceId): Promise<RouteJson[]> {
+    const before = clusterView(this.#deps)
+    const service = id == null ? null : findService(id, before)
+    await this.#refresh(service == null ? [...before.services.values()] : [service])
+    const { reconciler, replica } = this.#deps
+    const view = replica.view()
+    const records = service == null ? [...view.routes.values()] : (view.routesOf.get(service.id) ?? [])
+    return [...records].sort(byId).map((record) => routeJson(record, reconciler.statuses.get(record.service_id)))
+  }
+
+  async updateRoute(serviceId: ServiceId, routeId: RouteId, patch: RoutePatch): Promise<RouteJson> {
+    const view = clusterView(this.#deps)
+    const service = findService(serviceId, view)
+    const route = findRoute(routeId, service, view)
+    const record = await this.#deps.replica.updateRoute(service.id, route.id, patch)
+    this.#deps.reconciler.flush()
+    return routeJson(record, this.#deps.reconciler.statuses.get(service.id))
+  }
+
+  async deleteRoute(serviceId: ServiceId, routeId: RouteId): Promise<void> {
+    const view = clusterView(this.#deps)
+    const service = findService(serviceId, view)
+    await this.#deps.replica.deleteRoute(service.id, findRoute(routeId, service, view).id)
+  }
+
+  /** The answer to a write: what was written, with the status as it is right after. */
+  #answer(record: ServiceRecord): ServiceJson {
+    this.#deps.reconciler.flush()
+    return this.#json(record)
+  }
+
+  #json(service: ServiceRecord): ServiceJson {
+    const { reconciler } = this.#deps
+    return serviceJson(service, reconciler.statuses.get(service.id), {
+      source: reconciler.reportOf(service.source_peer_id, service.id),
+      target: reconciler.reportOf(service.target_peer_id, service.id)
+    })
+  }
+
+  /** Asks the endpoints for their newest word, all within one short deadline; who does not answer keeps the last one. */
+  async #refresh(services: ServiceRecord[]): Promise<void> {
+    const { mesh, clock, reconciler } = this.#deps
+    const endpoints = new Set<PeerId>(services.flatMap((service) => [service.source_peer_id, service.target_peer_id]))
+    const own = endpoints.delete(mesh.self)
+    const queue = [...endpoints].filter((id) => mesh.peer(id)?.reachable === true)
+    using limit = deadline(clock, refreshReportMs)
+    const ask = async (): Promise<void> => {
+      for (let peer = queue.pop(); peer != null && !limit.signal.aborted; peer = queue.pop()) {
+        await mesh.refreshReport(peer, { signal: limit.signal }).catch(() => {})
+        reconciler.onReport(peer)
+      }
+    }
+    await Promise.all([
+      ...Array.from({ length: Math.min(refreshParallelMax, queue.length) }, ask),
+      ...(own ? [reconciler.counters.fresh()] : [])
+    ])
+    reconciler.flush()
+  }
+}
+
+const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)

@@ -1,0 +1,20 @@
+import type { ReplicatedState } from '../crdt/state.ts'
+
+/** Of the replica, the actors use this much: the view, and the writes that an operator can ask for. */
+export type ReplicaPort = Pick<
+  ReplicatedState,
+  | 'view'
+  | 'onView'
+  | 'damage'
+  | 'init'
+  | 'putPeer'
+  | 'createService'
+  | 'updateService'
+  | 'deleteService'
+  | 'addRoutes'
+  | 'updateRoute'
+  | 'deleteRoute'
+>
+
+export type { Mesh, PeerPresence, ServiceReport } from '../mesh/mesh.ts'
+export type { Dataplane, DataplaneEvent, AppliedState, DesiredState } from '../dataplane/desired.ts'

@@ -1,0 +1,71 @@
+import type { Clock, Timer } from '../../clock.ts'
+import type { PeerId, PeerRecord } from '../../crdt/schema.ts'
+import type { View } from '../../crdt/view.ts'
+import type { Logger } from '../../log.ts'
+import { applyRetryMaxMs, applyRetryMinMs } from '../limits.ts'
+import type { ReplicaPort } from '../ports.ts'
+
+export interface OwnRecordOptions {
+  replica: Pick<ReplicaPort, 'putPeer'>
+  clock: Clock
+  log: Logger
+  self: PeerId
+  selfRecord: () => PeerRecord
+  /** Look again, please: a write that was refused may go through now. */
+  onRetry: () => void
+}
+
+/**
+ * Keeps this peer's record in the view saying what this process is: addresses, keys, version. The name is the record's
+ * once there is one, since `peers rename` changes it there.
+ */
+export class OwnRecord {
+  readonly #options: OwnRecordOptions
+  #writing = false
+  #failures = 0
+  #timer: Timer | null = null
+  #stopped = false
+
+  constructor(options: OwnRecordOptions) {
+    this.#options = options
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#timer?.cancel()
+  }
+
+  look(view: View): void {
+    const member = view.members.get(this.#options.self)
+    if (member == null || this.#writing || this.#timer != null || this.#stopped) return
+    const now = this.#options.selfRecord()
+    const wanted = { ...now, name: member.record?.name ?? now.name }
+    if (member.record == null || !sameRecord(member.record, wanted)) void this.#write(wanted)
+  }
+
+  async #write(record: PeerRecord): Promise<void> {
+    const { replica, log, clock, onRetry } = this.#options
+    this.#writing = true
+    try {
+      await replica.putPeer(record)
+      this.#failures = 0
+    } catch (error) {
+      if (this.#stopped) return
+      log.warn({ error }, 'this peer could not publish its own record; it tries again')
+      this.#timer = clock.after(Math.min(applyRetryMinMs * 2 ** this.#failures++, applyRetryMaxMs), () => {
+        this.#timer = null
+        onRetry()
+      })
+    } finally {
+      this.#writing = false
+    }
+  }
+}
+
+const sameRecord = (a: PeerRecord, b: PeerRecord): boolean =>
+  a.name === b.name &&
+  a.version === b.version &&
+  a.pegasus_key === b.pegasus_key &&
+  a.tempest_key === b.tempest_key &&
+  a.mesh_addresses.join() === b.mesh_addresses.join() &&
+  a.data_addresses.join() === b.data_addresses.join()

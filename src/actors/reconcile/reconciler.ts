@@ -1,0 +1,417 @@
+import type { AnyActorRef } from 'xstate'
+import type { Clock, Timer } from '../../clock.ts'
+import { diff } from '../../crdt/diff.ts'
+import type { PeerId, PeerRecord, ServiceId } from '../../crdt/schema.ts'
+import type { View } from '../../crdt/view.ts'
+import type {
+  AppliedState,
+  Dataplane,
+  DataplaneEvent,
+  DesiredState,
+  ServiceCounters,
+  TunnelCounters
+} from '../../dataplane/desired.ts'
+import type { Logger } from '../../log.ts'
+import type { Mesh, PeerPresence, ServiceReport } from '../../mesh/mesh.ts'
+import type { EventFeed } from '../event-feed.ts'
+import { evaluateEveryMs } from '../limits.ts'
+import type { ReplicaPort } from '../ports.ts'
+import { parseAddress } from '../runtime/address.ts'
+import { childOf } from '../runtime/supervisor.logic.ts'
+import { tunnelFact } from '../tunnel/fact.ts'
+import { Counters } from './counters.ts'
+import { desiredDigest, desiredFor } from './desired.ts'
+import { LiveActors } from './live-actors.ts'
+import { OwnRecord } from './own-record.ts'
+import { plan, type Population } from './plan.ts'
+import type { Reach } from './phase.ts'
+import { populationFor } from './population.ts'
+import { OwnReports } from './own-reports.ts'
+import { Reachability } from './reach.ts'
+import { reportFacts } from './report.ts'
+import { StatusBook, type ServiceStatus } from './status-book.ts'
+import { Synced } from './synced.ts'
+import { tellViewChanges } from './view-events.ts'
+
+export interface ReconcilerOptions {
+  replica: ReplicaPort
+  mesh: Mesh
+  dataplane: Dataplane
+  clock: Clock
+  log: Logger
+  feed: EventFeed
+  /** What this process would say of itself now. */
+  selfRecord: () => PeerRecord
+}
+
+/**
+ * Holds this host against the replicated state. Every external event (view, presence, report, applied, engine, counter)
+ * only marks what it touches; then one `evaluate()` restores all of these:
+ *
+ * 1. netmgr was told `desiredFor(self, view)`.
+ * 2. This peer's record in the view says what this process is.
+ * 3. What the mesh may ask of us is `reportFor` of the last applied state, the engines and the target's reachability.
+ * 4. Every touched service's status is `phaseOf` what is seen now.
+ * 5. The actors that live are `populationFor` the view; a deleted service's actor lives until the host let go of it.
+ * 6. Every actor knows the newest fact about it, and the feed has told each change once.
+ * 7. One timer stands for the next moment at which time alone would change any of this.
+ */
+export class Reconciler {
+  readonly #options: ReconcilerOptions
+  readonly #agent: AnyActorRef
+  readonly live: LiveActors
+  readonly statuses: StatusBook
+  readonly counters: Counters
+  readonly reports: OwnReports
+  readonly synced: Synced
+  readonly #reach: Reachability
+  readonly #ownRecord: OwnRecord
+  /** The view that the last evaluation saw. */
+  #view: View | null = null
+  #desired: DesiredState | null = null
+  #desiredDigest = ''
+  #applied: AppliedState | null = null
+  readonly #dirtyServices = new Set<ServiceId>()
+  readonly #dirtyPeers = new Set<PeerId>()
+  /** What each peer was seen as, and the reports that were held of it, at the last look. */
+  readonly #seenReach = new Map<PeerId, Reach>()
+  readonly #seenReports = new Map<PeerId, ReadonlyMap<ServiceId, ServiceReport>>()
+  #wanted: Population | null = null
+  #seenText = ''
+  #requested: 'no' | 'soon' = 'no'
+  #evaluatedAt = -Infinity
+  #soon: Timer | null = null
+  #deadline: Timer | null = null
+  #stopped = false
+
+  constructor(options: ReconcilerOptions, agent: AnyActorRef) {
+    const { mesh, dataplane, clock, log, replica } = options
+    this.#options = options
+    this.#agent = agent
+    this.#reach = new Reachability(mesh, () => clock.monotonic())
+    this.#ownRecord = new OwnRecord({
+      replica,
+      clock,
+      log,
+      self: mesh.self,
+      selfRecord: options.selfRecord,
+      onRetry: () => this.request()
+    })
+    this.synced = new Synced(mesh, clock)
+    this.reports = new OwnReports({ mesh, dataplane, reach: (peer) => this.#reach.of(peer), now: () => clock.now() })
+    this.statuses = new StatusBook({
+      reach: (peer) => this.#reach.of(peer),
+      report: (peer, service) => this.reportOf(peer, service),
+      now: () => clock.now()
+    })
+    this.counters = new Counters({
+      dataplane,
+      clock,
+      log,
+      needed: () => this.reports.size > 0 && dataplane.mode === 'kernel',
+      onServices: (counters) => this.#onCounters(counters),
+      onTunnels: (tunnels) => this.#onTunnels(tunnels)
+    })
+    this.live = new LiveActors({
+      agent,
+      self: mesh.self,
+      log: log.module('actors'),
+      roleIn: (id) => (replica.view().services.get(id)?.source_peer_id === mesh.self ? 'source' : 'target'),
+      onReset: (address) => this.#onReset(address)
+    })
+  }
+
+  start(): void {
+    this.counters.start()
+    this.#tellEngines()
+    this.flush()
+  }
+
+  /** From now on nothing is told to anybody. */
+  stop(): void {
+    this.#stopped = true
+    this.#soon?.cancel()
+    this.#deadline?.cancel()
+    this.counters.stop()
+    this.#ownRecord.stop()
+  }
+
+  get applied(): AppliedState | null {
+    return this.#applied
+  }
+
+  get desired(): DesiredState | null {
+    return this.#desired
+  }
+
+  reach = (peer: PeerId): ReturnType<Reachability['of']> => this.#reach.of(peer)
+
+  /** The newest report of an endpoint about a service: our own as it is, others' as last fetched. */
+  reportOf(peer: PeerId, service: ServiceId): ServiceReport | null {
+    const { mesh } = this.#options
+    if (peer === mesh.self) return this.reports.get(service)
+    return mesh.report(peer).get(service) ?? null
+  }
+
+  // External events: each marks what it touches and asks for an evaluation.
+
+  onView(): void {
+    this.request()
+  }
+
+  onPresence(presence: PeerPresence): void {
+    // Most presence is a new head or a round-trip time, which no status depends on.
+    if (this.#seenReach.get(presence.id) !== this.#reach.of(presence.id)) this.#dirtyPeers.add(presence.id)
+    this.request()
+  }
+
+  onReport(peer: PeerId): void {
+    const before = this.#seenReports.get(peer)
+    const now = this.#options.mesh.report(peer)
+    this.#seenReports.set(peer, now)
+    for (const [id, report] of now) if (!sameFacts(before?.get(id), report)) this.#dirtyServices.add(id)
+    for (const id of before?.keys() ?? []) if (!now.has(id)) this.#dirtyServices.add(id)
+    this.request()
+  }
+
+  onApplied(applied: AppliedState, desired: DesiredState | null): void {
+    this.#applied = applied
+    this.reports.onApplied(applied, desired)
+    this.request()
+  }
+
+  onDataplane(event: DataplaneEvent): void {
+    const { feed, log } = this.#options
+    if (event.type === 'applied') {
+      this.onApplied(event.applied, null)
+      return
+    }
+    if (event.type === 'flow.closed') {
+      feed.emit('flow.closed', event.flow)
+      return
+    }
+    const { type, ...data } = event
+    feed.emit(type, data)
+    if (event.type === 'kernel.repaired') return
+    if (event.type === 'engine.exited') log.warn(data, 'an engine has ended')
+    this.#tellEngine(event.engine, { type: event.type })
+    this.reports.touch()
+    this.request()
+  }
+
+  /** Evaluates soon: at once when nothing was evaluated lately, else together with what else comes in a few ms. */
+  request(): void {
+    if (this.#requested === 'soon' || this.#stopped) return
+    this.#requested = 'soon'
+    const idleMs = this.#options.clock.monotonic() - this.#evaluatedAt
+    if (idleMs >= evaluateEveryMs) queueMicrotask(() => this.#run())
+    else this.#soon = this.#options.clock.after(evaluateEveryMs - idleMs, () => this.#run())
+  }
+
+  /** Evaluates now, so that an answer shows what was just written. */
+  flush(): void {
+    this.#soon?.cancel()
+    this.#requested = 'soon'
+    this.#run()
+  }
+
+  #run(): void {
+    if (this.#requested === 'no' || this.#stopped) return
+    this.#requested = 'no'
+    this.#evaluatedAt = this.#options.clock.monotonic()
+    try {
+      this.#evaluate()
+    } catch (error) {
+      // A bug; the next event tries again, and the data plane goes on with what it was told last.
+      this.#options.log.error({ error }, 'the evaluation failed')
+    }
+  }
+
+  #evaluate(): void {
+    const { replica, clock } = this.#options
+    const view = replica.view()
+    const before = this.#view
+    this.#view = view
+    for (const id of this.statuses.due(clock.now())) this.#dirtyServices.add(id)
+    for (const peer of this.#reach.due(clock.monotonic())) this.#dirtyPeers.add(peer)
+    if (view !== before) this.#viewChanged(view, before)
+    this.#markServicesOfDirtyPeers(view)
+    this.synced.look(view)
+    for (const id of this.reports.refresh(this.#desired, this.counters.services)) this.#dirtyServices.add(id)
+    this.#updateStatuses(view)
+    this.#populate(view)
+    this.#tellServices()
+    this.#tellPeers(view)
+    this.#schedule()
+  }
+
+  #viewChanged(view: View, before: View | null): void {
+    const { mesh, feed } = this.#options
+    const changes = diff(before ?? { ...view, members: new Map(), services: new Map(), routes: new Map() }, view)
+    for (const service of [...changes.services.added, ...changes.services.removed]) this.#dirtyServices.add(service.id)
+    for (const { id } of changes.services.changed) this.#dirtyServices.add(id)
+    for (const route of [...changes.routes.added, ...changes.routes.removed]) this.#dirtyServices.add(route.service_id)
+    for (const { after } of changes.routes.changed) this.#dirtyServices.add(after.service_id)
+    for (const member of [...changes.members.added, ...changes.members.removed]) this.#dirtyPeers.add(member.id)
+    for (const { id } of changes.members.changed) this.#dirtyPeers.add(id)
+    this.#wanted = null
+    if (before != null) tellViewChanges(feed, before, view, changes)
+    this.#ownRecord.look(view)
+    const desired = desiredFor(mesh.self, view)
+    const digest = desiredDigest(desired)
+    if (this.#desired != null && digest === this.#desiredDigest) return
+    this.#desired = desired
+    this.#desiredDigest = digest
+    this.#tellNetmgr()
+  }
+
+  #tellNetmgr(): void {
+    if (this.#desired != null) this.#singleton('netmgr')?.send({ type: 'netmgr.apply', desired: this.#desired })
+  }
+
+  #markServicesOfDirtyPeers(view: View): void {
+    if (this.#dirtyPeers.size === 0) return
+    for (const service of view.services.values()) {
+      if (this.#dirtyPeers.has(service.source_peer_id) || this.#dirtyPeers.has(service.target_peer_id)) {
+        this.#dirtyServices.add(service.id)
+        this.reports.touch()
+      }
+    }
+  }
+
+  #updateStatuses(view: View): void {
+    const { feed } = this.#options
+    for (const id of this.#dirtyServices) {
+      const before = this.statuses.get(id)
+      const status = this.statuses.compute(view, id)
+      if (status == null || (before?.phase === status.phase && before.reason === status.reason)) continue
+      feed.emit('service.status', { id, phase: status.phase, reason: status.reason, message: status.message })
+    }
+  }
+
+  #populate(view: View): void {
+    const { mesh } = this.#options
+    const seen = mesh.peers().map((peer) => peer.id)
+    const seenText = seen.join()
+    if (this.#wanted == null || seenText !== this.#seenText) {
+      this.#seenText = seenText
+      this.#wanted = populationFor(mesh.self, view, seen)
+      for (const step of plan(this.live.population(), this.#wanted)) {
+        this.live.run(step)
+        if (step.type === 'peer.start') this.#dirtyPeers.add(step.id)
+        if (step.type === 'peer.stop') this.#forgetPeer(step.id)
+        if ('service' in step) this.#dirtyServices.add(step.service)
+      }
+    }
+    for (const id of this.live.deleting()) if (this.#letGo(id)) this.live.removed(id)
+  }
+
+  #forgetPeer(id: PeerId): void {
+    this.#reach.forget(id)
+    this.#seenReach.delete(id)
+    this.#seenReports.delete(id)
+    this.#dirtyPeers.delete(id)
+  }
+
+  #tellServices(): void {
+    for (const id of this.#dirtyServices) {
+      const status = this.statuses.get(id)
+      if (status != null && this.#wanted?.services.has(id) === true) this.live.tellService(id, factOf(status))
+    }
+    this.#dirtyServices.clear()
+  }
+
+  /** Whether the host was told of a state without the service, and has taken it. */
+  #letGo(id: ServiceId): boolean {
+    return this.#applied != null && this.#applied.failure == null && !this.#applied.services.has(id)
+  }
+
+  #tellPeers(view: View): void {
+    const { mesh, feed } = this.#options
+    for (const id of this.#dirtyPeers) {
+      const member = view.members.get(id)
+      const reach = this.#reach.of(id)
+      if (this.#seenReach.get(id) !== reach && reach !== 'connecting' && id !== mesh.self) {
+        feed.emit(`peer.${reach}`, { id, name: member?.record?.name ?? null })
+      }
+      this.#seenReach.set(id, reach)
+      const facts: Array<{ type: string; name?: string }> = [
+        { type: reach === 'reachable' ? 'peer.reached' : 'peer.lost' }
+      ]
+      if (member != null) facts.unshift({ type: 'peer.admitted', name: member.record?.name ?? id })
+      else if (mesh.peer(id)?.state === 'revoked') facts.unshift({ type: 'peer.revoked' })
+      this.live.tellPeer(id, facts)
+    }
+    this.#dirtyPeers.clear()
+  }
+
+  #schedule(): void {
+    const { clock } = this.#options
+    this.#deadline?.cancel()
+    this.#deadline = null
+    const waits = [
+      msUntil(this.statuses.nextDeadline(), clock.now()),
+      msUntil(this.#reach.nextDeadline(), clock.monotonic()),
+      msUntil(this.synced.nextDeadline(), clock.monotonic())
+    ].filter((ms) => ms != null)
+    if (waits.length > 0) this.#deadline = clock.after(Math.max(1, Math.ceil(Math.min(...waits))), () => this.request())
+  }
+
+  #onCounters(counters: ReadonlyMap<ServiceId, ServiceCounters>): void {
+    if (this.#stopped || this.#view == null) return
+    this.reports.count(counters)
+  }
+
+  #onTunnels(tunnels: readonly TunnelCounters[]): void {
+    if (this.#stopped) return
+    for (const tunnel of tunnels) {
+      const fact = tunnelFact(tunnel, this.#options.clock.now())
+      if (fact != null) this.live.tellTunnel(tunnel.peer, fact)
+    }
+  }
+
+  /** An actor was started again after a failure: it gets to know what it has missed. */
+  #onReset(address: string): void {
+    const { kind, name } = parseAddress(address) ?? { kind: '', name: null }
+    this.#wanted = null
+    if (kind === 'peer' && name != null) this.#dirtyPeers.add(name)
+    if (kind === 'service' && name != null) this.#dirtyServices.add(name)
+    if (kind === 'netmgr') this.#tellNetmgr()
+    this.#tellEngines()
+    this.request()
+  }
+
+  #tellEngines(): void {
+    const { dataplane } = this.#options
+    if (dataplane.mode === 'none') for (const engine of ENGINES) this.#tellEngine(engine, { type: 'engine.disabled' })
+    for (const { engine, state } of dataplane.engines()) this.#tellEngine(engine, { type: ENGINE_EVENTS[state] })
+  }
+
+  #tellEngine(engine: 'pegasus' | 'tempest', event: { type: string }): void {
+    this.#singleton(engine)?.send(event)
+  }
+
+  #singleton(id: string): AnyActorRef | null {
+    return childOf(this.#agent.getSnapshot().children.singletons, id)
+  }
+}
+
+const ENGINES = ['pegasus', 'tempest'] as const
+const ENGINE_EVENTS = {
+  starting: 'engine.started',
+  ready: 'engine.ready',
+  failed: 'engine.exited',
+  stopped: 'engine.exited'
+} as const
+
+/** What a service's actor is told of its status. */
+const factOf = ({ phase, reason, message }: ServiceStatus): { type: string; reason: string; message: string } => ({
+  type: phase === 'active' ? 'service.programmed' : phase === 'degraded' ? 'service.impaired' : 'service.awaited',
+  reason,
+  message
+})
+
+const sameFacts = (a: ServiceReport | undefined, b: ServiceReport): boolean =>
+  a != null && reportFacts(a) === reportFacts(b)
+
+const msUntil = (at: number | null, now: number): number | null => (at == null ? null : at - now)
