@@ -8,7 +8,7 @@ import type { Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
-import { verifyBatchMax } from './limits.ts'
+import { verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
 import type { Signer } from './signer.ts'
 import type { Storage } from './storage.ts'
 import type { View } from './view.ts'
@@ -35,14 +35,16 @@ export class Cluster {
   /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
   static load(genesis: Genesis, stored: Array<{ offset: number; bytes: Uint8Array }>, deps: ClusterDeps): Cluster {
     const ledger = new Ledger(genesis)
-    for (const { offset, bytes } of stored) {
+    for (const { bytes } of stored) {
       const item = openEnvelope(parseEnvelope(bytes))
       if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
-      const entry = ledger.add(item)
-      entry.offset = offset
+      ledger.add(item)
     }
     const cluster = new Cluster(genesis, ledger, deps)
-    cluster.#settle(ledger.entries)
+    cluster.#settle(
+      ledger.entries,
+      stored.map(({ offset }) => offset)
+    )
     return cluster
   }
 
@@ -68,8 +70,7 @@ export class Cluster {
       genesis.bytes,
       added.map((entry) => cluster.#bytesOf(entry))
     )
-    for (const [i, entry] of added.entries()) entry.offset = offsets[i] as number
-    cluster.#settle(added)
+    cluster.#settle(added, offsets)
     return cluster
   }
 
@@ -81,6 +82,9 @@ export class Cluster {
     const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
     this.#fold = new Fold(ledger, actor, (entry) => this.#bytesOf(entry))
     this.#view = this.#fold.view
+    for (const { authorId, writtenAt } of ledger.entries) {
+      if (authorId === deps.signer.peerId) this.#lastWrittenAt = Math.max(this.#lastWrittenAt, writtenAt)
+    }
   }
 
   /** What is durable. */
@@ -122,12 +126,12 @@ export class Cluster {
 
   async receive(envelopes: EnvelopeBytes[]): Promise<ReceiveResult> {
     const result: ReceiveResult = { accepted: 0, known: 0, refused: [], gap: false }
-    await this.#tryDisk()
+    await this.ready()
     const stored: Array<Promise<void>> = []
-    for (let i = 0; i < envelopes.length; i += verifyBatchMax) {
+    for (const [i, batch] of batches(envelopes).entries()) {
       if (i > 0) await this.#deps.clock.sleep(0)
       const added: Entry[] = []
-      for (const bytes of envelopes.slice(i, i + verifyBatchMax)) {
+      for (const bytes of batch) {
         const outcome = this.#intake.take(bytes, added)
         if (outcome === 'known') result.known++
         else if (outcome === 'waiting') result.gap = true
@@ -145,9 +149,18 @@ export class Cluster {
     return result
   }
 
+  /**
+   * Resolves when the disk takes data, as far as is known. Whoever checks something and then writes must ask first, for
+   * between the check and the write there must be no waiting. UnavailableError.
+   */
+  async ready(): Promise<void> {
+    if (!this.#doubtful) return
+    await this.#deps.storage.probe()
+    this.#doubtful = false
+  }
+
   /** Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable. */
   async change(write: (writer: Writer) => void): Promise<void> {
-    if (this.#doubtful) await this.#tryDisk()
     const { signer, storage } = this.#deps
     const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
     const body = this.#fold.write(write)
@@ -160,7 +173,6 @@ export class Cluster {
 
   /** Writes an entry of the auth log; `body` gets the hash of the one before it. Resolves when it is durable. */
   async authorize(body: (previous: string) => Uint8Array): Promise<string> {
-    if (this.#doubtful) await this.#tryDisk()
     const { signer, storage } = this.#deps
     const seq = this.#ledger.count(actorOf('auth', signer.publicKey, storage.incarnation)) + 1
     const entry = this.#ledger.add(this.#seal('auth', seq, body(this.#ledger.lastAuth(signer.peerId))))
@@ -190,24 +202,25 @@ export class Cluster {
     await storing
   }
 
-  async #store(entries: Entry[], local: boolean): Promise<void> {
+  #store(entries: Entry[], local: boolean): Promise<void> {
     const { view } = this.#fold
+    const { storage, listeners } = this.#deps
     const bytes = entries.map((entry) => this.#bytesOf(entry))
-    const offsets = await this.#deps.storage.append(bytes)
-    for (const [i, entry] of entries.entries()) entry.offset = offsets[i] as number
-    this.#settle(entries)
-    const previous = this.#view
-    this.#view = view
-    const { listeners } = this.#deps
-    if (view !== previous) listeners.view(view, previous)
-    for (const [i, entry] of entries.entries()) {
-      if (local) listeners.local(bytes[i] as Uint8Array)
-      else listeners.received(entry)
-    }
+    return storage.append(bytes, (offsets) => {
+      this.#settle(entries, offsets)
+      const previous = this.#view
+      this.#view = view
+      listeners.view(view, previous)
+      for (const [i, entry] of entries.entries()) {
+        if (local) listeners.local(bytes[i] as Uint8Array)
+        else listeners.received(entry)
+      }
+    })
   }
 
-  #settle(entries: readonly Entry[]): void {
-    for (const entry of entries) {
+  #settle(entries: readonly Entry[], offsets: readonly number[]): void {
+    for (const [i, entry] of entries.entries()) {
+      entry.offset = offsets[i] as number
       entry.bytes = null
       this.#vector[entry.actor] = entry.seq
     }
@@ -232,12 +245,6 @@ export class Cluster {
       })
     )
   }
-
-  async #tryDisk(): Promise<void> {
-    if (!this.#doubtful) return
-    await this.#deps.storage.probe()
-    this.#doubtful = false
-  }
 }
 
 export interface ClusterDeps {
@@ -250,4 +257,21 @@ export interface ClusterDeps {
     local(envelope: EnvelopeBytes): void
     received(entry: Entry): void
   }
+}
+
+/** Parts that are verified, folded and stored in one go. */
+function batches(envelopes: EnvelopeBytes[]): EnvelopeBytes[][] {
+  const found: EnvelopeBytes[][] = []
+  let size = Infinity
+  for (const bytes of envelopes) {
+    const last = found.at(-1)
+    if (last == null || last.length >= verifyBatchMax || size + bytes.length > verifyBatchBytesMax) {
+      found.push([bytes])
+      size = bytes.length
+    } else {
+      last.push(bytes)
+      size += bytes.length
+    }
+  }
+  return found
 }

@@ -43,6 +43,7 @@ const REASONS: Record<string, string> = {
   EROFS: 'the file system is read-only; choose another --state-dir or remount it',
   EACCES: 'permission denied; run as the owner of the directory or choose another --state-dir',
   EPERM: 'permission denied; run as the owner of the directory or choose another --state-dir',
+  EEXIST: 'a file stands where a directory should be; choose another --state-dir',
   ENOTDIR: 'a part of the path is a file; choose another --state-dir',
   EIO: 'the disk reports an input/output error; check its health',
   EMFILE: 'too many files are open; raise RLIMIT_NOFILE'

@@ -13,7 +13,8 @@ import { peerIdOf, verify, type Signer } from './signer.ts'
  *   body length u32 | body
  *
  * The signature is Ed25519 over tag ‖ cluster id ‖ hash ‖ written-at. The hash of a change is Automerge's own, which
- * covers actor and seq; that of an auth entry is SHA-256 over author ‖ incarnation ‖ seq ‖ body. So each bit is covered.
+ * covers actor and seq; that of an auth entry is SHA-256 over author ‖ incarnation ‖ seq ‖ written-at ‖ body (admissions
+ * count in the order of their times, so one entry must have one). So each bit is covered.
  */
 export interface Envelope {
   kind: EnvelopeKind
@@ -40,6 +41,8 @@ export type EnvelopeKind = 'change' | 'auth'
 const VERSION = 1
 const KINDS = ['change', 'auth'] as const
 const TAGS = { change: 'arctic-change-v1\0', auth: 'arctic-auth-v1\0' } as const
+/** The last millisecond that a date can name. */
+export const TIME_MAX = 8.64e15
 const HEADER_BYTES = 154
 
 /** What is inside an envelope that has been parsed before. */
@@ -64,6 +67,7 @@ export function parseEnvelope(bytes: EnvelopeBytes): Envelope {
   reader.take(64)
   const body = reader.take(reader.u32())
   reader.end()
+  if (writtenAt > TIME_MAX) throw new MalformedError('its time is out of range')
   if (seq === 0) throw new MalformedError('its sequence number is 0')
   const actor = actorOf(kind, author, incarnation)
   let deps: string[] = []
@@ -74,7 +78,7 @@ export function parseEnvelope(bytes: EnvelopeBytes): Envelope {
     if (chunk.seq !== seq) throw new MalformedError('the change inside has another sequence number')
     ;({ hash, deps } = chunk)
   } else {
-    hash = authHash(author, incarnation, seq, body)
+    hash = authHash(author, incarnation, seq, writtenAt, body)
   }
   if (!equalBytes(hash, stated)) throw new MalformedError('its hash is wrong')
   const authorId = peerIdOf(author)
@@ -96,7 +100,7 @@ export function sealEnvelope(
 ): Envelope {
   const { kind, incarnation, seq, writtenAt, body } = parts
   const author = signer.publicKey
-  const hash = kind === 'change' ? parseChunk(body).hash : authHash(author, incarnation, seq, body)
+  const hash = kind === 'change' ? parseChunk(body).hash : authHash(author, incarnation, seq, writtenAt, body)
   const signature = signer.sign(signedBytes(kind, clusterId, hash, writtenAt))
   const head = [u8(VERSION), u8(KINDS.indexOf(kind) + 1), author, u32(incarnation), u53(seq), u53(writtenAt)]
   return parseEnvelope(concat([...head, hash, signature, u32(body.length), body]))
@@ -111,8 +115,14 @@ function signedBytes(kind: EnvelopeKind, clusterId: string, hash: Uint8Array, wr
   return concat([Buffer.from(TAGS[kind]), Buffer.from(clusterId), hash, u53(writtenAt)])
 }
 
-function authHash(author: Uint8Array, incarnation: number, seq: number, body: Uint8Array): Uint8Array {
+function authHash(
+  author: Uint8Array,
+  incarnation: number,
+  seq: number,
+  writtenAt: number,
+  body: Uint8Array
+): Uint8Array {
   return createHash('sha256')
-    .update(concat([author, u32(incarnation), u53(seq), body]))
+    .update(concat([author, u32(incarnation), u53(seq), u53(writtenAt), body]))
     .digest()
 }

@@ -82,6 +82,11 @@ export class Fold {
     return this.#records.routeIdsOf(serviceId)
   }
 
+  /** True when a service's id begins so, also one that is not in the view. */
+  hasServiceLike(prefix: string): boolean {
+    return this.#records.hasServiceLike(prefix)
+  }
+
   /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
   rebuild(revision: number): void {
     const { entries, genesis } = this.#ledger

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { ByteReader, concat, MalformedError, text, u32, u53, u8 } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
+import { TIME_MAX } from './envelope.ts'
 import type { PeerId } from './schema.ts'
 import { peerIdOf, verify, type Signer } from './signer.ts'
 
@@ -44,6 +45,7 @@ export function parseGenesis(bytes: Uint8Array): Genesis {
   const name = reader.text()
   const founder = reader.take(32)
   const createdAt = reader.u53()
+  if (createdAt > TIME_MAX) throw new MalformedError('its time is out of range')
   reader.take(16)
   const chunk = reader.take(reader.u32())
   const unsigned = bytes.subarray(0, reader.offset)

@@ -1,6 +1,7 @@
 import { nameLengthMax } from '../limits.ts'
 import { InviteExpiredError, InviteInvalidError, InviteUsedError } from '../errors.ts'
 import { ByteReader, concat, hex, MalformedError, text, u16, u53, u8 } from './bytes.ts'
+import { TIME_MAX } from './envelope.ts'
 import { addressesMax, inviteTokenLengthMax } from './limits.ts'
 import type { PeerId, Role } from './schema.ts'
 import { peerIdOf, verify, type Signer } from './signer.ts'
@@ -117,7 +118,7 @@ function readInvite(bytes: Uint8Array): Invite {
   if (!verify(inviter, concat([Buffer.from(TAG), unsigned]), signature)) {
     throw new MalformedError('its signature is wrong: it was altered or forged')
   }
-  if (role == null || uses === 0 || expiresAt > 8.64e15 || clusterName.length > nameLengthMax) {
+  if (role == null || uses === 0 || expiresAt > TIME_MAX || clusterName.length > nameLengthMax) {
     throw new MalformedError('it is out of bounds')
   }
   return { id, clusterId, clusterName, inviter: peerIdOf(inviter), addresses, expiresAt, uses, role, bytes }

@@ -61,7 +61,8 @@ export class Ledger {
   *missing(vector: VersionVector, count: number): Generator<Entry> {
     let first = count
     for (const [actor, entries] of this.#byActor) {
-      const next = entries[Math.max(0, Math.floor(vector[actor] ?? 0))]
+      const held = vector[actor] ?? 0
+      const next = entries[Number.isSafeInteger(held) && held > 0 ? held : 0]
       if (next != null && next.index < first) first = next.index
     }
     for (let i = first; i < count; i++) {

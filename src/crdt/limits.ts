@@ -12,6 +12,7 @@ export const pendingEnvelopesMax = 4096
 export const pendingBytesMax = 16 * 1024 * 1024
 /** Envelopes verified in one go (0.15 ms each) before other work gets its turn. */
 export const verifyBatchMax = 64
+export const verifyBatchBytesMax = 4 * 1024 * 1024
 /** Envelopes known to be signed well, between the check of gossip and its delivery; 150 bytes each. */
 export const verifiedEnvelopesMax = 1024
 /** Changes given to Automerge in one call; longer calls only block. */
@@ -40,7 +41,9 @@ export const rejectedShownMax = 1000
 /** Attempts at an id whose device name is free: each one fails with probability n / 2^25 at most. */
 export const idAttemptsMax = 64
 
-/** Largest frame of the log, bytes: one group commit. */
+/** What is grouped into one frame of the log, that is one fdatasync, bytes. */
 export const frameBytesMax = 16 * 1024 * 1024
+/** Largest frame that a log may hold: a batch that was received, with all of `pendingBytesMax` that waited for it. */
+export const frameReadBytesMax = 64 * 1024 * 1024
 /** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
 export const probeBytes = 64 * 1024

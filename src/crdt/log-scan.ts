@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import { UnavailableError } from '../errors.ts'
 import { ByteReader, MalformedError } from './bytes.ts'
 import { syncDirectory } from './disk.ts'
-import { frameBytesMax } from './limits.ts'
+import { frameReadBytesMax } from './limits.ts'
 import { FILE_HEADER, FRAME_HEADER_BYTES, frameChecksum, LOG_MAGIC, LOG_VERSION } from './log.ts'
 import type { Damage } from './state.ts'
 
@@ -96,7 +96,7 @@ function readFrame(bytes: Uint8Array, start: number, onRecord: (record: LogRecor
   const length = head.u32()
   const checksum = head.u32()
   const at = start + FRAME_HEADER_BYTES
-  if (length === 0 || length > frameBytesMax * 2 || at + length > bytes.length) return null
+  if (length === 0 || length > frameReadBytesMax || at + length > bytes.length) return null
   const payload = bytes.subarray(at, at + length)
   if (frameChecksum(payload) !== checksum) return null
   const reader = new ByteReader(payload)

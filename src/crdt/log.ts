@@ -4,7 +4,7 @@ import { crc32 } from 'node:zlib'
 import { UnavailableError } from '../errors.ts'
 import { concat, u32 } from './bytes.ts'
 import { diskError, writeDurably } from './disk.ts'
-import { frameBytesMax, probeBytes } from './limits.ts'
+import { frameBytesMax, frameReadBytesMax, probeBytes } from './limits.ts'
 
 /**
  * The append log on disk: what is in it was acknowledged, what was acknowledged is in it.
@@ -69,11 +69,16 @@ export class Log {
     return this.#length
   }
 
-  /** Resolves with the offset of each record once all are durable. UnavailableError when the disk refuses. */
-  append(records: Uint8Array[]): Promise<number[]> {
+  /**
+   * Calls `onDurable` with the offset of each record at once when all are durable, then resolves. UnavailableError when
+   * the disk refuses.
+   */
+  append(records: Uint8Array[], onDurable: (offsets: number[]) => void): Promise<void> {
     if (this.#closed) return Promise.reject(new UnavailableError('the agent is stopping; ask again when it is back'))
+    const size = records.reduce((sum, record) => sum + record.length + 4, 0)
+    if (size > frameReadBytesMax) return Promise.reject(new RangeError(`${size} bytes are too many for one frame`))
     return new Promise((resolve, reject) => {
-      this.#queue.push({ records, resolve, reject })
+      this.#queue.push({ records, size, onDurable, resolve, reject })
       this.#pump ??= this.#run()
     })
   }
@@ -119,9 +124,10 @@ export class Log {
         continue
       }
       let next = 0
-      for (const { records, resolve } of group) {
-        resolve(offsets.slice(next, next + records.length).map((offset) => start + offset))
+      for (const { records, onDurable, resolve } of group) {
+        onDurable(offsets.slice(next, next + records.length).map((offset) => start + offset))
         next += records.length
+        resolve()
       }
     }
     this.#pump = null
@@ -154,7 +160,9 @@ export class Log {
 
 interface Waiting {
   records: Uint8Array[]
-  resolve(offsets: number[]): void
+  size: number
+  onDurable(offsets: number[]): void
+  resolve(): void
   reject(error: unknown): void
 }
 
@@ -178,11 +186,11 @@ function frame(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } 
 }
 
 function takeGroup(queue: Waiting[]): Waiting[] {
-  let size = 0
+  let total = 0
   let count = 0
-  for (const { records } of queue) {
-    size += records.reduce((sum, record) => sum + record.length + 4, 0)
-    if (count > 0 && size > frameBytesMax) break
+  for (const { size } of queue) {
+    total += size
+    if (count > 0 && total > frameBytesMax) break
     count++
   }
   return queue.splice(0, count)

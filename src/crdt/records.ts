@@ -26,20 +26,35 @@ export class Records {
     return [...(this.#rawRoutes.get(serviceId)?.keys() ?? [])]
   }
 
+  hasServiceLike(prefix: string): boolean {
+    if (this.services.ceiling(prefix)?.startsWith(prefix) === true) return true
+    return [...this.rejected.keys()].some((key) => key.startsWith(`services/${prefix}`))
+  }
+
   /** Reads anew what was touched. */
   update(touched: Iterable<Touched>, read: (kind: Kind, id: string) => unknown): void {
-    const services = new Map<string, Entry>()
+    const all = new Map<string, Entry>()
+    const some = new Map<string, Map<string, Entry>>()
     for (const { kind, id, by } of touched) {
       const value = read(kind, id)
       if (kind === 'peers') this.#putPeer(id, value, by)
       else if (kind === 'services') {
         this.#putService(id, value, by)
-        services.set(id, by)
+        all.set(id, by)
       } else {
-        for (const service of this.#putRawRoute(id, value)) services.set(service, by)
+        for (const service of this.#putRawRoute(id, value)) {
+          const routes = some.get(service)
+          if (routes == null) some.set(service, new Map([[id, by]]))
+          else routes.set(id, by)
+        }
       }
     }
-    for (const [service, by] of services) this.#evaluateRoutes(service, by)
+    // What a route may be depends on its service, so a touched service has all its routes checked again.
+    for (const [service, by] of all) {
+      const ids = [...this.routeIdsOf(service), ...(some.get(service)?.keys() ?? [])]
+      this.#showRoutes(service, new Map(ids.map((id) => [id, some.get(service)?.get(id) ?? by])))
+    }
+    for (const [service, routes] of some) if (!all.has(service)) this.#showRoutes(service, routes)
   }
 
   #putPeer(id: string, value: unknown, by: Entry): void {
@@ -60,49 +75,52 @@ export class Records {
   }
 
   /** Returns the services that the route belonged to before and belongs to now. */
-  #putRawRoute(id: string, value: unknown): string[] {
+  #putRawRoute(id: string, value: unknown): Set<string> {
+    const services = new Set<string>()
     const before = this.#serviceOfRoute.get(id)
     if (before != null) {
+      services.add(before)
       const routes = this.#rawRoutes.get(before)
       routes?.delete(id)
       if (routes?.size === 0) this.#rawRoutes.delete(before)
+      this.#serviceOfRoute.delete(id)
     }
-    this.#serviceOfRoute.delete(id)
-    this.rejected.delete(`routes/${id}`)
     const raw = value as Raw | null | undefined
     const service = raw?.service_id
     // A route without a service has no place to be shown in.
-    if (raw == null || typeof service !== 'string') return before == null ? [] : [before]
+    if (raw == null || typeof service !== 'string') return services
     this.#serviceOfRoute.set(id, service)
     const routes = this.#rawRoutes.get(service)
     if (routes == null) this.#rawRoutes.set(service, new Map([[id, raw]]))
     else routes.set(id, raw)
-    return before == null ? [service] : [before, service]
+    return services.add(service)
   }
 
-  #evaluateRoutes(serviceId: string, by: Entry): void {
+  /** Puts these routes of a service, or their absence, into the view. */
+  #showRoutes(serviceId: string, ids: Map<string, Entry>): void {
     const service = this.services.get(serviceId)
-    const before = this.routesOf.get(serviceId) ?? []
-    const after: RouteRecord[] = []
-    const ids = [...(this.#rawRoutes.get(serviceId)?.keys() ?? [])].sort()
-    for (const id of ids) {
-      const raw = this.#rawRoutes.get(serviceId)?.get(id)
-      const checked = service == null ? null : attempt(() => checkRoute(pick(raw, id), service))
+    const raw = this.#rawRoutes.get(serviceId)
+    const shown = new Map((this.routesOf.get(serviceId) ?? []).map((route) => [route.id, route]))
+    let changed = false
+    for (const [id, by] of ids) {
+      const value = raw?.get(id)
+      const checked = service == null || value == null ? null : attempt(() => checkRoute(pick(value, id), service))
       this.#judge('routes', id, checked, by)
-      if (checked == null || !('record' in checked)) continue
-      const held = this.routes.get(id)
-      after.push(held != null && equalRecords(held, checked.record) ? held : checked.record)
-    }
-    for (const { id } of before) {
-      if (!after.some((route) => route.id === id) && this.routes.get(id)?.service_id === serviceId) {
-        this.routes = this.routes.without(id)
+      const before = shown.get(id)
+      if (checked != null && 'record' in checked) {
+        if (before != null && equalRecords(before, checked.record)) continue
+        shown.set(id, checked.record)
+        this.routes = this.routes.with(id, checked.record)
+        changed = true
+      } else if (before != null) {
+        shown.delete(id)
+        if (this.routes.get(id) === before) this.routes = this.routes.without(id)
+        changed = true
       }
     }
-    for (const route of after) this.routes = this.routes.with(route.id, route)
-    if (after.length === 0) this.routesOf = this.routesOf.without(serviceId)
-    else if (after.length !== before.length || after.some((route, i) => route !== before[i])) {
-      this.routesOf = this.routesOf.with(serviceId, after)
-    }
+    if (!changed) return
+    const list = [...shown.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
+    this.routesOf = list.length === 0 ? this.routesOf.without(serviceId) : this.routesOf.with(serviceId, list)
   }
 
   #judge(kind: Kind, id: string, checked: { record: unknown } | { reason: string } | null, by: Entry): void {

@@ -1,14 +1,10 @@
-import { isoTime, type Clock } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import {
   AlreadyInClusterError,
   InviteInvalidError,
   InviteUsedError,
-  NameTakenError,
   NotInClusterError,
   PeerNotFoundError,
-  RouteNotFoundError,
-  ServiceNotFoundError,
-  TargetPeerNotAdmittedError,
   UnavailableError
 } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -16,10 +12,8 @@ import type { Random } from '../random.ts'
 import { encodeAdmit } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
-import { equalRecords } from './diff.ts'
-import { genesisChunk, type FieldValue } from './document.ts'
+import { genesisChunk } from './document.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
-import { newId, newServiceId } from './ids.ts'
 import { checkInvite, createInvite, parseInvite } from './invite.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type {
@@ -37,22 +31,21 @@ import type {
 } from './schema.ts'
 import type { Signer } from './signer.ts'
 import { emptyView } from './fold.ts'
-import type { SortedMap } from './sorted-map.ts'
 import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState } from './state.ts'
 import { Storage } from './storage.ts'
-import {
-  checkInviteInput,
-  checkName,
-  checkPeer,
-  checkPeerId,
-  checkRouteCount,
-  newRoute,
-  newService,
-  patchRoute,
-  patchService
-} from './validate.ts'
+import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
 import { inviteKey } from './validity.ts'
 import type { View } from './view.ts'
+import {
+  addRoutes,
+  checkNameIsFree,
+  createService,
+  deleteRoute,
+  deleteService,
+  updateRoute,
+  updateService,
+  writePeer
+} from './writes.ts'
 
 export interface ReplicaOptions {
   /** The agent's state directory; the replica keeps to `cluster/` in it. */
@@ -170,7 +163,7 @@ export class Replica implements ReplicatedState {
   }
 
   async admit({ token, peer, name }: { token: string; peer: PeerId; name: string }): Promise<void> {
-    const cluster = this.#asMember()
+    const cluster = await this.#writable()
     checkPeerId('peer', peer)
     checkName('peer', name)
     const invite = parseInvite(token)
@@ -201,83 +194,31 @@ export class Replica implements ReplicatedState {
 
   async putPeer(record: PeerRecord): Promise<PeerRecord> {
     const checked = this.#checkOwn(record)
-    const cluster = this.#asMember()
-    const held = cluster.fold.view.members.get(this.self)?.record
-    if (held != null && equalRecords(held, checked)) return held
-    if (held?.name !== checked.name) checkNameIsFree(cluster.fold.view, checked.name, this.self)
-    const { id: _, ...fields } = checked
-    await cluster.change((writer) => writer.put('peers', this.self, changedFields(held, fields)))
-    return checked
+    return writePeer(await this.#writable(), checked)
   }
 
   async createService(input: ServiceInput): Promise<ServiceRecord> {
-    const cluster = this.#asMember()
-    const { view } = cluster.fold
-    const { clock, random } = this.#options
-    const services = view.services as SortedMap<ServiceRecord>
-    const id = newServiceId(clock, random, (prefix) => services.ceiling(prefix)?.startsWith(prefix) ?? false)
-    const service = newService(input, id, isoTime(clock.now()))
-    if (!view.members.has(service.source_peer_id)) {
-      throw new PeerNotFoundError(service.source_peer_id, 'it is not a member, so it cannot be a source')
-    }
-    if (!view.members.has(service.target_peer_id)) {
-      throw new TargetPeerNotAdmittedError(service.target_peer_id, 'not a member')
-    }
-    const { id: _, ...fields } = service
-    await cluster.change((writer) => writer.put('services', id, fields))
-    return service
+    return createService(await this.#writable(), this.#options, input)
   }
 
   async updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceRecord> {
-    const cluster = this.#asMember()
-    const { view } = cluster.fold
-    const held = serviceOf(view, id)
-    const patched = patchService(held, patch)
-    if (equalRecords(held, patched)) return held
-    const service = { ...patched, updated_at: isoTime(this.#options.clock.now()) }
-    // A route may stand on what the service is about to lose: then it would silently fall out of the view.
-    for (const route of view.routesOf.get(id) ?? []) patchRoute(route, {}, service)
-    await cluster.change((writer) => writer.put('services', id, changedFields(held, service)))
-    return service
+    return updateService(await this.#writable(), this.#options, id, patch)
   }
 
   async deleteService(id: ServiceId): Promise<void> {
-    const cluster = this.#asMember()
-    serviceOf(cluster.fold.view, id)
-    await cluster.change((writer) => {
-      for (const route of cluster.fold.routesOf(id)) writer.remove('routes', route)
-      writer.remove('services', id)
-    })
+    await deleteService(await this.#writable(), id)
   }
 
   async addRoutes(serviceId: ServiceId, inputs: RouteInput[]): Promise<RouteRecord[]> {
-    const cluster = this.#asMember()
-    const service = serviceOf(cluster.fold.view, serviceId)
-    checkRouteCount(inputs)
-    const { clock, random } = this.#options
-    const routes = inputs.map((input) => newRoute(input, newId(clock, random), service))
-    await cluster.change((writer) => {
-      for (const { id, ...fields } of routes) writer.put('routes', id, fields)
-    })
-    return routes
+    return addRoutes(await this.#writable(), this.#options, serviceId, inputs)
   }
 
   async updateRoute(serviceId: ServiceId, id: RouteId, patch: RoutePatch): Promise<RouteRecord> {
-    const cluster = this.#asMember()
-    const { view } = cluster.fold
-    const service = serviceOf(view, serviceId)
-    const held = routeOf(view, serviceId, id)
-    const route = patchRoute(held, patch, service)
-    if (equalRecords(held, route)) return held
-    await cluster.change((writer) => writer.put('routes', id, changedFields(held, route)))
-    return route
+    return updateRoute(await this.#writable(), serviceId, id, patch)
   }
 
   async deleteRoute(serviceId: ServiceId, id: RouteId): Promise<void> {
-    const cluster = this.#asMember()
-    serviceOf(cluster.fold.view, serviceId)
-    routeOf(cluster.fold.view, serviceId, id)
-    await cluster.change((writer) => writer.remove('routes', id))
+    await deleteRoute(await this.#writable(), serviceId, id)
   }
 
   async close(): Promise<void> {
@@ -356,6 +297,11 @@ export class Replica implements ReplicatedState {
     return this.#cluster
   }
 
+  async #writable(): Promise<Cluster> {
+    await this.#inCluster().ready()
+    return this.#asMember()
+  }
+
   /** Writes are for members: an admission that lost against another one for the same invite leaves a peer outside. */
   #asMember(): Cluster {
     const cluster = this.#inCluster()
@@ -378,31 +324,4 @@ function readGenesis(bytes: Uint8Array): Genesis {
     if (error instanceof MalformedError) throw new InviteInvalidError(`the genesis there is not good: ${error.message}`)
     throw error
   }
-}
-
-function checkNameIsFree(view: View, name: string, peer: PeerId): void {
-  for (const member of view.members.values()) {
-    if (member.name === name && member.id !== peer) throw new NameTakenError('peer', name)
-  }
-}
-
-function serviceOf(view: View, id: ServiceId): ServiceRecord {
-  const service = view.services.get(id)
-  if (service == null) throw new ServiceNotFoundError(id)
-  return service
-}
-
-function routeOf(view: View, serviceId: ServiceId, id: RouteId): RouteRecord {
-  const route = view.routes.get(id)
-  if (route?.service_id !== serviceId) throw new RouteNotFoundError(id, serviceId)
-  return route
-}
-
-/** The fields that differ: two peers that change different fields of a record shall both win. */
-function changedFields(held: object | null | undefined, next: object): Record<string, FieldValue> {
-  const before = new Map(Object.entries(held ?? {}))
-  const changed = Object.entries(next).filter(
-    ([field, value]) => held == null || JSON.stringify(value) !== JSON.stringify(before.get(field))
-  )
-  return Object.fromEntries(changed) as Record<string, FieldValue>
 }

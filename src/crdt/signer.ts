@@ -1,5 +1,6 @@
 import { createPrivateKey, createPublicKey, sign as edSign, verify as edVerify, type KeyObject } from 'node:crypto'
 import { fromString, toString } from 'uint8arrays'
+import { concat } from './bytes.ts'
 import { verifyKeysMax } from './limits.ts'
 import type { PeerId } from './schema.ts'
 
@@ -26,10 +27,7 @@ export function signerFromSeed(seed: Uint8Array): Signer {
  * Source: libp2p specs, peer-ids/peer-ids.md.
  */
 export function peerIdOf(publicKey: Uint8Array): PeerId {
-  const bytes = new Uint8Array(PEER_ID_PREFIX.length + 32)
-  bytes.set(PEER_ID_PREFIX)
-  bytes.set(publicKey, PEER_ID_PREFIX.length)
-  return toString(bytes, 'base58btc')
+  return known(publicKey).id
 }
 
 /** The raw public key in a peer id; null when the text is not the id of an Ed25519 key. */
@@ -44,27 +42,33 @@ export function publicKeyOf(peerId: PeerId): Uint8Array | null {
 export function verify(publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== 32 || signature.length !== 64) return false
   try {
-    return edVerify(null, data, keyObject(publicKey), signature)
+    return edVerify(null, data, known(publicKey).key(), signature)
   } catch {
     return false
   }
 }
 
-// Importing a key costs more than verifying with it, so the objects are kept; the oldest leaves when the cache is full.
-const keys = new Map<string, KeyObject>()
+// Importing a key costs more than verifying with it, and base58 as much; the oldest key leaves when the cache is full.
+const keys = new Map<string, { id: PeerId; key: () => KeyObject }>()
 
-function keyObject(publicKey: Uint8Array): KeyObject {
-  const name = Buffer.from(publicKey).toString('latin1')
+function known(publicKey: Uint8Array): { id: PeerId; key: () => KeyObject } {
+  const name = Buffer.from(publicKey.buffer, publicKey.byteOffset, publicKey.byteLength).toString('latin1')
   const held = keys.get(name)
   if (held != null) return held
-  const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' })
+  if (publicKey.length !== 32) throw new RangeError(`an Ed25519 key has 32 bytes, not ${publicKey.length}`)
+  const raw = new Uint8Array(publicKey)
+  let imported: KeyObject | null = null
+  const item = {
+    id: toString(concat([PEER_ID_PREFIX, raw]), 'base58btc'),
+    key: () => (imported ??= createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: 'der', type: 'spki' }))
+  }
   if (keys.size >= verifyKeysMax) keys.delete(keys.keys().next().value ?? '')
-  keys.set(name, key)
-  return key
+  keys.set(name, item)
+  return item
 }
 
 /** DER of an Ed25519 key (RFC 8410) up to the 32 raw bytes. */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex')
 /** Identity multihash (0x00) of 36 bytes (0x24): protobuf field 1 = Ed25519 (1), field 2 = 32 bytes. */
-const PEER_ID_PREFIX = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20]
+const PEER_ID_PREFIX = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20)

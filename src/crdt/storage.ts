@@ -83,9 +83,9 @@ export class Storage {
     }
   }
 
-  /** Durable when it resolves; the offsets are the envelopes'. UnavailableError when the disk refuses. */
-  async append(envelopes: Uint8Array[]): Promise<number[]> {
-    return (await this.log.append(envelopes.map(envelopeRecord))).map((offset) => offset + 1)
+  /** As {@link Log.append}; the offsets are the envelopes'. */
+  append(envelopes: Uint8Array[], onDurable: (offsets: number[]) => void): Promise<void> {
+    return this.log.append(envelopes.map(envelopeRecord), (offsets) => onDurable(offsets.map((offset) => offset + 1)))
   }
 
   /** Resolves when the disk takes data again. UnavailableError otherwise. */

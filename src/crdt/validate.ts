@@ -251,7 +251,11 @@ function checkBandwidth(value: unknown): void {
 }
 
 function checkTime(field: string, value: unknown): string {
-  if (typeof value !== 'string' || !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value)) {
+  if (
+    typeof value !== 'string' ||
+    !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) ||
+    Number.isNaN(Date.parse(value))
+  ) {
     throw new InvalidRequestError(`${field} must be an ISO 8601 time in UTC with milliseconds`, { field })
   }
   return value

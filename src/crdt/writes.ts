@@ -1,0 +1,158 @@
+import { isoTime, type Clock } from '../clock.ts'
+import {
+  NameTakenError,
+  PeerNotFoundError,
+  RouteNotFoundError,
+  ServiceNotFoundError,
+  TargetPeerNotAdmittedError
+} from '../errors.ts'
+import type { Random } from '../random.ts'
+import type { Cluster } from './cluster.ts'
+import { equalRecords } from './diff.ts'
+import type { FieldValue } from './document.ts'
+import { newId, newServiceId } from './ids.ts'
+import type {
+  PeerId,
+  PeerRecord,
+  RouteId,
+  RouteInput,
+  RoutePatch,
+  RouteRecord,
+  ServiceId,
+  ServiceInput,
+  ServicePatch,
+  ServiceRecord
+} from './schema.ts'
+import { checkRouteCount, newRoute, newService, patchRoute, patchService } from './validate.ts'
+import type { View } from './view.ts'
+
+/**
+ * The writes that an operator asks for, each one change. All are checked against what will be durable if everything
+ * that is being written succeeds, and from the check to the change nothing waits. Errors as in {@link ReplicatedState}.
+ */
+
+interface Sources {
+  clock: Clock
+  random: Random
+}
+
+/** `record` has been checked. */
+export async function writePeer(cluster: Cluster, record: PeerRecord): Promise<PeerRecord> {
+  const { id, ...fields } = record
+  const held = cluster.fold.view.members.get(id)?.record
+  if (held != null && equalRecords(held, record)) return held
+  if (held?.name !== record.name) checkNameIsFree(cluster.fold.view, record.name, id)
+  await cluster.change((writer) => writer.put('peers', id, changedFields(held, fields)))
+  return record
+}
+
+export async function createService(
+  cluster: Cluster,
+  { clock, random }: Sources,
+  input: ServiceInput
+): Promise<ServiceRecord> {
+  const { fold } = cluster
+  const id = newServiceId(clock, random, (prefix) => fold.hasServiceLike(prefix))
+  const service = newService(input, id, isoTime(clock.now()))
+  const { members } = fold.view
+  if (!members.has(service.source_peer_id)) {
+    throw new PeerNotFoundError(service.source_peer_id, 'it is not a member, so it cannot be a source')
+  }
+  if (!members.has(service.target_peer_id)) {
+    throw new TargetPeerNotAdmittedError(service.target_peer_id, 'not a member')
+  }
+  const { id: _, ...fields } = service
+  await cluster.change((writer) => writer.put('services', id, fields))
+  return service
+}
+
+export async function updateService(
+  cluster: Cluster,
+  { clock }: Pick<Sources, 'clock'>,
+  id: ServiceId,
+  patch: ServicePatch
+): Promise<ServiceRecord> {
+  const { view } = cluster.fold
+  const held = serviceOf(view, id)
+  const patched = patchService(held, patch)
+  if (equalRecords(held, patched)) return held
+  const service = { ...patched, updated_at: isoTime(clock.now()) }
+  // A route may stand on what the service is about to lose; it would silently fall out of the view.
+  for (const route of view.routesOf.get(id) ?? []) patchRoute(route, {}, service)
+  await cluster.change((writer) => writer.put('services', id, changedFields(held, service)))
+  return service
+}
+
+export async function deleteService(cluster: Cluster, id: ServiceId): Promise<void> {
+  const { fold } = cluster
+  serviceOf(fold.view, id)
+  await cluster.change((writer) => {
+    for (const route of fold.routesOf(id)) writer.remove('routes', route)
+    writer.remove('services', id)
+  })
+}
+
+export async function addRoutes(
+  cluster: Cluster,
+  { clock, random }: Sources,
+  serviceId: ServiceId,
+  inputs: RouteInput[]
+): Promise<RouteRecord[]> {
+  const service = serviceOf(cluster.fold.view, serviceId)
+  checkRouteCount(inputs)
+  const routes = inputs.map((input) => newRoute(input, newId(clock, random), service))
+  await cluster.change((writer) => {
+    for (const { id, ...fields } of routes) writer.put('routes', id, fields)
+  })
+  return routes
+}
+
+export async function updateRoute(
+  cluster: Cluster,
+  serviceId: ServiceId,
+  id: RouteId,
+  patch: RoutePatch
+): Promise<RouteRecord> {
+  const { view } = cluster.fold
+  const service = serviceOf(view, serviceId)
+  const held = routeOf(view, serviceId, id)
+  const route = patchRoute(held, patch, service)
+  if (equalRecords(held, route)) return held
+  await cluster.change((writer) => writer.put('routes', id, changedFields(held, route)))
+  return route
+}
+
+export async function deleteRoute(cluster: Cluster, serviceId: ServiceId, id: RouteId): Promise<void> {
+  const { view } = cluster.fold
+  serviceOf(view, serviceId)
+  routeOf(view, serviceId, id)
+  await cluster.change((writer) => writer.remove('routes', id))
+}
+
+/** NameTakenError when another member has, or asked for, the name. */
+export function checkNameIsFree(view: View, name: string, peer: PeerId): void {
+  for (const member of view.members.values()) {
+    if (member.name === name && member.id !== peer) throw new NameTakenError('peer', name)
+  }
+}
+
+function serviceOf(view: View, id: ServiceId): ServiceRecord {
+  const service = view.services.get(id)
+  if (service == null) throw new ServiceNotFoundError(id)
+  return service
+}
+
+function routeOf(view: View, serviceId: ServiceId, id: RouteId): RouteRecord {
+  const route = view.routes.get(id)
+  if (route?.service_id !== serviceId) throw new RouteNotFoundError(id, serviceId)
+  return route
+}
+
+/** The fields that differ: two peers that change different fields of a record shall both win. */
+function changedFields(held: object | null | undefined, next: object): Record<string, FieldValue> {
+  const before = new Map(Object.entries(held ?? {}))
+  const changed = Object.entries(next).filter(
+    ([field, value]) => held == null || JSON.stringify(value) !== JSON.stringify(before.get(field))
+  )
+  return Object.fromEntries(changed) as Record<string, FieldValue>
+}
