@@ -25,14 +25,18 @@ export interface LogOptions {
   peer?: string
 }
 
-const wrap = (log: PinoLogger): Logger => ({
-  trace: (fields, message) => log.trace(fields, message),
-  debug: (fields, message) => log.debug(fields, message),
-  info: (fields, message) => log.info(fields, message),
-  warn: (fields, message) => log.warn(fields, message),
-  error: (fields, message) => log.error(fields, message),
-  module: (name) => wrap(log.child({ module: name }))
-})
+/** `root` has no module, so that a module's module is not written twice into one line. */
+const wrap = (root: PinoLogger, module: string): Logger => {
+  const log = root.child({ module })
+  return {
+    trace: (fields, message) => log.trace(fields, message),
+    debug: (fields, message) => log.debug(fields, message),
+    info: (fields, message) => log.info(fields, message),
+    warn: (fields, message) => log.warn(fields, message),
+    error: (fields, message) => log.error(fields, message),
+    module: (name) => wrap(root, name)
+  }
+}
 
 /** A logger on stderr. `pretty` is for people at a terminal, `json` for everything that reads logs. */
 export async function createLogger({ level, format, peer }: LogOptions): Promise<Logger> {
@@ -44,7 +48,7 @@ export async function createLogger({ level, format, peer }: LogOptions): Promise
     messageKey: 'message',
     errorKey: 'error'
   }
-  if (format === 'json') return wrap(pino(options, pino.destination({ fd: 2, sync: true })).child({ module: 'agent' }))
+  if (format === 'json') return wrap(pino(options, pino.destination({ fd: 2, sync: true })), 'agent')
   const { default: pretty } = await import('pino-pretty')
   const stream = pretty({
     destination: 2,
@@ -54,7 +58,7 @@ export async function createLogger({ level, format, peer }: LogOptions): Promise
     messageFormat: '{module}  {message}',
     translateTime: 'SYS:HH:MM:ss.l'
   })
-  return wrap(pino(options, stream).child({ module: 'agent' }))
+  return wrap(pino(options, stream), 'agent')
 }
 
 /** Says nothing; for tests and for code that is used without an agent. */
