@@ -1,4 +1,4 @@
-import { pino, type Logger as PinoLogger } from 'pino'
+import { pino, stdSerializers, type Logger as PinoLogger } from 'pino'
 
 /**
  * Structured logs on stderr. Every line has `module`, the folder path of its author (`mesh:sync`), because an operator
@@ -46,7 +46,8 @@ export async function createLogger({ level, format, peer }: LogOptions): Promise
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
     messageKey: 'message',
-    errorKey: 'error'
+    errorKey: 'error',
+    serializers: { error: stdSerializers.err }
   }
   if (format === 'json') return wrap(pino(options, pino.destination({ fd: 2, sync: true })), 'agent')
   const { default: pretty } = await import('pino-pretty')
