@@ -1,0 +1,48 @@
+/** The messages of engines/PROTOCOL.md, as this side reads and writes them. */
+
+export type EngineName = 'pegasus' | 'tempest'
+
+/** What an engine must speak. Another number is another language: such an engine is not adopted. */
+export const PROTOCOL_VERSION = 1
+
+export interface Listener {
+  name: string
+  port: number
+}
+
+export interface Hello {
+  type: 'hello'
+  engine: EngineName
+  version: string
+  protocol: number
+  pid: number
+  generation: number | null
+  listeners?: Listener[]
+}
+
+export interface EngineError {
+  /** `service:ID`, `peer:ID` or `engine`. */
+  object: string
+  code: string
+  message: string
+}
+
+export interface Applied {
+  type: 'applied'
+  generation: number
+  listeners?: Listener[]
+  errors: EngineError[]
+}
+
+/** An `event` line; the fields depend on `event`. */
+export interface EngineEvent {
+  type: 'event'
+  event: string
+  [field: string]: unknown
+}
+
+export interface ApplyMessage {
+  generation: number
+  privateKey: string
+  state: object
+}

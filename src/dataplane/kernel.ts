@@ -1,0 +1,316 @@
+import type { Clock } from '../clock.ts'
+import type { PeerId, ServiceId } from '../crdt/schema.ts'
+import type { Logger } from '../log.ts'
+import type { Random } from '../random.ts'
+import { logFlow } from './access-log.ts'
+import { checkHost } from './checks.ts'
+import type {
+  AppliedFailure,
+  AppliedService,
+  AppliedState,
+  Dataplane,
+  DataplaneEvent,
+  DesiredState,
+  EngineStatus,
+  ServiceCounters,
+  TunnelCounters
+} from './desired.ts'
+import type { EngineEvent, EngineName } from './engine-protocol.ts'
+import { Engines, portsOf } from './engines.ts'
+import { reapplyRetryMs } from './limits.ts'
+import { createMarks, type MarkOptions, type Marks } from './marks.ts'
+import { NetManager } from './netmgr.ts'
+import { appliedServices } from './outcome.ts'
+import { flowRecord, GENERAL_LISTENER, pegasusState, type PegasusStats } from './pegasus.ts'
+import { planDevices, planSteering, steeringLines, type SteeringPlan } from './plan.ts'
+import { counterName, rulesetText, type Counter } from './ruleset.ts'
+import { Serial } from './serial.ts'
+import { tempestState, tunnelCounters, type TempestStats } from './tempest.ts'
+import { readForwarding } from './sysctl.ts'
+import { watchKernel } from './watch.ts'
+
+export interface KernelDataplaneOptions {
+  stateDir: string
+  /** `HOST:PORT` of Pegasus (TCP) and Tempest (UDP). */
+  dataListen: string
+  /** X25519 private keys, base64. */
+  privateKeys: Record<EngineName, string>
+  log: Logger
+  clock: Clock
+  random: Random
+  marks?: Partial<MarkOptions>
+  /** Where `pegasus` and `tempest` are; the checkout's release build when not given. */
+  enginesDir?: string
+  /** Parent of MACVLAN devices; the interface of the address' network or of the default route when not given. */
+  macvlanParent?: string
+}
+
+const NOTHING: DesiredState = { self: '', peers: [], outbound: [], inbound: [], endpoints: [] }
+
+/**
+ * The real data plane. One apply brings the host from anything to a desired state, in an order in which no packet meets
+ * half of it:
+ *
+ * 1. read the host; decide devices and indexes (`plan.ts`)
+ * 2. make missing devices, then tables and rules: nothing is marked for them yet
+ * 3. when the change only takes away: the ruleset, so that nothing new reaches what the engines will drop
+ * 4. the engines' states; they answer with their listeners' ports
+ * 5. the ruleset (unless 3 did and no port moved)
+ * 6. drop rules, tables and devices that nobody wants any more
+ *
+ * Invariant: applies, repairs and stop run one at a time, and each reads the newest desired state.
+ */
+export class KernelDataplane implements Dataplane {
+  readonly mode = 'kernel'
+  readonly #options: KernelDataplaneOptions
+  readonly #log: Logger
+  readonly #marks: Marks
+  readonly #net: NetManager
+  readonly #engines: Engines
+  readonly #serial = new Serial()
+  readonly #listeners = new Set<(event: DataplaneEvent) => void>()
+  #desired: DesiredState | null = null
+  #appliedLines = new Set<string>()
+  #indexes = new Map<PeerId, number>()
+  #ports: ReadonlyMap<string, number> = new Map()
+  #steering: SteeringPlan | null = null
+  #waiting: Promise<AppliedState> | null = null
+  #endWatch: (() => void) | null = null
+  #running = false
+
+  constructor(options: KernelDataplaneOptions) {
+    this.#options = options
+    this.#log = options.log.module('dataplane')
+    this.#marks = createMarks(options.marks)
+    this.#net = new NetManager({ marks: this.#marks, log: options.log, clock: options.clock })
+    this.#engines = new Engines({
+      ...options,
+      emit: (event) => this.#emit(event),
+      onEngineEvent: (engine, event) => this.#onEngineEvent(engine, event),
+      onReady: (engine) => this.#onReady(engine)
+    })
+  }
+
+  /** @throws {UnavailableError} naming the capability, program or kernel feature that is missing */
+  async start(): Promise<void> {
+    await checkHost()
+    await this.#engines.start()
+    const saved = await this.#engines.savedConfig('tempest')
+    this.#indexes = new Map(Object.entries((saved?.['indexes'] ?? {}) as Record<string, number>))
+    this.#ports = portsOf(this.#engines.pegasus.client?.hello.listeners)
+    this.#running = true
+    this.#endWatch = watchKernel({
+      marks: this.#marks,
+      clock: this.#options.clock,
+      log: this.#options.log.module('netmgr'),
+      onDisturbance: () => this.#serial.run(() => this.#repair())
+    })
+  }
+
+  apply(desired: DesiredState): Promise<AppliedState> {
+    this.#desired = desired
+    return this.#applyNewest()
+  }
+
+  engines = (): EngineStatus[] => this.#engines.status()
+
+  async counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>> {
+    const [kernel, pegasus] = await Promise.all([
+      this.#net.counters(),
+      this.#engines.pegasus.client?.stats<PegasusStats>().catch(() => null)
+    ])
+    const { outbound, inbound } = this.#desired ?? NOTHING
+    const counters = new Map<ServiceId, ServiceCounters>()
+    for (const { id } of [...outbound, ...inbound]) {
+      const bytes = (direction: 'in' | 'out'): number => kernel.get(counterName(direction, id))?.bytes ?? 0
+      counters.set(id, { flows: 0, bytesIn: bytes('in'), bytesOut: bytes('out') })
+    }
+    for (const stats of pegasus?.services ?? []) {
+      const service = counters.get(stats.service_id)
+      if (service == null) continue
+      service.flows += stats.flows
+      service.bytesIn += stats.bytes_in
+      service.bytesOut += stats.bytes_out
+    }
+    return counters
+  }
+
+  async tunnels(): Promise<TunnelCounters[]> {
+    const stats = await this.#engines.tempest.client?.stats<TempestStats>().catch(() => null)
+    return stats == null ? [] : tunnelCounters(stats)
+  }
+
+  onEvent(listener: (event: DataplaneEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  async stop({ mode, drainMs }: { mode: 'remove' | 'keep'; drainMs: number }): Promise<void> {
+    this.#running = false
+    this.#endWatch?.()
+    this.#endWatch = null
+    await this.#serial.run(async () => {
+      if (mode === 'keep') {
+        await this.#engines.leave()
+        return
+      }
+      // Whatever fails on the way, what is ours leaves the kernel.
+      await this.#stopTaking().catch((error: unknown) =>
+        this.#log.warn({ error: String(error) }, 'cannot drain, stopping at once')
+      )
+      await this.#engines.end(drainMs)
+      await this.#net.removeAll()
+    })
+  }
+
+  /** Joins a waiting apply, which will read the newest state anyway, or queues one. */
+  #applyNewest(): Promise<AppliedState> {
+    this.#waiting ??= this.#serial.run(() => {
+      this.#waiting = null
+      return this.#applyNow(this.#desired ?? NOTHING)
+    })
+    return this.#waiting
+  }
+
+  async #applyNow(desired: DesiredState): Promise<AppliedState> {
+    const generation = this.#engines.nextGeneration()
+    let applied: AppliedState
+    try {
+      applied = { generation, services: await this.#steps(desired, generation), failure: null }
+    } catch (error) {
+      const failure: AppliedFailure = {
+        reason: 'KernelRefused',
+        message: error instanceof Error ? error.message : String(error)
+      }
+      this.#log.error({ generation, error: failure.message }, 'the host could not be brought to the desired state')
+      this.#appliedLines = new Set()
+      const services = new Map<ServiceId, AppliedService>()
+      for (const { id, spec } of [...desired.outbound, ...desired.inbound]) {
+        services.set(id, { spec, failure, warnings: [], effectiveTransport: null, interface: null })
+      }
+      applied = { generation, services, failure }
+      this.#retryLater(desired)
+    }
+    this.#emit({ type: 'applied', applied })
+    return applied
+  }
+
+  async #steps(desired: DesiredState, generation: number): Promise<AppliedState['services']> {
+    const marks = this.#marks
+    const began = this.#options.clock.monotonic()
+    const before = await this.#net.facts()
+    const parent = this.#options.macvlanParent ?? null
+    const plan = planDevices(desired, { known: this.#indexes, facts: before, marks, parent })
+    this.#indexes = plan.indexes
+
+    const deviceFailures = await this.#net.makeDevices(plan.devices)
+    const facts = await this.#net.facts()
+    const steering = planSteering(desired, { plan, facts, marks })
+    this.#steering = steering
+    const tunnels = [...steering.tunnelDevices].map(([peer, device]) => ({
+      index: plan.indexes.get(peer) ?? 0,
+      device: deviceFailures.has(device) ? null : device
+    }))
+    await this.#net.makePolicy(tunnels)
+
+    const lines = steeringLines(desired)
+    const onlyTakesAway = [...lines].every((line) => this.#appliedLines.has(line))
+    if (onlyTakesAway) await this.#loadRuleset(steering)
+
+    const engineErrors = await this.#tellEngines(desired, generation, steering, deviceFailures)
+    await this.#loadRuleset(steering)
+    await this.#net.makePolicy(tunnels, { prune: true })
+    await this.#net.dropStaleDevices()
+    this.#appliedLines = lines
+
+    const forwarding = await readForwarding(facts.links.map(({ ifname }) => ifname))
+    const services = appliedServices(desired, {
+      planned: plan.failures,
+      deviceFailures,
+      engineErrors,
+      facts,
+      forwarding
+    })
+    const ms = Math.round(this.#options.clock.monotonic() - began)
+    this.#log.debug({ generation, services: services.size, ms }, 'applied')
+    return services
+  }
+
+  async #tellEngines(
+    desired: DesiredState,
+    generation: number,
+    steering: SteeringPlan,
+    deviceFailures: ReadonlyMap<string, Error>
+  ): Promise<{ engine: EngineName; error: { object: string; code: string; message: string } }[]> {
+    const common = { dataListen: this.#options.dataListen, bypassMark: this.#marks.bypass }
+    const made = new Map([...steering.tunnelDevices].filter(([, device]) => !deviceFailures.has(device)))
+    const devices = steering.serviceDevices
+    const [pegasus, tempest] = await Promise.all([
+      this.#engines.apply(
+        'pegasus',
+        generation,
+        pegasusState(desired, { ...common, table: steering.table, devices, ports: this.#ports })
+      ),
+      this.#engines.apply('tempest', generation, tempestState(desired, { ...common, devices: made }), {
+        indexes: Object.fromEntries(this.#indexes)
+      })
+    ])
+    this.#ports = pegasus.ports
+    return [
+      ...pegasus.errors.map((error) => ({ engine: 'pegasus' as const, error })),
+      ...tempest.errors.map((error) => ({ engine: 'tempest' as const, error }))
+    ]
+  }
+
+  #loadRuleset(plan: SteeringPlan): Promise<void> {
+    const steering = plan.steering(this.#ports, GENERAL_LISTENER)
+    return this.#net.loadRuleset((counters: ReadonlyMap<string, Counter>) => rulesetText(steering(counters)))
+  }
+
+  /** Open flows keep what they need of the ruleset, nothing new is taken. */
+  async #stopTaking(): Promise<void> {
+    if (this.#steering == null) return
+    const steering = this.#steering.steering(this.#ports, GENERAL_LISTENER)
+    await this.#net.loadRuleset((counters) => rulesetText({ ...steering(counters), draining: true }))
+  }
+
+  async #repair(): Promise<void> {
+    if (!this.#running || this.#desired == null) return
+    const { repaired, networksChanged } = await this.#net.repair()
+    for (const what of repaired) {
+      this.#options.log.module('netmgr').warn({ what }, 'vanished from the kernel by another hand, put back')
+      this.#emit({ type: 'kernel.repaired', what })
+    }
+    if (networksChanged || repaired.some((what) => what.startsWith('device'))) void this.#applyNewest()
+  }
+
+  #onReady(engine: EngineName): void {
+    if (this.#running && this.#desired != null) {
+      this.#log.info({ engine }, 'engine is back, telling it its state')
+      void this.#applyNewest()
+    }
+  }
+
+  #retryLater(failed: DesiredState): void {
+    this.#options.clock.after(reapplyRetryMs, () => {
+      if (this.#running && this.#desired === failed) void this.#applyNewest()
+    })
+  }
+
+  #onEngineEvent(engine: EngineName, event: EngineEvent): void {
+    if (event.event === 'flow') {
+      const flow = flowRecord(event)
+      logFlow(this.#options.log, flow)
+      this.#emit({ type: 'flow.closed', flow })
+      return
+    }
+    const { type: _, event: name, ...fields } = event
+    const log = this.#options.log.module(engine)
+    if (name === 'refused' || fields['state'] === 'down') log.warn(fields, `${name}`)
+    else log.info(fields, `${name}`)
+  }
+
+  #emit(event: DataplaneEvent): void {
+    for (const listener of this.#listeners) listener(event)
+  }
+}

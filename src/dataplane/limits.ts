@@ -1,0 +1,74 @@
+/** Every bound of the data plane, with its reason. LIMITS.md lists them for operators. */
+
+/** An interface name has room for 15 characters and a final NUL. */
+export const interfaceNameLengthMax = 15
+
+/** `sun_path` has 108 bytes with its NUL: a longer path for a control socket cannot be bound. */
+export const unixPathBytesMax = 107
+
+/** Room for WireGuard's header (60 bytes over v4, 80 over v6) on a wire of 1,500 bytes. */
+export const tunnelMtuBytes = 1420
+
+/** Keeps NAT bindings between two hosts open; WireGuard's own recommendation. */
+export const tunnelKeepaliveSeconds = 25
+
+/** How long `nft` or `ip` may take before they are killed, ms; 10,000 routes take well under one second. */
+export const childTimeoutMs = 20_000
+
+/** What a child may print before it is cut off; `nft list table` of 100,000 elements stays below. */
+export const childOutputBytesMax = 64 * 1024 * 1024
+
+/** An engine must say hello this soon after its socket is there, ms. */
+export const engineHelloTimeoutMs = 3_000
+
+/** An engine that was just spawned must listen this soon, ms. A loaded machine starts a process in well under a second. */
+export const engineStartTimeoutMs = 5_000
+
+/** Pause between two tries to reach the socket of an engine that is starting, ms. */
+export const engineConnectRetryMs = 10
+
+/** An engine must answer `apply` this soon, ms; 10,000 routes compile in a fraction of it. */
+export const engineApplyTimeoutMs = 10_000
+
+/** An engine must answer `stats` this soon, ms. */
+export const engineStatsTimeoutMs = 2_000
+
+/** First and longest pause before a dead engine is started again, ms. It doubles in between. */
+export const engineRestartMinMs = 50
+export const engineRestartMaxMs = 5_000
+
+/** An engine that lived this long starts over with the shortest pause, ms. */
+export const engineStableAfterMs = 10_000
+
+/** Longest line either side of a control socket accepts, bytes (PROTOCOL.md). */
+export const engineLineBytesMax = 64 * 1024 * 1024
+
+/** An engine's log file is emptied beyond this, bytes: it is a hand-over to the agent's log, not an archive. */
+export const engineLogBytesMax = 4 * 1024 * 1024
+
+/** How often the agent looks for new lines in an engine's log, ms. */
+export const engineLogPollMs = 250
+
+/** Longest engine log line that is passed on, bytes; a longer one is cut. */
+export const engineLogLineBytesMax = 16 * 1024
+
+/** After the engine's own drain deadline it gets this long to exit before SIGKILL, ms. */
+export const engineExitGraceMs = 1_000
+
+/** A burst of kernel events is answered by one look at the kernel, this long after the first, ms. */
+export const repairSettleMs = 100
+
+/** Shortest time between two looks at the kernel, ms: a host full of containers announces changes all day. */
+export const repairIntervalMinMs = 400
+
+/** A look at the kernel even when nothing was announced, ms: a lost netlink event must not hide damage for ever. */
+export const repairSweepMs = 30_000
+
+/** Pause before a monitor that ended is started again, ms. */
+export const monitorRestartMs = 200
+
+/** Client-side pause before a failed repair or apply of the same state is tried again, ms. */
+export const reapplyRetryMs = 1_000
+
+/** Candidates that `routes test --trace` lists at most: the winner and the nearest losers. */
+export const traceCandidatesMax = 1_000

@@ -1,0 +1,205 @@
+import type { Clock } from '../clock.ts'
+import type { Logger } from '../log.ts'
+import { DeviceError, deviceCommands, staleDevices, type WantedDevice } from './devices.ts'
+import { ProgramFailedError } from './exec.ts'
+import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts'
+import { ip } from './ip.ts'
+import type { Marks } from './marks.ts'
+import { nft } from './nft.ts'
+import { actualRoutes, actualRules, wantedRoutes, wantedRules, without, type PolicyTunnel } from './policy.ts'
+import type { Family } from './prefix.ts'
+import type { Counter } from './ruleset.ts'
+import { deviceSysctls, speaksIpv6, sysctl } from './sysctl.ts'
+
+export interface NetManagerOptions {
+  marks: Marks
+  log: Logger
+  clock: Clock
+}
+
+/** What of ours should be in the kernel; the last one told is what repairs go back to. */
+interface Wanted {
+  devices: WantedDevice[]
+  tunnels: PolicyTunnel[]
+  ruleset: { text: RulesetText; plain: string; listing: string | null } | null
+}
+
+/** The ruleset, given the last values of its counters. */
+type RulesetText = (counters: ReadonlyMap<string, Counter>) => string
+
+/**
+ * Owner of everything arctic has in the kernel: the nft table, policy rules and routes, devices and their sysctls. Each
+ * method looks first and changes only what differs, so doing it again is free and adopting what a killed agent left is
+ * the same as applying. Nobody calls two methods at once; `kernel.ts` serialises them.
+ */
+export class NetManager {
+  readonly #marks: Marks
+  readonly #log: Logger
+  readonly #clock: Clock
+  #wanted: Wanted = { devices: [], tunnels: [], ruleset: null }
+  #ipv6 = true
+  #networks: HostFacts | null = null
+
+  constructor({ marks, log, clock }: NetManagerOptions) {
+    this.#marks = marks
+    this.#log = log.module('netmgr')
+    this.#clock = clock
+  }
+
+  /** The host as it is now. */
+  async facts(): Promise<HostFacts> {
+    this.#ipv6 = await speaksIpv6(sysctl)
+    const [links, routes4, routes6] = await Promise.all([
+      ip.links(),
+      ip.mainRoutes(4),
+      this.#ipv6 ? ip.mainRoutes(6) : []
+    ])
+    this.#networks = hostFacts(links, routes4, routes6)
+    return this.#networks
+  }
+
+  /** Makes the wanted devices and leaves others alone; answers with the failures by device name. */
+  async makeDevices(devices: readonly WantedDevice[]): Promise<Map<string, DeviceError>> {
+    const links = await ip.links()
+    const failures = new Map<string, DeviceError>()
+    for (const device of devices) {
+      try {
+        const commands = deviceCommands(device, links)
+        await ip.batch(null, commands)
+        if (commands.length > 0) this.#log.info({ device: device.name, kind: device.kind }, 'device is up')
+        await this.#setSysctls(device.name)
+      } catch (error) {
+        failures.set(device.name, deviceError(device, error))
+        if (!(error instanceof DeviceError)) await this.#dropHalfMade(device)
+      }
+    }
+    this.#wanted.devices = devices.filter(({ name }) => !failures.has(name))
+    return failures
+  }
+
+  /** Removes devices of ours that were not in the last `makeDevices`. */
+  async dropStaleDevices(): Promise<void> {
+    const stale = staleDevices(this.#wanted.devices, await ip.links())
+    await ip.batchForce(
+      null,
+      stale.map((name) => `link delete dev ${name}`)
+    )
+    if (stale.length > 0) this.#log.info({ devices: stale }, 'devices removed')
+  }
+
+  /** Rules and tables for these tunnels and TPROXY; with `prune`, those of others go. Answers what was missing. */
+  async makePolicy(tunnels: readonly PolicyTunnel[], { prune = false } = {}): Promise<string[]> {
+    this.#wanted.tunnels = [...tunnels]
+    return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels), prune)
+  }
+
+  /** Replaces the table, unless it is what was loaded last. */
+  async loadRuleset(text: RulesetText, { force = false } = {}): Promise<void> {
+    const began = this.#clock.monotonic()
+    const plain = text(new Map())
+    if (!force && plain === this.#wanted.ruleset?.plain) return
+    const script = text(await nft.counters())
+    await nft.load(script)
+    this.#wanted.ruleset = { text, plain, listing: await nft.listing() }
+    const ms = Math.round(this.#clock.monotonic() - began)
+    this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
+  }
+
+  counters = (): Promise<Map<string, Counter>> => nft.counters()
+
+  /**
+   * Compares the kernel with what should be there and puts back what is missing. Answers with what vanished, in words, and
+   * whether the host's networks have changed since they were last read.
+   */
+  async repair(): Promise<{ repaired: string[]; networksChanged: boolean }> {
+    const before = this.#networks
+    const wanted = this.#wanted
+    const facts = await this.facts()
+    const repaired: string[] = []
+    for (const device of wanted.devices) {
+      const there = facts.links.find(({ ifname }) => ifname === device.name)
+      try {
+        const commands = deviceCommands(device, facts.links)
+        if (commands.length === 0) continue
+        await ip.batch(null, commands)
+        await this.#setSysctls(device.name)
+        repaired.push(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
+      } catch (error) {
+        this.#log.warn({ device: device.name, error: String(error) }, 'device cannot be put back')
+      }
+    }
+    if (wanted.ruleset != null) {
+      const listing = await nft.listing()
+      if (listing !== wanted.ruleset.listing) {
+        await this.loadRuleset(wanted.ruleset.text, { force: true })
+        repaired.push(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
+      }
+      const { tunnels } = wanted
+      repaired.push(
+        ...(await this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels), false))
+      )
+    }
+    return { repaired, networksChanged: before != null && !sameNetworks(before, facts) }
+  }
+
+  /** Takes everything of ours out of the kernel, whoever of us put it there. */
+  async removeAll(): Promise<void> {
+    this.#wanted = { devices: [], tunnels: [], ruleset: null }
+    this.#ipv6 = await speaksIpv6(sysctl)
+    await nft.remove()
+    await this.#policy([], [], true)
+    await this.dropStaleDevices()
+  }
+
+  /** Whether anything of ours is in the kernel. */
+  async hasLeftovers(): Promise<boolean> {
+    const [listing, rules, links] = await Promise.all([nft.listing(), ip.rules(4), ip.links()])
+    return listing != null || actualRules(rules, this.#marks).length > 0 || links.some(isOurs)
+  }
+
+  async #policy(rules: string[], routes: string[], prune: boolean): Promise<string[]> {
+    const families: Family[] = this.#ipv6 ? [4, 6] : [4]
+    const added: string[] = []
+    for (const family of families) {
+      const [ruleList, routeList] = await Promise.all([ip.rules(family), ip.routesOf(family, this.#marks.protocol)])
+      const haveRules = actualRules(ruleList, this.#marks)
+      const haveRoutes = actualRoutes(routeList, this.#marks)
+      const missing = { rules: without(rules, haveRules), routes: without(routes, haveRoutes) }
+      // Tables before the rules that lead to them.
+      await ip.batch(family, [
+        ...missing.routes.map((line) => `route add ${line}`),
+        ...missing.rules.map((line) => `rule add ${line}`)
+      ])
+      added.push(...missing.rules.map((line) => `IPv${family} rule ${line}`))
+      added.push(...missing.routes.map((line) => `IPv${family} route ${line}`))
+      if (!prune) continue
+      await ip.batchForce(family, [
+        ...without(haveRules, rules).map((line) => `rule delete ${line}`),
+        ...without(haveRoutes, routes).map((line) => `route delete ${line}`)
+      ])
+    }
+    return added
+  }
+
+  async #setSysctls(device: string): Promise<void> {
+    const all = await sysctl.read('ipv4/conf/all/rp_filter')
+    for (const [path, value] of deviceSysctls(device, all, this.#ipv6)) await sysctl.set(path, value)
+  }
+
+  /** A device that failed on the way (an address refused, say) must not stay as if it were there. */
+  async #dropHalfMade(device: WantedDevice): Promise<void> {
+    const link = (await ip.links()).find(({ ifname }) => ifname === device.name)
+    if (link != null && isOurs(link)) await ip.batchForce(null, [`link delete dev ${device.name}`])
+  }
+}
+
+function deviceError(device: WantedDevice, error: unknown): DeviceError {
+  if (error instanceof DeviceError) return error
+  const said = (error instanceof ProgramFailedError ? error.stderr : String(error)).trim().split('\n')[0] ?? ''
+  return device.kind === 'tun'
+    ? new DeviceError(
+        'TunnelDeviceFailed',
+        `the TUN device ${device.name} cannot be made: ${said}; is the kernel's tun module there?`
+      )
+    : new DeviceError('MacvlanFailed', `the MACVLAN device ${device.name} on ${device.parent} cannot be made: ${said}`)
+}

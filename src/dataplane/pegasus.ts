@@ -1,0 +1,160 @@
+import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
+import type { DesiredState, FlowRecord } from './desired.ts'
+import type { EngineEvent } from './engine-protocol.ts'
+import { formatPrefix } from './prefix.ts'
+import type { Route, RouteTable } from './route-table.ts'
+
+/** The state Pegasus is told (engines/PROTOCOL.md, "Pegasus state"). */
+export interface PegasusState {
+  data_listen: string
+  self: PeerId
+  bypass_mark: number
+  peers: { peer_id: PeerId; public_key: string; addresses: string[] }[]
+  listeners: PegasusListener[]
+  outbound: PegasusService[]
+  inbound: (PegasusService & { routes: { source: string | null; dest: string | null }[]; any?: true })[]
+}
+
+type PegasusListener = { name: string; port: number } & (
+  | { service_id: ServiceId }
+  | {
+      table: {
+        attached: string[]
+        routes: { service_id: ServiceId; route_id: RouteId; source: string | null; dest: string | null }[]
+      }
+    }
+)
+
+interface PegasusService {
+  service_id: ServiceId
+  peer_id: PeerId
+  transport: TransportType
+  bandwidth_mbps: number
+  transparent: boolean
+}
+
+export interface PegasusStats {
+  services: {
+    service_id: ServiceId
+    side: 'source' | 'target'
+    flows: number
+    flows_total: number
+    bytes_in: number
+    bytes_out: number
+  }[]
+  peers: {
+    peer_id: PeerId
+    state: string
+    carriers_idle: number
+    carriers_busy: number
+    address: string | null
+    error: string | null
+  }[]
+  refused_total: number
+  events_dropped: number
+  rss_bytes: number
+}
+
+/** Name of the listener of all services without a device of their own. */
+export const GENERAL_LISTENER = 'general'
+
+export interface PegasusContext {
+  dataListen: string
+  bypassMark: number
+  table: RouteTable
+  /** Devices by the service that owns them. */
+  devices: ReadonlyMap<ServiceId, string>
+  /** Ports known from before, by listener name: a wish. */
+  ports: ReadonlyMap<string, number>
+}
+
+export function pegasusState(desired: DesiredState, context: PegasusContext): PegasusState {
+  const { dataListen, bypassMark, table, devices, ports } = context
+  const general = table.ranked(null)
+  const listeners: PegasusListener[] = [...devices].map(([service_id, name]) => ({
+    name,
+    port: ports.get(name) ?? 0,
+    service_id
+  }))
+  if (general.length > 0) {
+    const attached = table.host.attached.map(formatPrefix)
+    listeners.unshift({
+      name: GENERAL_LISTENER,
+      port: ports.get(GENERAL_LISTENER) ?? 0,
+      table: { attached, routes: general.map(tableRoute) }
+    })
+  }
+  return {
+    data_listen: dataListen,
+    self: desired.self,
+    bypass_mark: bypassMark,
+    peers: desired.peers.map(({ id, pegasusKey, dataAddresses }) => ({
+      peer_id: id,
+      public_key: pegasusKey,
+      addresses: dataAddresses
+    })),
+    listeners,
+    outbound: desired.outbound.map((service) => ({
+      service_id: service.id,
+      peer_id: service.targetPeer,
+      transport: service.transport,
+      bandwidth_mbps: service.bandwidthLimitMbps,
+      transparent: service.fullyTransparent
+    })),
+    inbound: desired.inbound.map((service) => ({
+      service_id: service.id,
+      peer_id: service.sourcePeer,
+      transport: service.transport,
+      bandwidth_mbps: service.bandwidthLimitMbps,
+      transparent: service.fullyTransparent,
+      routes: service.routes
+        .filter(hasCidr)
+        .map(({ sourceCidr, destCidr }) => ({ source: sourceCidr, dest: destCidr })),
+      ...(service.routes.every(hasCidr) ? {} : { any: true as const })
+    }))
+  }
+}
+
+const hasCidr = ({ sourceCidr, destCidr }: { sourceCidr: string | null; destCidr: string | null }): boolean =>
+  sourceCidr != null || destCidr != null
+
+const tableRoute = ({ serviceId, id, source, dest }: Route) => ({
+  service_id: serviceId,
+  route_id: id,
+  source: source == null ? null : formatPrefix(source),
+  dest: dest == null ? null : formatPrefix(dest)
+})
+
+interface FlowEvent {
+  side: FlowRecord['side']
+  service_id: ServiceId
+  peer_id: PeerId
+  client: string
+  destination: string
+  dialled_from: string | null
+  dialled: string | null
+  bytes_in: number
+  bytes_out: number
+  duration_ms: number
+  first_byte_ms: number | null
+  reason: string
+}
+
+/** A `flow` event in our words. */
+export function flowRecord(event: EngineEvent): FlowRecord {
+  const flow = event as unknown as FlowEvent
+  return {
+    side: flow.side,
+    serviceId: flow.service_id,
+    peer: flow.peer_id,
+    client: flow.client,
+    destination: flow.destination,
+    dialledFrom: flow.dialled_from ?? null,
+    dialled: flow.dialled ?? null,
+    bytesIn: flow.bytes_in,
+    bytesOut: flow.bytes_out,
+    durationMs: flow.duration_ms,
+    firstByteMs: flow.first_byte_ms ?? null,
+    reason: flow.reason
+  }
+}

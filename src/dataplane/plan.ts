@@ -1,0 +1,157 @@
+import type { PeerId, ServiceId } from '../crdt/schema.ts'
+import type { AppliedFailure, DesiredState } from './desired.ts'
+import { serviceDevice, serviceDeviceName, tunnelDevice, tunnelDeviceName, type WantedDevice } from './devices.ts'
+import { defaultDevice, isOurs, type HostFacts } from './interfaces.ts'
+import type { Marks } from './marks.ts'
+import { memberEndpoints } from './never-taken.ts'
+import { contains, parsePrefix } from './prefix.ts'
+import { compile, type RouteTable } from './route-table.ts'
+import type { Counter, SteeredService, Steering } from './ruleset.ts'
+import { assignIndexes } from './tempest.ts'
+
+/** Which devices a desired state needs, and which of its services cannot be served on this host at all. */
+export interface DevicePlan {
+  indexes: Map<PeerId, number>
+  devices: WantedDevice[]
+  /** Services that are not steered, with the reason. */
+  failures: Map<ServiceId, AppliedFailure>
+}
+
+export function planDevices(
+  desired: DesiredState,
+  {
+    known,
+    facts,
+    marks,
+    parent
+  }: { known: ReadonlyMap<PeerId, number>; facts: HostFacts; marks: Marks; parent: string | null }
+): DevicePlan {
+  const indexes = assignIndexes(
+    desired.peers.map(({ id }) => id),
+    known,
+    marks.tunnelsMax
+  )
+  const devices = [...indexes.keys()].map(tunnelDevice)
+  const failures = new Map<ServiceId, AppliedFailure>()
+  for (const service of desired.outbound) {
+    if (!indexes.has(service.targetPeer)) failures.set(service.id, noTunnel(marks))
+    if (service.interface == null) continue
+    const { ipv4Cidr, ipv6Cidr } = service.interface
+    const on = parent ?? parentDevice(serviceDeviceName(service.id), [ipv4Cidr, ipv6Cidr], facts)
+    if (on == null) failures.set(service.id, noParent)
+    else devices.push(serviceDevice(service.id, on, [ipv4Cidr, ipv6Cidr]))
+  }
+  for (const { id, sourcePeer } of desired.inbound) if (!indexes.has(sourcePeer)) failures.set(id, noTunnel(marks))
+  return { indexes, devices, failures }
+}
+
+const noParent: AppliedFailure = {
+  reason: 'MacvlanFailed',
+  message:
+    'no interface to put the MACVLAN device on: the host has no default route and no network of the desired address; add one'
+}
+
+const noTunnel = ({ tunnelsMax }: Marks): AppliedFailure => ({
+  reason: 'TunnelLimitReached',
+  message: `this host has services with more than ${tunnelsMax} peers, which is all its mark mask has room for; widen the mask`
+})
+
+/**
+ * Parent of a service's device: the one it has, else the interface on whose network its address is, else that of the
+ * default route.
+ */
+function parentDevice(name: string, addresses: readonly (string | null)[], facts: HostFacts): string | null {
+  const there = facts.links.find(({ ifname }) => ifname === name)
+  if (there != null && isOurs(there) && there.link != null) return there.link
+  const foreign = {
+    ...facts,
+    ways: facts.ways.filter(({ device }) => !facts.links.some((l) => l.ifname === device && isOurs(l)))
+  }
+  for (const address of addresses) {
+    const network = address == null ? null : parsePrefix(address)
+    const way =
+      network == null ? undefined : foreign.ways.find((w) => w.network.length > 0 && contains(w.network, network))
+    if (way != null) return way.device
+  }
+  return defaultDevice(foreign)
+}
+
+/** Everything the ruleset and the engines are computed from, once the devices are known. */
+export interface SteeringPlan {
+  table: RouteTable
+  /** Devices by the service that owns them. */
+  serviceDevices: Map<ServiceId, string>
+  tunnelDevices: Map<PeerId, string>
+  /** The ruleset for the ports the engine has chosen. */
+  steering(
+    ports: ReadonlyMap<string, number>,
+    generalName: string
+  ): (counters: ReadonlyMap<string, Counter>) => Steering
+}
+
+export function planSteering(
+  desired: DesiredState,
+  { plan, facts, marks }: { plan: DevicePlan; facts: HostFacts; marks: Marks }
+): SteeringPlan {
+  const live = desired.outbound.filter(({ id }) => !plan.failures.has(id))
+  const deviceOf = (service: (typeof live)[number]): string | null =>
+    service.interface == null ? null : serviceDeviceName(service.id)
+  const table = compile(
+    live.map((service) => ({ id: service.id, device: deviceOf(service), routes: service.routes })),
+    { own: facts.own, attached: facts.attached }
+  )
+  const tunnels = [...plan.indexes].map(([peer, index]) => ({
+    index,
+    device: tunnelDeviceName(peer),
+    covers: compile(
+      desired.inbound
+        .filter(({ sourcePeer }) => sourcePeer === peer)
+        .map(({ id, routes }) => ({ id, device: null, routes })),
+      { own: [], attached: [] },
+      { catchAll: 'always' }
+    )
+  }))
+  const members = memberEndpoints(desired.endpoints)
+  const services = live.map((service) => ({
+    id: service.id,
+    device: deviceOf(service),
+    tunnel: plan.indexes.get(service.targetPeer) ?? 0
+  }))
+  return {
+    table,
+    serviceDevices: new Map(services.flatMap(({ id, device }) => (device == null ? [] : [[id, device]]))),
+    tunnelDevices: new Map([...plan.indexes.keys()].map((peer) => [peer, tunnelDeviceName(peer)])),
+    steering: (ports, generalName) => {
+      const withPorts: SteeredService[] = services.map((service) => ({
+        ...service,
+        port: service.device == null ? null : (ports.get(service.device) ?? null)
+      }))
+      const generalPort = ports.get(generalName) ?? null
+      return (counters) => ({
+        marks,
+        table,
+        services: withPorts,
+        tunnels,
+        members,
+        generalPort,
+        draining: false,
+        counters
+      })
+    }
+  }
+}
+
+/** What steers packets, one line each: when the new lines are among the old ones, the change only takes away. */
+export function steeringLines(desired: DesiredState): Set<string> {
+  const lines = new Set<string>()
+  for (const { routes, ...service } of desired.outbound) {
+    lines.add(JSON.stringify(service))
+    for (const route of routes) lines.add(JSON.stringify(route))
+  }
+  for (const { routes, ...service } of desired.inbound) {
+    lines.add(JSON.stringify(service))
+    for (const route of routes) lines.add(JSON.stringify([service.id, route]))
+  }
+  for (const peer of desired.peers) lines.add(JSON.stringify(peer))
+  return lines
+}

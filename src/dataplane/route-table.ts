@@ -1,0 +1,229 @@
+import type { RouteId, ServiceId } from '../crdt/schema.ts'
+import type { SteeringRoute } from './desired.ts'
+import { traceCandidatesMax } from './limits.ts'
+import { attachedNetworkOf, whyNeverTaken, type HostNetworks } from './never-taken.ts'
+import {
+  contains,
+  formatPrefix,
+  mask,
+  parseAddress,
+  parsePrefix,
+  type Address,
+  type Family,
+  type Prefix
+} from './prefix.ts'
+
+/**
+ * Which service carries a packet, and why. The order is the contract's ("How a packet is matched") and total, so every
+ * host answers alike. Lookups are by tuple-space search (Srinivasan, Suri, Varghese 1999): one hash table per pair of
+ * prefix lengths, asked from the most specific pair on; `ruleset.ts` compiles the same tables into the kernel.
+ */
+export interface RoutedService {
+  id: ServiceId
+  /** The device of a service with its own interface; its routes match only what enters there. */
+  device: string | null
+  routes: readonly SteeringRoute[]
+}
+
+export interface Route {
+  id: RouteId
+  serviceId: ServiceId
+  device: string | null
+  source: Prefix | null
+  dest: Prefix | null
+  priority: number
+}
+
+export interface Packet {
+  /** Name of the interface the packet enters by; null when it is made on this host or it does not matter. */
+  interface: string | null
+  source: Address
+  dest: Address
+}
+
+export interface Candidate {
+  serviceId: ServiceId
+  routeId: RouteId
+  won: boolean
+  reason: string
+}
+
+export interface Explanation {
+  winner: Route | null
+  /** Why the packet goes where it goes, as one sentence. */
+  reason: string
+  candidates: Candidate[]
+}
+
+/** Routes of one pair of prefix lengths, the winner of each pair of networks only. -1 stands for "no CIDR". */
+export interface Space {
+  sourceLength: number
+  destLength: number
+  entries: Map<string, Route>
+}
+
+export interface RouteTable {
+  match(packet: Packet): Route | null
+  explain(packet: Packet): Explanation
+  /** All usable routes of one scope, best first. */
+  ranked(device: string | null): Route[]
+  /** The hash tables of one scope (a device's own routes, or the general ones), in the order they are asked. */
+  spaces(device: string | null, family: Family): Space[]
+  /** Devices that have routes of their own. */
+  readonly devices: readonly string[]
+  readonly host: HostNetworks
+}
+
+/**
+ * `catchAll` says which routes without any CIDR count: those of a device (what this host sends), or every one (what a
+ * peer may send here, where the device is the peer's business).
+ */
+export function compile(
+  services: readonly RoutedService[],
+  host: HostNetworks,
+  { catchAll = 'device' }: { catchAll?: 'device' | 'always' } = {}
+): RouteTable {
+  const routes = services.flatMap(({ device, routes: own }) =>
+    own.map((route) => parseRoute(route, device, catchAll === 'always' || device != null))
+  )
+  const usable = routes.filter((route) => route != null).toSorted(compareRoutes)
+  const scopes = Map.groupBy(usable, (route) => route.device)
+  const spaces = new Map<string | null, Record<Family, Space[]>>()
+  for (const [device, own] of scopes) spaces.set(device, { 4: buildSpaces(own, 4), 6: buildSpaces(own, 6) })
+  const spacesOf = (device: string | null, family: Family): Space[] => spaces.get(device)?.[family] ?? []
+
+  const match = (packet: Packet): Route | null => {
+    if (whyNeverTaken(host, packet.source, packet.dest) != null) return null
+    const attached = attachedNetworkOf(host.attached, packet.dest)?.length ?? -1
+    const own =
+      packet.interface == null ? null : search(spacesOf(packet.interface, packet.dest.family), packet, attached)
+    return own ?? search(spacesOf(null, packet.dest.family), packet, attached)
+  }
+  return {
+    match,
+    explain: (packet) => explain(usable, host, packet, match(packet)),
+    ranked: (device) => scopes.get(device) ?? [],
+    spaces: spacesOf,
+    devices: [...scopes.keys()].filter((device) => device != null),
+    host
+  }
+}
+
+/** Negative when `a` is asked before `b`. */
+export function compareRoutes(a: Route, b: Route): number {
+  return (
+    Number(a.device == null) - Number(b.device == null) ||
+    kindOf(a) - kindOf(b) ||
+    lengthOf(b.source) - lengthOf(a.source) ||
+    lengthOf(b.dest) - lengthOf(a.dest) ||
+    b.priority - a.priority ||
+    compareText(a.id, b.id)
+  )
+}
+
+/** Text form of addresses to a packet; null when either is no address or they are of two families. */
+export function parsePacket(packet: { interface: string | null; source: string; dest: string }): Packet | null {
+  const source = parseAddress(packet.source)
+  const dest = parseAddress(packet.dest)
+  if (source == null || dest == null || source.family !== dest.family) return null
+  return { interface: packet.interface, source, dest }
+}
+
+/** Why a route cannot match a packet, or null when it does. */
+export function whyNot(route: Route, packet: Packet, host: HostNetworks): string | null {
+  if (route.device != null && route.device !== packet.interface) {
+    return `it takes what enters by ${route.device} only, and the packet ${packet.interface == null ? 'does not' : `enters by ${packet.interface}`}`
+  }
+  const { source, dest } = route
+  if (source != null && !contains(source, packet.source)) return `the source is not in ${formatPrefix(source)}`
+  if (dest != null && !contains(dest, packet.dest)) return `the destination is not in ${formatPrefix(dest)}`
+  const attached = attachedNetworkOf(host.attached, packet.dest)
+  if (attached != null && attached.length > Math.max(0, lengthOf(dest))) {
+    const what = dest == null ? 'a route without destination' : `a destination as broad as ${formatPrefix(dest)}`
+    return `the destination lies in the directly attached network ${formatPrefix(attached)}, which ${what} does not take`
+  }
+  return null
+}
+
+const kindOf = ({ source, dest }: Route): number => (source == null ? (dest == null ? 3 : 2) : dest == null ? 1 : 0)
+const lengthOf = (prefix: Prefix | null): number => prefix?.length ?? -1
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+const keyOf = (source: bigint | null, dest: bigint | null): string => `${source ?? ''}>${dest ?? ''}`
+
+/** Null for a route that can match nothing: a CIDR that is none, two families, or no CIDR where one is needed. */
+function parseRoute(route: SteeringRoute, device: string | null, mayCatchAll: boolean): Route | null {
+  const source = route.sourceCidr == null ? null : parsePrefix(route.sourceCidr)
+  const dest = route.destCidr == null ? null : parsePrefix(route.destCidr)
+  if ((source == null) !== (route.sourceCidr == null) || (dest == null) !== (route.destCidr == null)) return null
+  if (source != null && dest != null && source.family !== dest.family) return null
+  if (source == null && dest == null && !mayCatchAll) return null
+  return { id: route.id, serviceId: route.serviceId, device, source, dest, priority: route.priority }
+}
+
+/** `routes` come ordered, so the first of a key is its winner and spaces appear in the order they are asked. */
+function buildSpaces(routes: readonly Route[], family: Family): Space[] {
+  const spaces = new Map<string, Space>()
+  for (const route of routes) {
+    const { source, dest } = route
+    if ((source ?? dest)?.family === (family === 4 ? 6 : 4)) continue
+    const sourceLength = lengthOf(source)
+    const destLength = lengthOf(dest)
+    const pair = `${sourceLength}/${destLength}`
+    const entries = spaces.get(pair)?.entries ?? new Map<string, Route>()
+    if (entries.size === 0) spaces.set(pair, { sourceLength, destLength, entries })
+    const key = keyOf(source?.value ?? null, dest?.value ?? null)
+    if (!entries.has(key)) entries.set(key, route)
+  }
+  return [...spaces.values()]
+}
+
+function search(spaces: readonly Space[], { source, dest }: Packet, attachedLength: number): Route | null {
+  for (const { sourceLength, destLength, entries } of spaces) {
+    if (attachedLength > Math.max(0, destLength)) continue
+    const from = sourceLength < 0 ? null : source.value & mask(source.family, sourceLength)
+    const to = destLength < 0 ? null : dest.value & mask(dest.family, destLength)
+    const route = entries.get(keyOf(from, to))
+    if (route != null) return route
+  }
+  return null
+}
+
+function explain(routes: readonly Route[], host: HostNetworks, packet: Packet, winner: Route | null): Explanation {
+  const never = whyNeverTaken(host, packet.source, packet.dest)
+  const candidates: Candidate[] = routes.map((route) => {
+    const won = route === winner
+    const reason = won ? describe(route) : (never ?? whyNot(route, packet, host) ?? whyBehind(route, winner ?? route))
+    return { serviceId: route.serviceId, routeId: route.id, won, reason }
+  })
+  const reason = never ?? (winner == null ? 'no route matches, the packet is not touched' : describe(winner))
+  return { winner, reason, candidates: nearestFirst(candidates) }
+}
+
+/** The winner first, then the rest in order, cut at the limit. */
+function nearestFirst(candidates: Candidate[]): Candidate[] {
+  return candidates.toSorted((a, b) => Number(b.won) - Number(a.won)).slice(0, traceCandidatesMax)
+}
+
+const KINDS = ['source and destination', 'source only', 'destination only', 'no CIDR']
+
+function describe(route: Route): string {
+  const scope = route.device == null ? '' : `what enters by ${route.device}, `
+  const parts = [
+    route.source == null ? null : `source in ${formatPrefix(route.source)}`,
+    route.dest == null ? null : `destination in ${formatPrefix(route.dest)}`
+  ].filter((part) => part != null)
+  return `matches ${scope}${parts.length === 0 ? 'everything' : parts.join(' and ')}`
+}
+
+/** The first point of the order at which a matching route falls behind the winner. */
+function whyBehind(route: Route, winner: Route): string {
+  const behind = `behind route ${winner.id}: `
+  if (route.device !== winner.device) return `${behind}that one belongs to the interface the packet enters by`
+  if (kindOf(route) !== kindOf(winner))
+    return `${behind}that one has ${KINDS[kindOf(winner)]}, this one ${KINDS[kindOf(route)]}`
+  if (lengthOf(route.source) !== lengthOf(winner.source)) return `${behind}its source prefix is longer`
+  if (lengthOf(route.dest) !== lengthOf(winner.dest)) return `${behind}its destination prefix is longer`
+  if (route.priority !== winner.priority)
+    return `${behind}its priority is ${winner.priority}, this one's ${route.priority}`
+  return `${behind}all else is equal and its id is smaller`
+}

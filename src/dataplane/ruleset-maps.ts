@@ -1,0 +1,91 @@
+import { BITS, contains, formatAddress, formatPrefix, mask, type Family, type Prefix } from './prefix.ts'
+import type { Route, RouteTable, Space } from './route-table.ts'
+
+/**
+ * A route table as nft chains: for each pair of prefix lengths one rule that masks the addresses and asks one hash map.
+ * 10,000 routes are 10,000 map elements and as many rules as there are pairs.
+ *
+ * Chains: `NAME` (and `NAME_INTERFACE` for routes of a device) look up (source, destination); the same with `_back` look
+ * up a reply, the other way round.
+ */
+export function lookupChains(name: string, table: RouteTable, verdict: (route: Route) => string): string[] {
+  return [null, ...table.devices].flatMap((device) => {
+    const scope = mapName(name, device)
+    const families = ([4, 6] as const).map((family) => ({ family, spaces: table.spaces(device, family) }))
+    const maps = families.flatMap(({ family, spaces }) =>
+      spaces
+        .filter((space) => !isCatchAll(space))
+        .map((space) => nftMap(`${scope}_${spaceName(family, space)}`, family, space, verdict))
+    )
+    const chains = ['', '_back'].flatMap((way) => [
+      ...families.map(({ family, spaces }) => {
+        const rules = spaces.map((space) =>
+          lookupRule(scope, family, space, way === '_back', table.host.attached, verdict)
+        )
+        return `chain ${scope}${way}${family} {\n${rules.map((rule) => ` ${rule}\n`).join('')}}`
+      }),
+      `chain ${scope}${way} {\n meta nfproto vmap { ipv4 : goto ${scope}${way}4, ipv6 : goto ${scope}${way}6 }\n}`
+    ])
+    return [...maps, ...chains]
+  })
+}
+
+/** nft names start with a letter; a device's name follows the map's. */
+export const mapName = (name: string, device: string | null): string => (device == null ? name : `${name}_${device}`)
+
+export function nftSet(name: string, type: string, elements: readonly string[]): string {
+  return `set ${name} {\n type ${type}\n${elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }\n`}}`
+}
+
+const isCatchAll = (space: Space): boolean => space.sourceLength < 0 && space.destLength < 0
+const spaceName = (family: Family, { sourceLength, destLength }: Space): string =>
+  `${family}_${sourceLength < 0 ? 'x' : sourceLength}_${destLength < 0 ? 'x' : destLength}`
+
+function nftMap(name: string, family: Family, space: Space, verdict: (route: Route) => string): string {
+  const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
+  const elements: string[] = []
+  for (const route of space.entries.values()) {
+    const key = [route.source, route.dest].filter((prefix) => prefix != null).map(formatAddress)
+    elements.push(`${key.join(' . ')} : ${verdict(route)}`)
+  }
+  const columns = Number(space.sourceLength >= 0) + Number(space.destLength >= 0)
+  return `map ${name} {\n type ${Array<string>(columns).fill(type).join(' . ')} : verdict\n elements = { ${elements.join(', ')} }\n}`
+}
+
+/** One look into a map. Destinations in an attached network longer than this space's destinations pass by. */
+function lookupRule(
+  scope: string,
+  family: Family,
+  space: Space,
+  back: boolean,
+  attached: readonly Prefix[],
+  verdict: (route: Route) => string
+): string {
+  const protocol = family === 4 ? 'ip' : 'ip6'
+  const [source, dest] = back ? ['daddr', 'saddr'] : ['saddr', 'daddr']
+  const passed = outermost(
+    attached.filter((net) => net.family === family && net.length > Math.max(0, space.destLength))
+  )
+  const guard = passed.length === 0 ? '' : `${protocol} ${dest} != { ${passed.map(formatPrefix).join(', ')} } `
+  if (isCatchAll(space)) {
+    const [route] = space.entries.values()
+    return `${guard}${route == null ? 'return' : verdict(route)}`
+  }
+  const key = [
+    space.sourceLength < 0 ? null : masked(`${protocol} ${source}`, family, space.sourceLength),
+    space.destLength < 0 ? null : masked(`${protocol} ${dest}`, family, space.destLength)
+  ].filter((part) => part != null)
+  return `${guard}${key.join(' . ')} vmap @${scope}_${spaceName(family, space)}`
+}
+
+const masked = (field: string, family: Family, length: number): string =>
+  length === BITS[family] ? field : `${field} & ${formatAddress({ family, value: mask(family, length) })}`
+
+/** Without networks inside other ones: nft refuses overlapping intervals. */
+function outermost(networks: readonly Prefix[]): Prefix[] {
+  const kept: Prefix[] = []
+  for (const network of networks.toSorted((a, b) => a.length - b.length)) {
+    if (!kept.some((outer) => contains(outer, network))) kept.push(network)
+  }
+  return kept
+}

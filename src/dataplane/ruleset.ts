@@ -1,0 +1,295 @@
+import type { ServiceId } from '../crdt/schema.ts'
+import { hex, type Marks } from './marks.ts'
+import { SPECIAL_DESTINATIONS, SPECIAL_SOURCES, type MemberEndpoint } from './never-taken.ts'
+import { formatAddress, formatPrefix, type Family } from './prefix.ts'
+import type { RouteTable } from './route-table.ts'
+import { lookupChains, mapName, nftSet } from './ruleset-maps.ts'
+
+/**
+ * The text of table `inet arctic`, whole, for one `nft -f -`: replacing it is one transaction of the kernel, so no packet
+ * ever meets half a ruleset. How a packet goes through it:
+ *
+ * 1. `zones` (before conntrack): what comes out of tunnel i gets conntrack zone i in its original direction.
+ * 2. `prerouting`: packets out of a tunnel must be covered (`out_i`), replies to them go back in (by zone), intercepted TCP
+ *    goes on to its socket, members' own traffic and what no route may take leaves, the rest is looked up: the maps of the
+ *    device it entered by, then the general ones. A hit goes to the chain of the service, which sets the mark.
+ * 3. `output`: the same for programs on this host, except what carries the engines' bypass mark.
+ * 4. policy routing by mark (`policy.ts`), then `guard`: a marked packet leaves by its own device or not at all.
+ * 5. `source_nat`: what came out of a tunnel takes this host's address.
+ */
+export interface Steering {
+  marks: Marks
+  /** Routes of services whose source is this host. */
+  table: RouteTable
+  services: SteeredService[]
+  tunnels: SteeredTunnel[]
+  members: MemberEndpoint[]
+  /** Port of the TPROXY listener of all services without a device; null resets their TCP. */
+  generalPort: number | null
+  /** True while draining: open flows go on, nothing new is taken. */
+  draining: boolean
+  /** Last values of the named counters, carried over. */
+  counters: ReadonlyMap<string, Counter>
+}
+
+export interface SteeredService {
+  id: ServiceId
+  device: string | null
+  /** Index of the tunnel to its target peer. */
+  tunnel: number
+  /** Port of its own TPROXY listener, for a service with a device; null resets its TCP. */
+  port: number | null
+}
+
+export interface SteeredTunnel {
+  index: number
+  device: string
+  /** Routes of the services this peer has towards this host: what may come out of its tunnel. */
+  covers: RouteTable
+}
+
+export interface Counter {
+  packets: number
+  bytes: number
+}
+
+export const TABLE = 'arctic'
+/** Named counters: `in_ID` from the client's side, `out_ID` to it, `uncovered_N` refused out of tunnel N, `guarded`. */
+export const counterName = (direction: 'in' | 'out', service: ServiceId): string => `${direction}_${service}`
+
+/** Removes the table whether it is there or not. */
+export const removeText = `table inet ${TABLE}\ndelete table inet ${TABLE}\n`
+
+export function rulesetText(steering: Steering): string {
+  const body = [
+    ...counters(steering),
+    ...sets(steering),
+    ...services(steering),
+    ...tunnels(steering),
+    ...(steering.draining ? [] : lookupChains('route', steering.table, (route) => `goto service_${route.serviceId}`)),
+    ...hooks(steering)
+  ]
+  for (const { device } of [...steering.tunnels, ...steering.services]) if (device != null) assertName(device)
+  return `${removeText}table inet ${TABLE} {\n${body.join('\n')}\n}\n`
+}
+
+function counters({ services: steered, tunnels: steeredTunnels, counters: last }: Steering): string[] {
+  const inbound = steeredTunnels.flatMap(({ covers }) => coveredServices(covers))
+  const names = [...steered.map(({ id }) => id), ...inbound].flatMap((id) => [
+    counterName('in', id),
+    counterName('out', id)
+  ])
+  for (const name of names) assertName(name)
+  const all = [...new Set(names), ...steeredTunnels.map(({ index }) => `uncovered_${index}`), 'guarded']
+  return all.map((name) => {
+    const { packets, bytes } = last.get(name) ?? { packets: 0, bytes: 0 }
+    return `counter ${name} { packets ${packets} bytes ${bytes}\n}`
+  })
+}
+
+function sets({ marks, tunnels: steeredTunnels, members }: Steering): string[] {
+  const paths = [
+    `${hex(marks.tproxy)} . "lo"`,
+    ...steeredTunnels.map(({ index, device }) => `${hex(marks.tunnel(index))} . "${device}"`)
+  ]
+  const ends = (family: Family): string[] =>
+    members
+      .filter(({ address }) => address.family === family)
+      .map(({ address, port, protocol }) => `${formatAddress(address)} . ${protocol} . ${port}`)
+  return [
+    nftSet('paths', 'mark . ifname', paths),
+    nftSet(
+      'tunnels',
+      'ifname',
+      steeredTunnels.map(({ device }) => `"${device}"`)
+    ),
+    nftSet('members4', 'ipv4_addr . inet_proto . inet_service', ends(4)),
+    nftSet('members6', 'ipv6_addr . inet_proto . inet_service', ends(6))
+  ]
+}
+
+/** Sets our bits of a mark and leaves the others. */
+const setMark = (of: 'meta' | 'ct', marks: Marks, value: number): string =>
+  `${of} mark set ${of} mark & ${hex(marks.keep)} | ${hex(value)}`
+
+function services({ marks, services: steered }: Steering): string[] {
+  const chains = steered.map(({ id, tunnel }) =>
+    chain(`service_${id}`, [
+      `ct direction reply counter name ${counterName('out', id)} return`,
+      'meta l4proto tcp goto intercept',
+      `counter name ${counterName('in', id)}`,
+      `goto send_${tunnel}`
+    ])
+  )
+  return [chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)]), ...chains]
+}
+
+function tunnels({ marks, tunnels: steered }: Steering): string[] {
+  const ids = new Set(steered.flatMap(({ covers }) => coveredServices(covers)))
+  const accepting = [...ids].map((id) =>
+    chain(`accept_${id}`, [
+      `ct direction reply counter name ${counterName('out', id)} return`,
+      `counter name ${counterName('in', id)} accept`
+    ])
+  )
+  const each = steered.flatMap(({ index, covers }) => {
+    const mark = marks.tunnel(index)
+    return [
+      chain(`send_${index}`, [setMark('ct', marks, mark), setMark('meta', marks, mark)]),
+      chain(`reply_${index}`, [`${setMark('meta', marks, mark)} accept`]),
+      ...lookupChains(`cover_${index}`, covers, (route) => `goto accept_${route.serviceId}`),
+      chain(`out_${index}`, [
+        ...special('drop'),
+        `ct direction reply ct mark & ${hex(marks.mask)} == ${hex(mark)} accept`,
+        // Conntrack knows a reply of a flow that is not this tunnel's: nothing that came out of it may join there.
+        `ct direction reply counter name uncovered_${index} drop`,
+        `jump cover_${index}`,
+        `counter name uncovered_${index} drop`
+      ])
+    ]
+  })
+  return [...accepting, ...each]
+}
+
+/** What belongs to one link or to this host: rules with the given verdict. */
+function special(verdict: 'accept' | 'drop'): string[] {
+  const list = (networks: typeof SPECIAL_DESTINATIONS, family: Family): string =>
+    networks
+      .filter((network) => network.family === family)
+      .map(formatPrefix)
+      .join(', ')
+  return [
+    `ip daddr { ${list(SPECIAL_DESTINATIONS, 4)} } ${verdict}`,
+    `ip6 daddr { ${list(SPECIAL_DESTINATIONS, 6)} } ${verdict}`,
+    `ip saddr { ${list(SPECIAL_SOURCES, 4)} } ${verdict}`,
+    `ip6 saddr { ${list(SPECIAL_SOURCES, 6)} } ${verdict}`
+  ]
+}
+
+function hooks({
+  marks,
+  table,
+  services: steered,
+  tunnels: steeredTunnels,
+  generalPort,
+  draining
+}: Steering): string[] {
+  const ours = `& ${hex(marks.mask)}`
+  const syn = 'tcp flags & (fin | syn | rst | ack) == syn'
+  const own = steered.filter(({ device }) => device != null && table.devices.includes(device))
+  const zones = steeredTunnels.map(({ index, device }) => `"${device}" : ${marks.tunnelZone(index)}`)
+  const replies = steeredTunnels.map(({ index }) => `${marks.tunnelZone(index)} : goto reply_${index}`)
+  const vmap = (key: string, elements: string[]): string[] =>
+    elements.length === 0 ? [] : [`${key} vmap { ${elements.join(', ')} }`]
+
+  const toListener = (port: number | null): string[] =>
+    port == null
+      ? [`meta mark ${ours} == ${hex(marks.tproxy)} accept`]
+      : [
+          `meta mark ${ours} == ${hex(marks.tproxy)} meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:${port} accept`,
+          `meta mark ${ours} == ${hex(marks.tproxy)} meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:${port} accept`,
+          // Nobody listens: the packet stays marked, reaches this host's TCP and is answered with a reset.
+          `meta mark ${ours} == ${hex(marks.tproxy)} accept`
+        ]
+  const leaveOld = [
+    // TCP that is under way: to its intercepted socket or not at all. A service that is gone must not let the rest of an
+    // intercepted flow out in the clear, so the conntrack mark decides even when the socket has died.
+    `meta l4proto tcp ${syn.replace('==', '!=')} ct direction original ct mark ${ours} == ${hex(marks.tproxy)} ${setMark('meta', marks, marks.tproxy)} accept`,
+    `meta l4proto tcp ${syn.replace('==', '!=')} accept`,
+    'ct direction reply accept',
+    'jump never'
+  ]
+  // Reused ports: a new connection must not inherit what an old one of the same addresses was.
+  const forget = `${syn} ct mark ${ours} != 0 ct mark set ct mark & ${hex(marks.keep)}`
+
+  const take = draining
+    ? []
+    : [
+        forget,
+        ...vmap(
+          'iifname',
+          own.map(({ id, device }) => `"${device}" : jump enter_${id}`)
+        ),
+        `meta mark ${ours} != 0 iifname != "lo" accept`,
+        'jump route',
+        ...toListener(generalPort)
+      ]
+  return [
+    ...(draining
+      ? []
+      : own.map(({ id, device, port }) =>
+          chain(`enter_${id}`, [`jump ${mapName('route', device)}`, ...toListener(port)])
+        )),
+    chain('never', [
+      'fib daddr type { local, broadcast, anycast, multicast } accept',
+      ...special('accept'),
+      'ip daddr . meta l4proto . th dport @members4 accept',
+      'ip6 daddr . meta l4proto . th dport @members6 accept'
+    ]),
+    ...(zones.length === 0
+      ? []
+      : [hook('zones', 'filter', 'prerouting', 'raw', [`ct original zone set iifname map { ${zones.join(', ')} }`])]),
+    hook('prerouting', 'filter', 'prerouting', 'mangle', [
+      ...vmap(
+        'iifname',
+        steeredTunnels.map(({ index, device }) => `"${device}" : goto out_${index}`)
+      ),
+      `meta mark ${ours} == ${hex(marks.bypass)} accept`,
+      `${syn.replace('==', '!=')} socket transparent 1 socket wildcard 0 ${setMark('meta', marks, marks.tproxy)} accept`,
+      ...vmap('ct direction reply ct zone', replies),
+      ...leaveOld,
+      ...take
+    ]),
+    hook('output', 'route', 'output', 'mangle', [
+      `meta mark ${ours} == ${hex(marks.bypass)} accept`,
+      ...vmap('ct direction reply ct zone', replies),
+      ...leaveOld,
+      ...(draining ? [] : [forget, 'jump route'])
+    ]),
+    // Bytes to the client are counted where both the tunnel and the client's side are known.
+    ...countReplies(steeredTunnels, own, draining),
+    hook('guard', 'filter', 'postrouting', 'mangle', [
+      `meta mark ${ours} != { 0x0, ${hex(marks.bypass)} } meta mark ${ours} . oifname != @paths counter name guarded drop`,
+      ...steeredTunnels.map(({ index, device }) => `ct direction reply oifname "${device}" goto cover_${index}_back`)
+    ]),
+    ...(steeredTunnels.length === 0
+      ? []
+      : [
+          hook('clamp', 'filter', 'forward', 'mangle', [
+            'iifname @tunnels tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu',
+            'oifname @tunnels tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu'
+          ]),
+          hook('source_nat', 'nat', 'postrouting', 'srcnat', [
+            `ct zone ${marks.tunnelZone(1)}-${marks.tunnelZone(marks.tunnelsMax)} oifname != @tunnels masquerade`
+          ]),
+          // No rule: its presence lets conntrack give two clients with one address and port different ports here.
+          hook('distinct_sources', 'nat', 'input', '100', [])
+        ])
+  ]
+}
+
+function countReplies(steeredTunnels: SteeredTunnel[], own: SteeredService[], draining: boolean): string[] {
+  if (steeredTunnels.length === 0 || draining) return []
+  const devices = own.map(({ device }) => `"${device}" : goto ${mapName('route', device)}_back`)
+  return [
+    chain('replied', [...(devices.length === 0 ? [] : [`oifname vmap { ${devices.join(', ')} }`]), 'goto route_back']),
+    hook('count_forwarded', 'filter', 'forward', 'mangle', ['ct direction reply iifname @tunnels goto replied']),
+    hook('count_received', 'filter', 'input', 'mangle', ['ct direction reply iifname @tunnels goto route_back'])
+  ]
+}
+
+/** Ids and device names become parts of the text: whatever is not a plain word here would be a way into the kernel. */
+function assertName(name: string): void {
+  if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new TypeError(`"${name}" cannot be a name in the ruleset`)
+}
+
+/** Services with at least one route in a table. */
+function coveredServices(covers: RouteTable): ServiceId[] {
+  return [...new Set(covers.ranked(null).map(({ serviceId }) => serviceId))]
+}
+
+const chain = (name: string, rules: string[]): string =>
+  `chain ${name} {\n${rules.map((rule) => ` ${rule}\n`).join('')}}`
+
+const hook = (name: string, type: string, at: string, priority: string, rules: string[]): string =>
+  chain(name, [`type ${type} hook ${at} priority ${priority}; policy accept;`, ...rules])

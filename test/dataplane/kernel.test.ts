@@ -1,0 +1,239 @@
+import assert from 'node:assert/strict'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, it, before, beforeEach, afterEach } from 'mocha'
+import { Driver, Namespace, needsKernel, readJson, temporaryState, wire } from './support/namespace.ts'
+import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
+
+/** An edge host with a client network, a wire to another host, and somebody else's rules. */
+function edgeHost(): { edge: Namespace; client: Namespace } {
+  const edge = new Namespace()
+  const client = new Namespace()
+  wire(client, 'c0', ['10.1.0.2/24', 'fd01::2/64'], edge, 'e0', ['10.1.0.1/24', 'fd01::1/64'])
+  edge.run('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
+  edge.input(
+    'nft',
+    ['-f', '-'],
+    'table inet other {\n chain input {\n type filter hook input priority 0; policy accept;\n tcp dport 22 accept\n}\n}\n'
+  )
+  edge.ip('rule add fwmark 0x4000/0xc000 lookup 100 priority 100', 'route add 10.77.0.0/16 dev e0 table 100')
+  client.ip('route add default via 10.1.0.1', '-6 route add default via fd01::1')
+  return { edge, client }
+}
+
+const b = peer(2)
+const one = serviceId(1)
+const steady = desired({
+  peers: [b],
+  endpoints: ['10.9.0.2:7946', '10.9.0.2:7947'],
+  outbound: [outbound(one, b, [route(1, one, { destCidr: '10.2.0.0/24' }), route(2, one, { destCidr: 'fd02::/64' })])],
+  inbound: [inbound(serviceId(2), b, [route(3, serviceId(2), { destCidr: '10.1.0.0/24' })])]
+})
+
+describe('dataplane in the kernel', function () {
+  this.timeout(20_000)
+  this.slow(2_000)
+  let edge: Namespace
+  let client: Namespace
+  let state: ReturnType<typeof temporaryState>
+  let driver: Driver
+
+  before(needsKernel)
+  beforeEach(() => {
+    ;({ edge, client } = edgeHost())
+    state = temporaryState()
+    driver = new Driver(edge, state)
+  })
+  afterEach(() => {
+    edge.remove()
+    client.remove()
+    state.remove()
+  })
+
+  it('applies a state: table, rules, tables that end in unreachable, devices, engines, configs', async () => {
+    await driver.start()
+    const applied = await driver.apply(steady)
+    assert.equal(applied.failure, null)
+    assert.deepEqual(Object.keys(applied.services).toSorted(), [one, serviceId(2)])
+    for (const service of Object.values(applied.services)) {
+      assert.equal(service.failure, null)
+      assert.deepEqual(service.warnings, [])
+    }
+    const listing = edge.run('nft', 'list', 'table', 'inet', 'arctic')
+    assert.match(listing, /tproxy ip to 127\.0\.0\.1:41000/)
+    assert.match(listing, /tproxy ip6 to \[::1\]:41000/)
+    for (const family of ['-4', '-6']) {
+      const rules = edge.run('ip', family, 'rule')
+      assert.match(rules, /7946:.*fwmark 0x2000000\/0xff000000 lookup 79460/)
+      assert.match(rules, /7946:.*fwmark 0x3000000\/0xff000000 lookup 79461/)
+      assert.match(
+        edge.run('ip', family, 'route', 'show', 'table', '79461'),
+        /default dev arct-[0-9a-f]{8}[\s\S]*unreachable default/
+      )
+    }
+    const tempest = readJson(join(state.stateDir, 'tempest/config.json'))
+    assert.deepEqual(
+      (tempest['tunnels'] as { peer_id: string }[]).map(({ peer_id }) => peer_id),
+      [b.id]
+    )
+    for (const engine of ['pegasus', 'tempest']) {
+      const file = join(state.stateDir, engine, 'config.json')
+      assert.equal(statSync(file).mode & 0o777, 0o600)
+      assert.equal(JSON.stringify(readJson(file)).includes('private'), false)
+      assert.equal(readJson(file)['generation'], applied.generation)
+    }
+    await driver.stop('remove')
+  })
+
+  it('leaves every table, rule and sysctl of others byte for byte as it was', async () => {
+    const before = edge.snapshot()
+    await driver.start()
+    await driver.apply(steady)
+    assert.notEqual(edge.snapshot(), before)
+    await driver.stop('remove')
+    assert.equal(edge.snapshot(), before)
+    assert.deepEqual(edge.pids(), [])
+  })
+
+  it('removes what a service had when it is gone, and tunnels with their last service', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    await driver.apply(desired({ endpoints: steady.endpoints }))
+    const listing = edge.run('nft', 'list', 'table', 'inet', 'arctic')
+    assert.doesNotMatch(listing, /01SVC|10\.2\.0\.0/)
+    assert.doesNotMatch(edge.run('ip', 'rule'), /79461/)
+    assert.equal(edge.run('ip', 'route', 'show', 'table', 'all').includes('79461'), false)
+    assert.equal(edge.run('ip', '-br', 'link').includes('arct-'), false)
+    await driver.stop('remove')
+  })
+
+  it('puts everything back within a second when another tool flushes the ruleset', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    const listing = edge.run('nft', '-s', 'list', 'table', 'inet', 'arctic')
+    const at = performance.now()
+    edge.run('nft', 'flush', 'ruleset')
+    await driver.event('kernel.repaired')
+    assert.ok(performance.now() - at < 1_000, `took ${performance.now() - at} ms`)
+    assert.equal(edge.run('nft', '-s', 'list', 'table', 'inet', 'arctic'), listing)
+    assert.ok(
+      driver.log.some(
+        ({ module, level, what }) => module === 'netmgr' && level === 'warn' && /inet arctic/.test(String(what))
+      )
+    )
+    await driver.stop('remove')
+  })
+
+  it('puts back a rule, a route, a device and a changed chain', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    const whole = edge.snapshot().replaceAll(/\d+: |counter.*\n.*\n/g, '')
+    const device = /arct-[0-9a-f]{8}/.exec(whole)?.[0] ?? ''
+    const damages: [what: RegExp, ...command: string[]][] = [
+      [/IPv4 rule/, 'ip', 'rule', 'delete', 'priority', '7946'],
+      [/IPv6 route/, 'ip', '-6', 'route', 'flush', 'table', '79461'],
+      [/rules in nftables/, 'nft', 'flush', 'chain', 'inet', 'arctic', 'never'],
+      [/device arct/, 'ip', 'link', 'delete', 'dev', device]
+    ]
+    for (const [what, program, ...args] of damages) {
+      const at = performance.now()
+      edge.run(program ?? '', ...args)
+      await driver.event('kernel.repaired', (event: { what: string }) => what.test(event.what))
+      assert.ok(performance.now() - at < 1_500, `${what} took ${performance.now() - at} ms`)
+    }
+    assert.match(edge.run('ip', '-6', 'route', 'show', 'table', '79461'), /default dev arct/)
+    assert.match(edge.run('ip', 'rule'), /lookup 79461/)
+    await driver.stop('remove')
+  })
+
+  it('adopts running engines and devices after SIGKILL of the agent, and cleans up what is no longer wanted', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    const pids = (await driver.engines()).map(({ pid }) => pid)
+    const index = edge.run('ip', '-j', 'link').match(/"ifindex":(\d+),"ifname":"arct-/)?.[1]
+    await driver.kill()
+
+    driver = new Driver(edge, state)
+    await driver.start()
+    assert.deepEqual(
+      (await driver.engines()).map(({ pid }) => pid),
+      pids
+    )
+    const applied = await driver.apply(steady)
+    assert.ok(applied.generation > 1)
+    assert.equal(edge.run('ip', '-j', 'link').match(/"ifindex":(\d+),"ifname":"arct-/)?.[1], index)
+    await driver.kill()
+
+    driver = new Driver(edge, state)
+    await driver.start()
+    await driver.apply(desired({}))
+    assert.equal(edge.run('ip', '-br', 'link').includes('arct-'), false)
+    await driver.stop('remove')
+  })
+
+  it('starts a killed engine again and tells it its whole state within two seconds', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    const [pegasus] = await driver.engines()
+    const at = performance.now()
+    process.kill(pegasus?.pid ?? 0, 'SIGKILL')
+    await driver.event('engine.exited')
+    await driver.event(
+      'engine.started',
+      (event: { pid: number; engine: string }) => event.engine === 'pegasus' && event.pid !== pegasus?.pid
+    )
+    let status = (await driver.engines())[0]
+    while (status?.state !== 'ready' || status.generation == null) {
+      assert.ok(performance.now() - at < 2_000, 'two seconds have passed')
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      status = (await driver.engines())[0]
+    }
+    assert.equal(status.restarts, 1)
+    await driver.stop('remove')
+  })
+
+  it('makes a MACVLAN device for a service that requires an interface, and says when the name is taken', async () => {
+    const id = deviceServiceId(1)
+    const withDevice = desired({
+      peers: [b],
+      outbound: [
+        outbound(id, b, [route(1, id, {})], { interface: { ipv4Cidr: '10.1.0.50/24', ipv6Cidr: 'fd01::50/64' } })
+      ]
+    })
+    const before = edge.snapshot()
+    await driver.start()
+    const applied = await driver.apply(withDevice)
+    assert.deepEqual(applied.services[id]?.failure, null)
+    const device = applied.services[id]?.interface
+    assert.equal(device?.name, id.slice(0, 15).toLowerCase())
+    assert.equal(device?.ipv4, '10.1.0.50/24')
+    assert.equal(device?.ipv6, 'fd01::50/64')
+    assert.match(client.run('ping', '-c1', '-W2', '10.1.0.50'), / 0% packet loss/)
+    await driver.stop('remove')
+    assert.equal(edge.snapshot(), before)
+
+    edge.ip(`link add ${id.slice(0, 15).toLowerCase()} type bridge`)
+    driver = new Driver(edge, state)
+    await driver.start()
+    const refused = await driver.apply(withDevice)
+    assert.equal(refused.services[id]?.failure?.reason, 'InterfaceConflict')
+    await driver.stop('remove')
+  })
+
+  it('says what an engine refuses, and that the host does not forward', async () => {
+    edge.run('sysctl', '-qw', 'net.ipv4.ip_forward=0')
+    await driver.start()
+    const kcp = desired({
+      peers: [b],
+      outbound: [
+        outbound(one, b, [route(1, one, { sourceCidr: '10.1.0.0/24', destCidr: '10.2.0.0/24' })], { transport: 'kcp' })
+      ]
+    })
+    const service = (await driver.apply(kcp)).services[one]
+    assert.equal(service?.failure?.reason, 'TransportUnsupported')
+    assert.equal(service?.effectiveTransport, null)
+    assert.equal(service?.warnings[0]?.reason, 'ForwardingDisabled')
+    assert.match(service?.warnings[0]?.message ?? '', /net\.ipv4\.conf\.e0\.forwarding=1/)
+    await driver.stop('remove')
+  })
+})
