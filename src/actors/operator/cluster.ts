@@ -59,12 +59,12 @@ export class ClusterNouns {
     const view = clusterView(this.#deps)
     const samples = mesh.propagation()
     const members = [...view.members.values()]
-      .map(({ id, role, record }) => {
+      .map(({ id, name, role }) => {
         const self = id === mesh.self
         const presence = mesh.peer(id)
         const reachable = self || presence?.reachable === true
         const heads = self ? view.heads : (presence?.heads ?? null)
-        return { id, name: record?.name ?? null, role, reachable, heads }
+        return { id, name, role, reachable, heads }
       })
       .sort((a, b) => (a.id < b.id ? -1 : 1))
     return {
@@ -109,7 +109,7 @@ export class ClusterNouns {
       return {
         peers: outcomes.map(({ peer, received, sent, error }) => ({
           id: peer,
-          name: members.get(peer)?.record?.name ?? null,
+          name: members.get(peer)?.name ?? null,
           received,
           sent,
           error

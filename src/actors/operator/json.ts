@@ -63,7 +63,7 @@ export function peerJson(
   const live = presence?.addresses ?? []
   return {
     id,
-    name: member?.record?.name ?? null,
+    name: member?.name ?? null,
     state: member != null ? 'admitted' : (presence?.state ?? 'discovered'),
     role: member?.role ?? null,
     addresses: live.length > 0 ? live : [...(member?.record?.mesh_addresses ?? [])],

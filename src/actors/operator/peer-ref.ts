@@ -11,7 +11,7 @@ export function resolvePeer(text: string, view: View, mesh: Pick<Mesh, 'peers'>)
   const known = new Set<PeerId>(view.members.keys())
   for (const { id } of mesh.peers()) known.add(id)
   if (known.has(text)) return text
-  const named = [...view.members.values()].filter((member) => member.record?.name === text).map((member) => member.id)
+  const named = [...view.members.values()].filter((member) => member.name === text).map((member) => member.id)
   if (named.length === 1) return named[0]!
   const matches = named.length > 0 ? named : text === '' ? [] : [...known].filter((id) => id.startsWith(text)).sort()
   if (matches.length === 1) return matches[0]!
@@ -27,7 +27,7 @@ export function resolvePeer(text: string, view: View, mesh: Pick<Mesh, 'peers'>)
 const MATCHES_SHOWN = 8
 
 const describe = (id: PeerId, view: View): string => {
-  const name = view.members.get(id)?.record?.name
+  const name = view.members.get(id)?.name
   return name == null ? id : `${id} (${name})`
 }
 

@@ -34,7 +34,7 @@ export function agentStatus(deps: OperatorDeps): StatusJson {
   return {
     peer: {
       id: mesh.self,
-      name: view.members.get(mesh.self)?.record?.name ?? deps.selfRecord().name,
+      name: view.members.get(mesh.self)?.name ?? deps.selfRecord().name,
       version: deps.version,
       state_dir: deps.stateDir,
       uptime_seconds: Math.floor((clock.monotonic() - deps.startedAt) / 1000)

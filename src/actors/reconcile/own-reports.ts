@@ -102,9 +102,10 @@ export class OwnReports {
 
   #enginesDown(): string[] {
     if (this.#options.dataplane.mode === 'none') return []
+    // One that has just come back has nothing in force before it was told again.
     return this.#options.dataplane
       .engines()
-      .filter(({ state }) => state !== 'ready')
+      .filter(({ state, generation }) => state !== 'ready' || generation == null)
       .map(({ engine }) => engine)
   }
 }

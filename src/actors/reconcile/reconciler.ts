@@ -332,13 +332,13 @@ export class Reconciler {
       const member = view.members.get(id)
       const reach = this.#reach.of(id)
       if (this.#seenReach.get(id) !== reach && reach !== 'connecting' && id !== mesh.self) {
-        feed.emit(`peer.${reach}`, { id, name: member?.record?.name ?? null })
+        feed.emit(`peer.${reach}`, { id, name: member?.name ?? null })
       }
       this.#seenReach.set(id, reach)
       const facts: Array<{ type: string; name?: string }> = [
         { type: reach === 'reachable' ? 'peer.reached' : 'peer.lost' }
       ]
-      if (member != null) facts.unshift({ type: 'peer.admitted', name: member.record?.name ?? id })
+      if (member != null) facts.unshift({ type: 'peer.admitted', name: member.name })
       else if (mesh.peer(id)?.state === 'revoked') facts.unshift({ type: 'peer.revoked' })
       this.live.tellPeer(id, facts)
     }

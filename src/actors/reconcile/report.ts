@@ -4,7 +4,7 @@ import type { ServiceReport } from '../../mesh/mesh.ts'
 export interface ReportInput {
   serviceId: string
   role: 'source' | 'target'
-  /** The spec that the last applied desired state held for this service; null when it was not in it. */
+  /** What the last applied desired state asked for, for an answer that names no service; null when it was not in it. */
   appliedSpec: string | null
   applied: AppliedState | null
   /** Engines that should run and do not. */
@@ -22,7 +22,7 @@ export function reportFor(input: ReportInput): ServiceReport | null {
   const service = applied?.services.get(input.serviceId)
   if (applied == null || (service == null && applied.failure == null)) return null
   const failure = failureOf(input)
-  const spec = (failure == null ? service?.spec : null) ?? appliedSpec ?? service?.spec
+  const spec = service?.spec ?? appliedSpec
   if (spec == null) return null
   const same =
     previous != null &&

@@ -71,7 +71,7 @@ export class StatusBook {
     const member = view.members.get(peer)
     return {
       peer,
-      name: member?.record?.name ?? peer,
+      name: member?.name ?? peer,
       member: member != null,
       described: member?.record != null,
       reach: this.#sights.reach(peer),

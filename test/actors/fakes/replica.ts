@@ -1,0 +1,129 @@
+import { ServiceNotFoundError, TransparentRequiresInterfaceError } from '../../../src/errors.ts'
+import type {
+  PeerRecord,
+  RouteInput,
+  RoutePatch,
+  RouteRecord,
+  ServiceInput,
+  ServicePatch,
+  ServiceRecord
+} from '../../../src/crdt/schema.ts'
+import type { Member, View } from '../../../src/crdt/view.ts'
+import type { ReplicaPort } from '../../../src/actors/ports.ts'
+import { service as serviceRecord, ulid, viewOf } from './records.ts'
+
+/** One document that all peers of a test see at once: what matters here is what the actors make of it. */
+export class FakeDocument {
+  members: Member[] = []
+  services = new Map<string, ServiceRecord>()
+  routes = new Map<string, RouteRecord>()
+  readonly listeners = new Set<(view: View, previous: View) => void>()
+  view: View = viewOf([])
+  #next = 1
+
+  id(): string {
+    return ulid(this.#next++)
+  }
+
+  changed(): void {
+    const previous = this.view
+    this.view = viewOf(this.members, [...this.services.values()], [...this.routes.values()], previous.revision + 1)
+    for (const listener of this.listeners) listener(this.view, previous)
+  }
+
+  admit(member: Member): void {
+    this.members.push(member)
+    this.changed()
+  }
+}
+
+export class FakeReplica implements ReplicaPort {
+  readonly #document: FakeDocument
+  writes = 0
+
+  constructor(document: FakeDocument) {
+    this.#document = document
+  }
+
+  view(): View {
+    return this.#document.view
+  }
+
+  onView(listener: (view: View, previous: View) => void): () => void {
+    this.#document.listeners.add(listener)
+    return () => this.#document.listeners.delete(listener)
+  }
+
+  damage(): null {
+    return null
+  }
+
+  async init({ record }: { name: string; record: PeerRecord }): Promise<string> {
+    this.#document.admit({
+      id: record.id,
+      name: record.name,
+      role: 'admin',
+      admittedBy: record.id,
+      admittedAt: '2026-01-01T00:00:00.000Z',
+      record
+    })
+    return 'cluster-1'
+  }
+
+  async putPeer(record: PeerRecord): Promise<PeerRecord> {
+    this.writes++
+    const index = this.#document.members.findIndex((one) => one.id === record.id)
+    this.#document.members[index] = { ...this.#document.members[index]!, record }
+    this.#document.changed()
+    return record
+  }
+
+  async createService(input: ServiceInput): Promise<ServiceRecord> {
+    if (input.fully_transparent === true && input.requires_interface !== true)
+      throw new TransparentRequiresInterfaceError()
+    const id = this.#document.id()
+    const record = { ...serviceRecord(0, 'a', 'b'), name: id, ...input, id }
+    this.#document.services.set(id, record)
+    this.#document.changed()
+    return record
+  }
+
+  async updateService(id: string, patch: ServicePatch): Promise<ServiceRecord> {
+    const record = { ...this.#document.services.get(id)!, ...patch }
+    this.#document.services.set(id, record)
+    this.#document.changed()
+    return record
+  }
+
+  async deleteService(id: string): Promise<void> {
+    if (!this.#document.services.delete(id)) throw new ServiceNotFoundError(id)
+    for (const route of this.#document.routes.values())
+      if (route.service_id === id) this.#document.routes.delete(route.id)
+    this.#document.changed()
+  }
+
+  async addRoutes(serviceId: string, inputs: RouteInput[]): Promise<RouteRecord[]> {
+    const records = inputs.map((input) => ({
+      id: this.#document.id(),
+      service_id: serviceId,
+      source_cidr: input.source_cidr ?? null,
+      dest_cidr: input.dest_cidr ?? null,
+      priority: input.priority ?? 100
+    }))
+    for (const record of records) this.#document.routes.set(record.id, record)
+    this.#document.changed()
+    return records
+  }
+
+  async updateRoute(_serviceId: string, id: string, patch: RoutePatch): Promise<RouteRecord> {
+    const record = { ...this.#document.routes.get(id)!, ...patch }
+    this.#document.routes.set(id, record)
+    this.#document.changed()
+    return record
+  }
+
+  async deleteRoute(_serviceId: string, id: string): Promise<void> {
+    this.#document.routes.delete(id)
+    this.#document.changed()
+  }
+}
