@@ -1,4 +1,5 @@
-import { once } from 'node:events'
+import assert from 'node:assert/strict'
+import { EventEmitter, once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -66,7 +67,13 @@ export class ApiHost {
       method,
       path,
       agent: false,
-      headers: { ...(payload == null ? {} : { 'content-type': 'application/json' }), ...headers }
+      headers: {
+        // node:http frames no body of a DELETE by itself.
+        ...(payload == null
+          ? {}
+          : { 'content-type': 'application/json', 'content-length': String(Buffer.byteLength(payload)) }),
+        ...headers
+      }
     })
     sent.end(payload)
     const [response] = await once(sent, 'response')
@@ -74,12 +81,13 @@ export class ApiHost {
     return { status: response.statusCode, headers: response.headers, text: answered, json: parse(answered) }
   }
 
-  /** The CLI in this process, with this host's socket. `terminal` answers questions with the text given. */
-  async cli(
-    args: string[],
-    options: { env?: Record<string, string>; terminal?: string; input?: string } = {}
-  ): Promise<Ran> {
-    return runCaptured(args, { ...options, env: { ARCTIC_SOCKET: this.socket, ...options.env } })
+  /** The CLI in this process, with this host's socket. */
+  cli(args: string[], options: CliOptions = {}): Promise<Ran> {
+    return this.startCli(args, options).done
+  }
+
+  startCli(args: string[], options: CliOptions = {}): ReturnType<typeof startCaptured> {
+    return startCaptured(args, { ...options, env: { ARCTIC_SOCKET: this.socket, ...options.env } })
   }
 
   #log(): Logger {
@@ -92,26 +100,45 @@ export class ApiHost {
   }
 }
 
+export interface CliOptions {
+  env?: Record<string, string>
+  /** Makes stdin and stdout terminals, and types this. */
+  terminal?: string
+  /** What is piped into stdin. */
+  input?: string
+}
+
 /** The CLI in this process with captured output. */
-export async function runCaptured(
+export const runCaptured = (args: string[], options: CliOptions = {}): Promise<Ran> => startCaptured(args, options).done
+
+/** The same, while it runs: `printed` is what stdout got so far, `interrupt` is Ctrl-C. */
+export function startCaptured(
   args: string[],
-  { env = {}, terminal, input = '' }: { env?: Record<string, string>; terminal?: string; input?: string } = {}
-): Promise<Ran> {
+  { env = {}, terminal, input = '' }: CliOptions = {}
+): { done: Promise<Ran>; printed: () => string; interrupt: () => void } {
+  const signals = new EventEmitter()
   const io = {
     stdin: Object.assign(new PassThrough(), { isTTY: terminal != null }),
     stdout: Object.assign(new PassThrough(), { isTTY: terminal != null }),
     stderr: new PassThrough(),
-    once: () => {},
-    removeListener: () => {}
+    once: (signal: string, listener: () => void) => signals.once(signal, listener),
+    removeListener: (signal: string, listener: () => void) => signals.removeListener(signal, listener)
   }
   io.stdin.end(terminal ?? input)
-  const out = text(io.stdout)
-  const err = text(io.stderr)
-  const exit = await runCli(args, env, io)
-  io.stdout.end()
-  io.stderr.end()
-  const printed = await out
-  return { exit, out: printed, err: await err, json: parse(printed) }
+  let out = ''
+  let err = ''
+  io.stdout.setEncoding('utf8').on('data', (chunk: string) => (out += chunk))
+  io.stderr.setEncoding('utf8').on('data', (chunk: string) => (err += chunk))
+  const run = async (): Promise<Ran> => {
+    const exit = await runCli(args, env, io)
+    const ended = Promise.all([once(io.stdout, 'end'), once(io.stderr, 'end')])
+    io.stdout.end()
+    io.stderr.end()
+    await ended
+    assert.equal(signals.listenerCount('SIGINT'), 0, 'the command leaves no signal handler behind')
+    return { exit, out, err, json: parse(out) }
+  }
+  return { done: run(), printed: () => out, interrupt: () => signals.emit('SIGINT') }
 }
 
 function parse(printed: string): unknown {

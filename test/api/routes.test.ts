@@ -118,6 +118,6 @@ describe('api: routes', () => {
     const none = await host.cli(['routes', 'test', '--source', '10.1.0.2', '--dest', '192.0.2.1', '-j'])
     assert.deepEqual([none.exit, none.json.handler, none.json.service_id], [0, 'none', null])
     const bad = await host.cli(['routes', 'test', '--source', 'here', '--dest', '192.0.2.1'])
-    assert.deepEqual([bad.exit, /^error: invalid_request: source "here"/.test(bad.err)], [2, true])
+    assert.deepEqual([bad.exit, bad.err.startsWith('error: invalid_request: source "here"')], [2, true])
   })
 })

@@ -41,6 +41,8 @@ export function parse(argv: readonly string[]): Parsed {
   for (const option of options) {
     const read = readOption(option, known, help)
     if ('failure' in read) {
+      // The flag that was taken for a forgotten value still says how the failure is to be told.
+      if (option.value === '-j' || option.value === '--json') globals['json'] = true
       failure ??= read.failure
       continue
     }
@@ -165,8 +167,8 @@ function readOption(
     return { flag: negated, value: negated.kind === 'boolean' ? false : null }
   }
   if (!takesValue(flag) && value == null) return { flag, value: true }
-  // `--name --json` is a forgotten value; a value that really starts so is written `--name=--json`.
-  if (value == null || (inlineValue !== true && value.startsWith('--'))) {
+  // `--name -j` is a forgotten value; a value that really starts with a dash is written `--name=-j`.
+  if (value == null || (inlineValue !== true && /^-[^\d]/.test(value))) {
     return wrong(`--${flag.name} needs a value: --${flag.name} ${placeholder(flag)}`)
   }
   const read = readValue(flag, value)
