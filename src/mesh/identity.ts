@@ -47,7 +47,8 @@ export async function openIdentity(stateDir: string, random: Random): Promise<Id
   const path = join(stateDir, 'identity')
   const text = await read(path)
   if (text != null) return fromFile(parse(path, text))
-  await create(stateDir, path, {
+  const aside = `${path}.${Buffer.from(random.bytes(6)).toString('hex')}.new`
+  await create(stateDir, path, aside, {
     version: VERSION,
     peer_seed: Buffer.from(random.bytes(32)).toString('base64'),
     pegasus_key: Buffer.from(random.bytes(32)).toString('base64'),
@@ -77,11 +78,9 @@ async function read(path: string): Promise<string | null> {
   }
 }
 
-async function create(stateDir: string, path: string, content: IdentityFile): Promise<void> {
-  const aside = `${path}.${process.pid}.new`
+async function create(stateDir: string, path: string, aside: string, content: IdentityFile): Promise<void> {
   try {
     await mkdir(stateDir, { recursive: true, mode: 0o700 })
-    await unlink(aside).catch(() => {})
     {
       await using file = await open(aside, 'wx', 0o600)
       await file.writeFile(`${JSON.stringify(content, null, 2)}\n`)

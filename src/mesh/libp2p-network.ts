@@ -47,6 +47,7 @@ export class Libp2pNetwork implements Network {
   readonly #connections: Connections
   readonly #doorkeeper: Doorkeeper
   readonly #quiet: QuietLog
+  readonly #dials = new Map<PeerId, Promise<void>>()
   readonly #topics = new Map<string, Parameters<Network['subscribe']>[1]>()
   readonly #onConnect = new Set<Parameters<Network['onConnect']>[0]>()
   readonly #onDisconnect = new Set<Parameters<Network['onDisconnect']>[0]>()
@@ -125,15 +126,10 @@ export class Libp2pNetwork implements Network {
         onStranger: (link) => {
           for (const listener of this.#onStranger) listener(link.peer, [addressOf(link)])
         },
-        onMoved: (link) => {
-          this.#gossip.registrar().disconnected(link.connection)
-          this.#gossip.registrar().connected(link.connection)
-        },
+        onMoved: (link) => void this.#gossip.registrar().repair(link.connection),
         onUpkeep: (link) => {
           const young = options.clock.monotonic() - link.openedAt < limits.upkeepMs
-          if (!young && !this.#gossip.registrar().isOpenOn(link.connection)) {
-            this.#gossip.registrar().connected(link.connection)
-          }
+          if (!young) void this.#gossip.registrar().repair(link.connection)
         }
       }
     })
@@ -173,7 +169,18 @@ export class Libp2pNetwork implements Network {
   }
 
   async dial(peer: PeerId, addresses: string[], { signal }: { signal: AbortSignal }): Promise<void> {
+    // Dials to one peer at a time: another one may bring the connection, or had the wrong addresses.
+    for (let other = this.#dials.get(peer); other != null; other = this.#dials.get(peer)) {
+      await other.catch(() => {})
+      signal.throwIfAborted()
+    }
     if (this.#connections.best(peer) != null) return
+    const dial = this.#dial(peer, addresses, signal).finally(() => this.#dials.delete(peer))
+    this.#dials.set(peer, dial)
+    await dial
+  }
+
+  async #dial(peer: PeerId, addresses: string[], signal: AbortSignal): Promise<void> {
     await dialFirst(peer, addresses, {
       clock: this.#options.clock,
       signal,

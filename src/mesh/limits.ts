@@ -67,6 +67,9 @@ export const syncSilenceMs = 15_000
 /** A sync that fails because of a gap is repeated at most this often per peer. */
 export const syncRetryMs = 250
 
+/** A beat that names another state starts a sync only when nothing was received here for this long. */
+export const settleMs = 300
+
 /** Presence beats. Up to `beatPeersMax` members each beats once a second, beyond it proportionally less often. */
 export const beatMs = 1_000
 export const beatPeersMax = 100

@@ -80,13 +80,12 @@ export class Connections {
     const links = this.#links.get(peer)
     const link = links?.values().find((one) => one.connection.id === connection.id)
     if (links == null || link == null) return
-    const wasBest = this.best(peer) === link
     links.delete(link)
     if (links.size === 0) this.#links.delete(peer)
     if (link.standing === 'stranger') return
     const best = this.best(peer)
     if (best == null) this.#events.onMemberGone(peer)
-    else if (wasBest) this.#events.onMoved(best)
+    else this.#events.onMoved(best)
   }
 
   /** The connection that a member's traffic uses. */

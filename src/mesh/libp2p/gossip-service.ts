@@ -65,11 +65,18 @@ export class MembersOnlyRegistrar implements Registrar {
     for (const topology of this.#distinct()) void topology.onDisconnect?.(connection.remotePeer)
   }
 
-  /** Whether gossip goes out on this connection. */
-  isOpenOn(connection: Connection): boolean {
-    return connection.streams.some(
+  /**
+   * Sees to it that gossip goes out on this connection. gossipsub drops a peer with all its streams when any one of them
+   * fails, and does not notice that the other end has dropped it: then the stream's other direction is closed.
+   */
+  async repair(connection: Connection): Promise<void> {
+    const streams = connection.streams.filter(
       (stream) => stream.direction === 'outbound' && this.#protocols.has(stream.protocol) && stream.status === 'open'
     )
+    if (streams.some((stream) => stream.remoteWriteStatus === 'writable')) return
+    // Closed, not aborted: an abort would make the other end drop this peer again.
+    await Promise.all(streams.map((stream) => stream.close().catch(() => {})))
+    if (connection.status === 'open') this.connected(connection)
   }
 
   #distinct(): Iterable<Topology> {

@@ -1,0 +1,103 @@
+import type { Clock } from '../../clock.ts'
+import type { EnvelopeBytes } from '../../crdt/replicated.ts'
+import type { PeerId } from '../../crdt/schema.ts'
+import type { Bootstrap } from '../../crdt/state.ts'
+import { InviteInvalidError, NotInClusterError, toErrorBody } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { deadline } from '../deadline.ts'
+import { joinTimeoutMs, strangerIdleMs, syncBatchBytes } from '../limits.ts'
+import type { Channel, Network } from '../network.ts'
+import { QuietLog } from '../quiet-log.ts'
+import { transfer } from '../sync/transfer.ts'
+import { parseQuestion, type JoinAnswer } from './answer.ts'
+
+export const JOIN_PROTOCOL = '/arctic/join/1.0.0'
+
+/** What admitting takes of the replica. */
+export interface Admitting {
+  clusterId(): string | null
+  admit(input: { token: string; peer: PeerId; name: string }): Promise<void>
+  bootstrap(): Bootstrap
+}
+
+/**
+ * Serves joins. It is the one thing that a stranger may ask for, so nothing it sends is believed:
+ *
+ * 1. One message is read, within `strangerIdleMs`: token and name. The peer id is the connection's.
+ * 2. The replica checks everything about the token and writes the admission; any member may do this for any other's.
+ * 3. Refused: the error goes back as data. Admitted: genesis and all envelopes go back, in acknowledged batches.
+ */
+export class Admission {
+  readonly #network: Network
+  readonly #replica: Admitting
+  readonly #clock: Clock
+  readonly #log: Logger
+  readonly #quiet: QuietLog
+  readonly #stopped = new AbortController()
+
+  constructor(parts: { network: Network; replica: Admitting; clock: Clock; log: Logger }) {
+    this.#network = parts.network
+    this.#replica = parts.replica
+    this.#clock = parts.clock
+    this.#log = parts.log.module('mesh:join')
+    this.#quiet = new QuietLog(parts.clock, this.#log)
+  }
+
+  async start(): Promise<void> {
+    await this.#network.handle(JOIN_PROTOCOL, (channel, from) => this.#serve(channel, from))
+  }
+
+  stop(): void {
+    this.#stopped.abort(new Error('the mesh was stopped'))
+  }
+
+  async #serve(channel: Channel, peer: PeerId): Promise<void> {
+    const { signal } = this.#stopped
+    const answer = (content: JoinAnswer): Promise<void> => channel.send(Buffer.from(JSON.stringify(content)))
+    let token: string
+    try {
+      using limit = deadline(this.#clock, strangerIdleMs, { signal })
+      const message = await channel.receive({ signal: limit.signal })
+      if (message == null) return
+      const question = parseQuestion(message)
+      if (question == null) throw new InviteInvalidError('the joining agent asked in a way that this one does not know')
+      if (this.#replica.clusterId() == null) throw new NotInClusterError()
+      token = question.token
+      await this.#replica.admit({ token, peer, name: question.name })
+      this.#log.info({ peer, name: question.name }, 'admitted a peer')
+    } catch (error) {
+      const body = toErrorBody(error)
+      this.#quiet.info('refused a join', { peer, code: body.code })
+      if (body.code === 'internal') this.#log.error({ error, peer }, 'a join failed unexpectedly')
+      await answer({ error: body })
+      // The other end closes when it has read the answer; closing first could lose it.
+      using limit = deadline(this.#clock, strangerIdleMs, { signal })
+      await channel.receive({ signal: limit.signal }).catch(() => null)
+      return
+    }
+    const { genesis, envelopes } = this.#replica.bootstrap()
+    await answer({ genesis: Buffer.from(genesis).toString('base64') })
+    using limit = deadline(this.#clock, joinTimeoutMs, { signal })
+    await transfer(channel, batches(envelopes), refuseHistory, { clock: this.#clock, signal: limit.signal })
+  }
+}
+
+/** A joiner has nothing to tell that would be believed before it is a member. */
+async function refuseHistory(): Promise<void> {
+  throw new InviteInvalidError('the joining agent sent a history')
+}
+
+function* batches(envelopes: EnvelopeBytes[]): Iterable<EnvelopeBytes[]> {
+  let batch: EnvelopeBytes[] = []
+  let bytes = 0
+  for (const envelope of envelopes) {
+    if (batch.length > 0 && bytes + envelope.byteLength > syncBatchBytes) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(envelope)
+    bytes += envelope.byteLength
+  }
+  if (batch.length > 0) yield batch
+}

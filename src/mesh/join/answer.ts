@@ -1,0 +1,43 @@
+import { ArcticError, ERROR_CODES, UnavailableError, type ErrorBody, type ErrorCode } from '../../errors.ts'
+
+/** What a joiner asks, as JSON. Who it is has been proven by the connection. */
+export interface JoinQuestion {
+  token: string
+  name: string
+}
+
+/** The first answer, as JSON: refused with the contract's error, or admitted; then genesis and history follow. */
+export type JoinAnswer = { error: ErrorBody } | { genesis: string }
+
+const QUESTION_BYTES_MAX = 16 * 1024
+
+/** Null for anything that is no question; it comes from a stranger. */
+export function parseQuestion(message: Uint8Array): JoinQuestion | null {
+  if (message.byteLength > QUESTION_BYTES_MAX) return null
+  const parsed = parseJson(message)
+  const { token, name } = (parsed ?? {}) as Partial<Record<string, unknown>>
+  return typeof token === 'string' && typeof name === 'string' ? { token, name } : null
+}
+
+/** The genesis, or the error that the admitting side met, thrown here as if it had happened here. */
+export function readAnswer(message: Uint8Array): Uint8Array {
+  const { error, genesis } = (parseJson(message) ?? {}) as { error?: Partial<ErrorBody>; genesis?: unknown }
+  if (error != null) {
+    if (typeof error.code !== 'string' || !Object.hasOwn(ERROR_CODES, error.code)) throw notUnderstood()
+    throw new ArcticError(error.code as ErrorCode, String(error.message), error.details ?? {})
+  }
+  if (typeof genesis !== 'string') throw notUnderstood()
+  return Buffer.from(genesis, 'base64')
+}
+
+const notUnderstood = (): UnavailableError =>
+  new UnavailableError('the inviting peer gave an answer that this agent does not know; compare both agents’ versions')
+
+function parseJson(message: Uint8Array): unknown {
+  try {
+    const parsed: unknown = JSON.parse(Buffer.from(message).toString())
+    return parsed != null && typeof parsed === 'object' ? parsed : null
+  } catch {
+    return null
+  }
+}

@@ -1,0 +1,376 @@
+import type { Clock, Timer } from '../clock.ts'
+import type { PeerId, PeerRecord, Role, ServiceId } from '../crdt/schema.ts'
+import type { Signer } from '../crdt/signer.ts'
+import type { ReplicatedState } from '../crdt/state.ts'
+import type { View } from '../crdt/view.ts'
+import { NotInClusterError, PeerNotFoundError, UnavailableError } from '../errors.ts'
+import type { Logger } from '../log.ts'
+import type { Random } from '../random.ts'
+import { Background } from './background.ts'
+import { deadline } from './deadline.ts'
+import { ChangeGossip } from './gossip.ts'
+import { Admission, JOIN_PROTOCOL } from './join/admission.ts'
+import { redeem } from './join/join.ts'
+import { beatMs, beatPeersMax, pingEveryMs, pingTimeoutMs, propagationSamplesMax, settleMs } from './limits.ts'
+import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from './mesh.ts'
+import type { Network } from './network.ts'
+import type { Beat } from './presence/beat.ts'
+import { Presence } from './presence/presence.ts'
+import { Roster } from './presence/roster.ts'
+import { Redial } from './redial.ts'
+import { ReportBook } from './report/book.ts'
+import { ReportExchange } from './report/exchange.ts'
+import { AntiEntropy } from './sync/anti-entropy.ts'
+import { vectorDigest } from './sync/frame.ts'
+
+/** Protocols that a peer which is no member may speak; what a {@link Network} for this mesh has to let through. */
+export const OPEN_PROTOCOLS = [JOIN_PROTOCOL] as const
+
+export interface MeshRuntimeParts {
+  network: Network
+  replica: ReplicatedState
+  signer: Signer
+  /** This peer's record as it should be now; asked whenever it may have changed. */
+  record: () => PeerRecord
+  version: string
+  clock: Clock
+  random: Random
+  log: Logger
+}
+
+/**
+ * The mesh over a network and a replica. How its parts hang together:
+ *
+ * - join and admission make members; redial keeps a connection to each; sync and gossip keep the replicas equal;
+ * - presence says who is there, and what it hears makes sync and report fetches begin at once;
+ * - all that belongs to a cluster begins when the replica belongs to one, be it by start, init or join.
+ */
+export class MeshRuntime implements Mesh {
+  readonly self: PeerId
+  readonly #parts: MeshRuntimeParts
+  readonly #log: Logger
+  readonly #background: Background
+  readonly #roster: Roster
+  readonly #presence: Presence
+  readonly #sync: AntiEntropy
+  readonly #gossip: ChangeGossip
+  readonly #book: ReportBook
+  readonly #reports: ReportExchange
+  readonly #redial: Redial
+  readonly #admission: Admission
+  readonly #onPresence = new Set<(presence: PeerPresence) => void>()
+  readonly #onReport = new Set<(peer: PeerId) => void>()
+  readonly #releases: Array<() => void> = []
+  readonly #propagation: number[] = []
+  readonly #partners: (view: View) => ReadonlySet<PeerId>
+  #cluster: string | null = null
+  #joining = false
+  #pings: Timer | null = null
+  /** Wall-clock ms. */
+  #enteredAt = 0
+  /** Monotonic ms of the last change of the replica, by whomever. */
+  #changedAt = -Infinity
+
+  constructor(parts: MeshRuntimeParts) {
+    const { network, replica, clock, random, signer } = parts
+    const log = parts.log.module('mesh')
+    const incarnation = clock.now()
+    const isMember = (peer: PeerId): boolean => replica.isMember(peer)
+    this.self = network.self
+    this.#parts = parts
+    this.#log = log
+    this.#background = new Background((error) => log.debug({ error }, 'work in the background failed'))
+    this.#partners = memoized((view) => partnersOf(view, this.self))
+    this.#sync = new AntiEntropy({ network, replica, clock, random, log })
+    this.#gossip = new ChangeGossip({ network, replica, log, fetch: (peer) => this.#sync.want(peer) })
+    this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })
+    this.#admission = new Admission({ network, replica, clock, log })
+    this.#book = new ReportBook({ incarnation, clock, onChange: () => this.#presence.changed() })
+    this.#reports = new ReportExchange({
+      network,
+      book: this.#book,
+      clock,
+      log,
+      onReport: (peer) => {
+        for (const listener of this.#onReport) listener(peer)
+      }
+    })
+    this.#roster = new Roster({
+      clock,
+      isMember,
+      events: { onChange: (peer) => this.#presenceChanged(peer), onSilent: (peer) => this.#silent(peer) }
+    })
+    this.#presence = new Presence({
+      network,
+      signer,
+      clock,
+      random,
+      log,
+      incarnation,
+      isMember,
+      roster: this.#roster,
+      members: () => replica.view().members.size,
+      statement: () => ({
+        version: parts.version,
+        heads: [...replica.view().heads],
+        vector: this.#vector(),
+        report: this.#book.version()
+      }),
+      onBeat: (beat) => this.#heard(beat)
+    })
+  }
+
+  async start(): Promise<void> {
+    const { network, replica, clock } = this.#parts
+    await network.start()
+    this.#releases.push(
+      network.onConnect((peer) => {
+        this.#roster.connected(peer)
+        this.#presence.changed()
+        this.#ping(peer)
+      }),
+      network.onDisconnect((peer) => this.#roster.disconnected(peer)),
+      network.onStranger((peer, addresses) => this.#roster.stranger(peer, addresses)),
+      replica.onView((view, previous) => this.#viewChanged(view, previous)),
+      replica.onReceived(({ author, writtenAt, receivedAt }) => {
+        this.#changedAt = clock.monotonic()
+        // History that was written before this peer was there to see it says nothing about propagation.
+        if (writtenAt < this.#enteredAt) return
+        // The clocks' difference is known from the author's beats, give or take half a round trip.
+        this.#propagation.push(Math.max(0, receivedAt - writtenAt - this.#roster.clockOffsetMs(author)))
+        if (this.#propagation.length > propagationSamplesMax) this.#propagation.shift()
+      }),
+      replica.onLocal(() => {
+        this.#changedAt = clock.monotonic()
+        this.#presence.headsChanged()
+      })
+    )
+    await this.#admission.start()
+    await this.#sync.start()
+    await this.#reports.start()
+    this.#redial.start()
+    this.#pings = clock.every(beatMs, () => this.#pingSome())
+    this.#enter()
+    this.#log.info({ peer: this.self, addresses: network.addresses() }, 'the mesh is up')
+  }
+
+  async stop(): Promise<void> {
+    for (const release of this.#releases.splice(0)) release()
+    this.#pings?.cancel()
+    this.#presence.stop()
+    this.#book.stop()
+    this.#admission.stop()
+    await Promise.all([
+      this.#redial.stop(),
+      this.#gossip.stop(),
+      this.#sync.stop(),
+      this.#reports.stop(),
+      this.#background.stop()
+    ])
+    await this.#parts.network.stop()
+  }
+
+  peers(): PeerPresence[] {
+    const ids = new Set([this.self, ...this.#parts.replica.view().members.keys(), ...this.#roster.peers()])
+    return [...ids].map((id) => this.#presenceOf(id))
+  }
+
+  peer(id: PeerId): PeerPresence | null {
+    const known = id === this.self || this.#parts.replica.isMember(id) || this.#roster.peers().includes(id)
+    return known ? this.#presenceOf(id) : null
+  }
+
+  onPresence(listener: (presence: PeerPresence) => void): () => void {
+    return add(this.#onPresence, listener)
+  }
+
+  onReport(listener: (peer: PeerId) => void): () => void {
+    return add(this.#onReport, listener)
+  }
+
+  report(peer: PeerId): ReadonlyMap<ServiceId, ServiceReport> {
+    return peer === this.self ? this.#book.all() : this.#reports.held(peer)
+  }
+
+  async refreshReport(
+    peer: PeerId,
+    { signal }: { signal: AbortSignal }
+  ): Promise<ReadonlyMap<ServiceId, ServiceReport>> {
+    if (peer === this.self) return this.#book.all()
+    if (!this.#parts.replica.isMember(peer)) throw new PeerNotFoundError(peer, 'it is no member of this cluster')
+    return this.#reports.fetch(peer, { signal })
+  }
+
+  publishReport(reports: ReadonlyMap<ServiceId, ServiceReport>): void {
+    this.#book.publish(reports)
+  }
+
+  async invite({ ttlMs, uses, role }: { ttlMs: number; uses: number; role: Role }): Promise<string> {
+    const { replica, network } = this.#parts
+    if (replica.clusterId() == null) throw new NotInClusterError()
+    return replica.createInvite({ ttlMs, uses, role, addresses: network.addresses() })
+  }
+
+  async join(token: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    const { network, replica, clock } = this.#parts
+    if (this.#joining) throw new UnavailableError('a join is under way already; wait for it to end')
+    this.#joining = true
+    try {
+      const { name } = this.#parts.record()
+      const { inviter, addresses } = await redeem(token, name, { network, replica, clock, signal })
+      this.#enter()
+      this.#redial.hint(inviter, addresses)
+      await network.dial(inviter, addresses, { signal })
+      // Only now others can dial this peer, and only once they have its record.
+      await replica.putPeer(this.#parts.record())
+      await this.#sync.sync(inviter, { signal })
+      this.#log.info({ cluster: replica.clusterId(), inviter }, 'joined')
+    } finally {
+      this.#joining = false
+    }
+  }
+
+  async syncAll({ signal }: { signal: AbortSignal }): Promise<SyncOutcome[]> {
+    if (this.#parts.replica.clusterId() == null) throw new NotInClusterError()
+    return Promise.all(
+      this.#parts.network.connected().map(async (peer) => {
+        try {
+          return { peer, ...(await this.#sync.sync(peer, { signal })), error: null }
+        } catch (error) {
+          signal.throwIfAborted()
+          return { peer, received: 0, sent: 0, error: (error as Error).message }
+        }
+      })
+    )
+  }
+
+  propagation(): readonly number[] {
+    return this.#propagation
+  }
+
+  /** Begins what belongs to a cluster, if there is one and it has not begun. */
+  #enter(): void {
+    const { replica, network } = this.#parts
+    const cluster = replica.clusterId()
+    if (cluster == null || this.#cluster != null) return
+    this.#cluster = cluster
+    this.#enteredAt = this.#parts.clock.now()
+    network.membershipChanged()
+    this.#gossip.start(cluster)
+    this.#presence.start(cluster)
+    this.#redial.members(this.#others(replica.view()))
+    this.#background.run(() => replica.putPeer(this.#parts.record()))
+  }
+
+  #viewChanged(view: View, previous: View): void {
+    this.#enter()
+    if (this.#cluster == null) return
+    if (view.members !== previous.members) {
+      this.#parts.network.membershipChanged()
+      this.#redial.members(this.#others(view))
+      for (const [id, member] of view.members) {
+        const before = previous.members.get(id)?.record?.mesh_addresses
+        if (id !== this.self && before?.join() !== member.record?.mesh_addresses.join()) this.#redial.hint(id)
+      }
+    }
+    this.#presence.headsChanged()
+    // Who became a partner just now may have reported before this peer cared.
+    const partners = this.#partners(view)
+    for (const peer of partners) {
+      const beat = this.#roster.beatOf(peer)
+      if (beat != null && !this.#partners(previous).has(peer)) this.#reports.announced(peer, beat.report)
+    }
+  }
+
+  #heard(beat: Beat): void {
+    if (this.#partners(this.#parts.replica.view()).has(beat.peer)) this.#reports.announced(beat.peer, beat.report)
+    // During a burst of changes everybody differs for a moment; only a difference that stays is worth a sync.
+    const settled = this.#parts.clock.monotonic() - this.#changedAt > settleMs
+    if (settled && beat.vector !== this.#vector()) this.#sync.want(beat.peer)
+  }
+
+  #silent(peer: PeerId): void {
+    this.#log.info({ peer }, 'a peer is connected but silent; the connection is made anew')
+    this.#background.run(() => this.#parts.network.hangUp(peer))
+  }
+
+  #presenceChanged(peer: PeerId): void {
+    const presence = this.#presenceOf(peer)
+    if (presence.state === 'admitted') this.#log.debug({ peer, reachable: presence.reachable }, 'presence changed')
+    for (const listener of this.#onPresence) listener(presence)
+  }
+
+  #presenceOf(id: PeerId): PeerPresence {
+    const { network, replica, clock, version } = this.#parts
+    const admitted = replica.isMember(id)
+    if (id === this.self) {
+      return {
+        id,
+        state: admitted ? 'admitted' : 'discovered',
+        reachable: true,
+        addresses: network.addresses(),
+        rttMs: 0,
+        lastSeenAt: clock.now(),
+        version,
+        heads: replica.view().heads
+      }
+    }
+    const presence = this.#roster.presence(id)
+    const addresses = admitted ? network.remoteAddresses(id) : presence.addresses
+    return { ...presence, state: admitted ? 'admitted' : 'discovered', addresses }
+  }
+
+  #addressesOf(peer: PeerId): string[] {
+    return this.#parts.replica.view().members.get(peer)?.record?.mesh_addresses ?? []
+  }
+
+  #others(view: View): PeerId[] {
+    return [...view.members.keys()].filter((peer) => peer !== this.self)
+  }
+
+  #vector(): string {
+    const { replica } = this.#parts
+    return Buffer.from(vectorDigest(replica.clusterId() ?? '', replica.vector())).toString('base64')
+  }
+
+  #pingSome(): void {
+    const connected = this.#parts.network.connected()
+    const share = (beatMs / pingEveryMs) * Math.min(1, beatPeersMax / Math.max(1, connected.length))
+    for (const peer of connected) if (this.#parts.random.float() < share) this.#ping(peer)
+  }
+
+  #ping(peer: PeerId): void {
+    this.#background.run(async (signal) => {
+      using limit = deadline(this.#parts.clock, pingTimeoutMs, { signal })
+      this.#roster.measured(peer, await this.#parts.network.ping(peer, { signal: limit.signal }))
+    })
+  }
+}
+
+/** Who is the other endpoint of a service of `self`. */
+function partnersOf(view: View, self: PeerId): ReadonlySet<PeerId> {
+  const partners = new Set<PeerId>()
+  for (const { source_peer_id: source, target_peer_id: target } of view.services.values()) {
+    if (source === self) partners.add(target)
+    else if (target === self) partners.add(source)
+  }
+  partners.delete(self)
+  return partners
+}
+
+/** Keeps the answers for the last two views: the present one and the one before. */
+function memoized<T>(compute: (view: View) => T): (view: View) => T {
+  let kept: Array<{ view: View; value: T }> = []
+  return (view) => {
+    const held = kept.find((one) => one.view === view)
+    if (held != null) return held.value
+    const value = compute(view)
+    kept = [{ view, value }, ...kept.slice(0, 1)]
+    return value
+  }
+}
+
+function add<T>(set: Set<T>, listener: T): () => void {
+  set.add(listener)
+  return () => void set.delete(listener)
+}

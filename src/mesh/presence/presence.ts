@@ -1,0 +1,116 @@
+import type { Clock, Timer } from '../../clock.ts'
+import type { PeerId } from '../../crdt/schema.ts'
+import type { Signer } from '../../crdt/signer.ts'
+import type { Logger } from '../../log.ts'
+import type { Random } from '../../random.ts'
+import { beatMs } from '../limits.ts'
+import type { Network } from '../network.ts'
+import { Beacon } from './beacon.ts'
+import { beatIntervalMs, beatSignedBy, encodeBeat, parseBeat, type Beat } from './beat.ts'
+import type { Roster } from './roster.ts'
+
+/** What a beat says beyond who beats when. */
+export type Statement = Pick<Beat, 'version' | 'heads' | 'vector' | 'report'>
+
+/** Sends this peer's beats and hears the others', on one topic per cluster. What they mean is the roster's business. */
+export class Presence {
+  readonly #network: Network
+  readonly #signer: Signer
+  readonly #clock: Clock
+  readonly #incarnation: number
+  readonly #members: () => number
+  readonly #isMember: (peer: PeerId) => boolean
+  readonly #statement: () => Statement
+  readonly #roster: Roster
+  readonly #onBeat: (beat: Beat) => void
+  readonly #log: Logger
+  readonly #beacon: Beacon
+  #counter = 0
+  #cluster: string | null = null
+  #unsubscribe: (() => void) | null = null
+  #timer: Timer | null = null
+
+  constructor(parts: {
+    network: Network
+    signer: Signer
+    clock: Clock
+    random: Random
+    log: Logger
+    incarnation: number
+    roster: Roster
+    members: () => number
+    isMember: (peer: PeerId) => boolean
+    statement: () => Statement
+    onBeat: (beat: Beat) => void
+  }) {
+    this.#network = parts.network
+    this.#signer = parts.signer
+    this.#clock = parts.clock
+    this.#incarnation = parts.incarnation
+    this.#roster = parts.roster
+    this.#members = parts.members
+    this.#isMember = parts.isMember
+    this.#statement = parts.statement
+    this.#onBeat = parts.onBeat
+    this.#log = parts.log.module('mesh:presence')
+    const { clock, random, members } = parts
+    this.#beacon = new Beacon({ clock, random, members, send: () => this.#send() })
+  }
+
+  start(cluster: string): void {
+    this.#cluster = cluster
+    this.#unsubscribe = this.#network.subscribe(this.#topic(cluster), {
+      validate: (data) => this.#validate(data),
+      deliver: (data) => this.#deliver(data)
+    })
+    this.#timer = this.#clock.every(beatMs / 4, () => this.#roster.evaluate())
+    this.#beacon.start()
+  }
+
+  stop(): void {
+    this.#beacon.stop()
+    this.#timer?.cancel()
+    this.#unsubscribe?.()
+    this.#cluster = null
+  }
+
+  changed(): void {
+    this.#beacon.changed()
+  }
+
+  headsChanged(): void {
+    this.#beacon.headsChanged()
+  }
+
+  #send(): void {
+    if (this.#cluster == null) return
+    const beat: Beat = {
+      peer: this.#network.self,
+      incarnation: this.#incarnation,
+      counter: ++this.#counter,
+      sentAt: this.#clock.now(),
+      everyMs: beatIntervalMs(this.#members()),
+      ...this.#statement()
+    }
+    this.#network
+      .publish(this.#topic(this.#cluster), encodeBeat(this.#cluster, beat, this.#signer))
+      .catch((error: unknown) => this.#log.debug({ error }, 'a beat was not sent'))
+  }
+
+  /** Cheapest checks first; the signature is checked only of what would be news. */
+  #validate(message: Uint8Array): 'accept' | 'ignore' | 'reject' {
+    const beat = parseBeat(message)
+    if (beat == null) return 'reject'
+    if (beat.peer === this.#network.self || !this.#isMember(beat.peer) || !this.#roster.isNews(beat)) return 'ignore'
+    return beatSignedBy(this.#cluster ?? '', message, beat.peer) ? 'accept' : 'reject'
+  }
+
+  #deliver(message: Uint8Array): void {
+    const beat = parseBeat(message)
+    if (beat == null || !this.#roster.isNews(beat)) return
+    this.#roster.heard(beat)
+    this.#onBeat(beat)
+  }
+
+  readonly #topic = (cluster: string): string => `arctic/${cluster}/presence/1`
+}

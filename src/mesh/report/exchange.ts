@@ -1,0 +1,140 @@
+import type { Clock } from '../../clock.ts'
+import type { PeerId, ServiceId } from '../../crdt/schema.ts'
+import { UnavailableError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import { Background } from '../background.ts'
+import { deadline } from '../deadline.ts'
+import { reportFetchesMax, reportsPerMessageMax, reportsPerPeerMax, reportTimeoutMs } from '../limits.ts'
+import type { ServiceReport } from '../mesh.ts'
+import type { Channel, Network } from '../network.ts'
+import { Slots } from '../slots.ts'
+import type { ReportBook, ReportDelta } from './book.ts'
+
+export const REPORT_PROTOCOL = '/arctic/report/1.0.0'
+
+type Page = ReportDelta & { more: boolean }
+
+interface Held {
+  incarnation: number
+  seq: number
+  reports: ReadonlyMap<ServiceId, ServiceReport>
+}
+
+const NOTHING: Held = { incarnation: 0, seq: 0, reports: new Map() }
+
+/**
+ * Fetches other peers' service reports as deltas and serves this peer's own. A question is JSON {since, incarnation};
+ * the answer is one or more pages of {@link ReportDelta}, all but the last with `more`.
+ */
+export class ReportExchange {
+  readonly #network: Network
+  readonly #book: ReportBook
+  readonly #clock: Clock
+  readonly #onReport: (peer: PeerId) => void
+  readonly #background: Background
+  readonly #slots = new Slots(reportFetchesMax)
+  readonly #held = new Map<PeerId, Held>()
+  readonly #fetching = new Map<PeerId, Promise<Held>>()
+
+  constructor(parts: {
+    network: Network
+    book: ReportBook
+    clock: Clock
+    log: Logger
+    onReport: (peer: PeerId) => void
+  }) {
+    this.#network = parts.network
+    this.#book = parts.book
+    this.#clock = parts.clock
+    this.#onReport = parts.onReport
+    const log = parts.log.module('mesh:report')
+    this.#background = new Background((error) =>
+      log.debug({ error }, 'a report was not fetched; the next beat asks again')
+    )
+  }
+
+  async start(): Promise<void> {
+    await this.#network.handle(REPORT_PROTOCOL, (channel) => this.#serve(channel))
+  }
+
+  async stop(): Promise<void> {
+    await this.#background.stop()
+  }
+
+  held(peer: PeerId): ReadonlyMap<ServiceId, ServiceReport> {
+    return (this.#held.get(peer) ?? NOTHING).reports
+  }
+
+  forget(peer: PeerId): void {
+    this.#held.delete(peer)
+  }
+
+  /** A beat says that `peer` is at this version: fetch unless it is held. */
+  announced(peer: PeerId, version: { incarnation: number; seq: number }): void {
+    const held = this.#held.get(peer) ?? NOTHING
+    if (held.incarnation === version.incarnation && held.seq >= version.seq) return
+    this.#background.run((signal) => this.fetch(peer, { signal }))
+  }
+
+  /** The peer's report as it is now. UnavailableError when it does not answer. */
+  async fetch(peer: PeerId, { signal }: { signal: AbortSignal }): Promise<ReadonlyMap<ServiceId, ServiceReport>> {
+    const running = this.#fetching.get(peer)
+    // One that began before the announcement may have been answered before the change, so it does not count.
+    if (running != null) await running.catch(() => {})
+    const fetching = this.#fetching.get(peer) ?? this.#fetch(peer, signal).finally(() => this.#fetching.delete(peer))
+    this.#fetching.set(peer, fetching)
+    return (await fetching).reports
+  }
+
+  async #fetch(peer: PeerId, signal: AbortSignal): Promise<Held> {
+    using _ = await this.#slots.take({ signal })
+    using limit = deadline(this.#clock, reportTimeoutMs, { signal })
+    const held = this.#held.get(peer) ?? NOTHING
+    const channel = await this.#network.open(peer, REPORT_PROTOCOL, { signal: limit.signal })
+    try {
+      const question = { since: held.seq, incarnation: held.incarnation }
+      await channel.send(Buffer.from(JSON.stringify(question)))
+      const next = await this.#take(channel, peer, held, limit.signal)
+      void channel.close()
+      this.#held.set(peer, next)
+      if (next.reports !== held.reports) this.#onReport(peer)
+      return next
+    } catch (error) {
+      channel.abort(error as Error)
+      throw error
+    }
+  }
+
+  async #take(channel: Channel, peer: PeerId, held: Held, signal: AbortSignal): Promise<Held> {
+    let reports: Map<ServiceId, ServiceReport> | null = null
+    for (;;) {
+      const message = await channel.receive({ signal })
+      if (message == null) throw new UnavailableError(`peer ${peer} closed a report before it was done`)
+      const page = JSON.parse(Buffer.from(message).toString()) as Page
+      reports ??= new Map(page.whole ? [] : held.reports)
+      for (const id of page.removed) reports.delete(id)
+      for (const report of page.changed) reports.set(report.service_id, report)
+      if (reports.size > reportsPerPeerMax) throw new UnavailableError(`peer ${peer} reports on too many services`)
+      if (page.more) continue
+      const changed = page.seq !== held.seq || page.incarnation !== held.incarnation
+      return { incarnation: page.incarnation, seq: page.seq, reports: changed ? reports : held.reports }
+    }
+  }
+
+  async #serve(channel: Channel): Promise<void> {
+    using limit = deadline(this.#clock, reportTimeoutMs, { signal: this.#background.signal })
+    const message = await channel.receive({ signal: limit.signal })
+    if (message == null) return
+    const { since, incarnation } = JSON.parse(Buffer.from(message).toString()) as Record<string, number>
+    const delta = this.#book.since(Number(since), Number(incarnation))
+    for (const page of pages(delta)) await channel.send(Buffer.from(JSON.stringify(page)))
+  }
+}
+
+function* pages(delta: ReportDelta): Iterable<Page> {
+  const count = Math.max(1, Math.ceil(delta.changed.length / reportsPerMessageMax))
+  for (let i = 0; i < count; i++) {
+    const changed = delta.changed.slice(i * reportsPerMessageMax, (i + 1) * reportsPerMessageMax)
+    yield { ...delta, changed, removed: i === 0 ? delta.removed : [], more: i < count - 1 }
+  }
+}

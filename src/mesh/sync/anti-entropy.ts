@@ -1,0 +1,180 @@
+import { equals } from 'uint8arrays'
+import type { Clock, Timer } from '../../clock.ts'
+import type { Replicated } from '../../crdt/replicated.ts'
+import type { PeerId } from '../../crdt/schema.ts'
+import { NotInClusterError, UnavailableError } from '../../errors.ts'
+import type { Logger } from '../../log.ts'
+import type { Random } from '../../random.ts'
+import { Background } from '../background.ts'
+import { syncBatchBytes, syncEveryMaxMs, syncEveryMinMs, syncRetryMs, syncsInMax, syncsOutMax } from '../limits.ts'
+import type { SyncOutcome } from '../mesh.ts'
+import type { Channel, Network } from '../network.ts'
+import { QuietLog } from '../quiet-log.ts'
+import { Slots } from '../slots.ts'
+import { frames, vectorDigest } from './frame.ts'
+import { nextFrame, transfer } from './transfer.ts'
+
+export const SYNC_PROTOCOL = '/arctic/sync/1.0.0'
+
+type Outcome = Pick<SyncOutcome, 'received' | 'sent'>
+
+/**
+ * Carries the promise that all members come to hold the same: gossip may lose anything, this may not.
+ *
+ * 1. On connect (whoever dialled), on a gap, and every 1–5 s with a random member, the digests of both version vectors
+ *    are compared. Equal: one small message each way, done.
+ * 2. Else both name their vectors, and each sends what the other misses, at the same time.
+ */
+export class AntiEntropy {
+  readonly #network: Network
+  readonly #replica: Replicated
+  readonly #clock: Clock
+  readonly #random: Random
+  readonly #log: Logger
+  readonly #quiet: QuietLog
+  readonly #background: Background
+  readonly #out = new Slots(syncsOutMax)
+  readonly #in = new Slots(syncsInMax)
+  readonly #turns = new Map<PeerId, { running: Promise<Outcome>; next: Promise<Outcome> | null }>()
+  readonly #wantedAt = new Map<PeerId, number>()
+  #timer: Timer | null = null
+  #unsubscribe: (() => void) | null = null
+
+  constructor(parts: { network: Network; replica: Replicated; clock: Clock; random: Random; log: Logger }) {
+    this.#network = parts.network
+    this.#replica = parts.replica
+    this.#clock = parts.clock
+    this.#random = parts.random
+    this.#log = parts.log.module('mesh:sync')
+    this.#quiet = new QuietLog(parts.clock, this.#log)
+    this.#background = new Background((error) => this.#log.debug({ error }, 'a sync failed; another one follows'))
+  }
+
+  async start(): Promise<void> {
+    this.#unsubscribe = this.#network.onConnect((peer, direction) => {
+      if (direction === 'outbound') this.want(peer)
+    })
+    await this.#network.handle(SYNC_PROTOCOL, (channel, from) => this.#serve(channel, from))
+    this.#schedule()
+  }
+
+  async stop(): Promise<void> {
+    this.#timer?.cancel()
+    this.#unsubscribe?.()
+    await this.#background.stop()
+  }
+
+  /** Syncs with `peer` soon, without anybody waiting; repeated wishes within `syncRetryMs` are one. */
+  want(peer: PeerId): void {
+    const now = this.#clock.monotonic()
+    if (now - (this.#wantedAt.get(peer) ?? -Infinity) < syncRetryMs) return
+    this.#wantedAt.set(peer, now)
+    this.#background.run((signal) => this.sync(peer, { signal }))
+  }
+
+  /** A whole sync that begins after this call. Rejects with UnavailableError or NotInClusterError. */
+  async sync(peer: PeerId, { signal }: { signal: AbortSignal }): Promise<Outcome> {
+    const turn = this.#turns.get(peer)
+    if (turn == null) {
+      const running = this.#begin(peer, signal)
+      this.#turns.set(peer, { running, next: null })
+      return running
+    }
+    // Whoever asks during a sync shares the one after it: the running one may have missed what they know of.
+    turn.next ??= turn.running.then(
+      () => this.sync(peer, { signal }),
+      () => this.sync(peer, { signal })
+    )
+    return turn.next
+  }
+
+  async #begin(peer: PeerId, signal: AbortSignal): Promise<Outcome> {
+    try {
+      using _ = await this.#out.take({ signal })
+      const channel = await this.#network.open(peer, SYNC_PROTOCOL, { signal })
+      try {
+        const outcome = await this.#ask(channel, peer, signal)
+        void channel.close()
+        return outcome
+      } catch (error) {
+        channel.abort(error as Error)
+        throw error
+      }
+    } finally {
+      this.#turns.delete(peer)
+    }
+  }
+
+  async #ask(channel: Channel, peer: PeerId, signal: AbortSignal): Promise<Outcome> {
+    await channel.send(frames.digest(this.#digest()))
+    const answer = await nextFrame(channel, this.#clock, { signal })
+    if (answer.type === 'same') return { received: 0, sent: 0 }
+    if (answer.type === 'busy') throw new UnavailableError(`peer ${peer} is busy with other syncs`)
+    if (answer.type !== 'vector') throw new UnavailableError(`peer ${peer} sent "${answer.type}" instead of its vector`)
+    await channel.send(frames.vector(this.#replica.vector()))
+    return this.#exchange(channel, peer, answer.vector, signal)
+  }
+
+  async #serve(channel: Channel, from: PeerId): Promise<void> {
+    const { signal } = this.#background
+    const slot = this.#in.tryTake()
+    if (slot == null) {
+      await channel.send(frames.busy())
+      return
+    }
+    using _ = slot
+    const question = await nextFrame(channel, this.#clock, { signal })
+    if (question.type !== 'digest') throw new UnavailableError(`peer ${from} began a sync with "${question.type}"`)
+    if (equals(question.digest, this.#digest())) {
+      await channel.send(frames.same())
+      return
+    }
+    await channel.send(frames.vector(this.#replica.vector()))
+    const answer = await nextFrame(channel, this.#clock, { signal })
+    if (answer.type !== 'vector') throw new UnavailableError(`peer ${from} sent "${answer.type}" instead of its vector`)
+    await this.#exchange(channel, from, answer.vector, signal)
+  }
+
+  async #exchange(
+    channel: Channel,
+    peer: PeerId,
+    theirs: Record<string, number>,
+    signal: AbortSignal
+  ): Promise<Outcome> {
+    let received = 0
+    const { sent } = await transfer(
+      channel,
+      this.#replica.missing(theirs, syncBatchBytes),
+      async (envelopes) => {
+        const result = await this.#replica.receive(envelopes, peer)
+        received += result.accepted
+        const refused = result.refused[0]
+        if (refused != null) {
+          this.#quiet.info('a member sent entries that are not valid; they are not stored', {
+            peer,
+            why: refused.reason
+          })
+        }
+      },
+      { clock: this.#clock, signal }
+    )
+    if (received > 0 || sent > 0) this.#log.debug({ peer, received, sent }, 'synced')
+    return { received, sent }
+  }
+
+  #digest(): Uint8Array {
+    const cluster = this.#replica.clusterId()
+    if (cluster == null) throw new NotInClusterError()
+    return vectorDigest(cluster, this.#replica.vector())
+  }
+
+  #schedule(): void {
+    const ms = syncEveryMinMs + this.#random.float() * (syncEveryMaxMs - syncEveryMinMs)
+    this.#timer = this.#clock.after(ms, () => {
+      const connected = this.#network.connected()
+      const peer = connected[Math.floor(this.#random.float() * connected.length)]
+      if (peer != null) this.want(peer)
+      this.#schedule()
+    })
+  }
+}
