@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { isoTime } from '../../src/clock.ts'
+import { newService } from '../../src/crdt/validate.ts'
 import { ApiHost } from './api-host.ts'
 import { EDGE_A, EDGE_B, EDGE_C } from './memory-operator.ts'
 
@@ -53,6 +55,25 @@ describe('api: services', () => {
     assert.deepEqual((await host.ask('GET', '/v1/services?target_peer_id=edge-a')).json, [])
     const unknown = await host.ask('GET', '/v1/services?source_peer_id=nobody')
     assert.deepEqual([unknown.status, unknown.json.error.code], [404, 'peer_not_found'])
+  })
+
+  it('is listed whole however many there are, and the agent does other things meanwhile', async () => {
+    const count = 3000
+    for (let n = 0; n < count; n++) {
+      const id = String(n).padStart(26, '0')
+      host.operator.services.set(id, {
+        ...newService({ source_peer_id: EDGE_A, target_peer_id: EDGE_B }, id, isoTime(0))
+      })
+    }
+    const order: string[] = []
+    const list = host.ask('GET', '/v1/services').finally(() => order.push('list'))
+    const health = host.ask('GET', '/healthz').finally(() => order.push('health'))
+    await Promise.all([list, health])
+    assert.deepEqual(order, ['health', 'list'])
+    const ids = (await list).json.map((service: { id: string }) => service.id)
+    assert.deepEqual(ids, [...host.operator.services.keys()])
+    assert.deepEqual((await host.ask('HEAD', '/v1/services')).status, 200)
+    assert.equal((await host.cli(['services', 'list', '-j'])).json.length, count)
   })
 
   it('is refused with the code and status of the contract', async () => {

@@ -19,7 +19,7 @@ export interface Command {
   run: ((context: Context, input: Input) => Promise<void>) | null
 }
 
-export interface Argument {
+interface Argument {
   name: string
   help: string
 }
@@ -41,7 +41,7 @@ export interface Flag {
   field?: string
 }
 
-export type FlagKind = 'boolean' | 'text' | 'integer' | 'number' | 'duration' | readonly string[]
+type FlagKind = 'boolean' | 'text' | 'integer' | 'number' | 'duration' | readonly string[]
 
 export type FlagValue = string | number | boolean | null
 

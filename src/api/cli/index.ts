@@ -30,7 +30,9 @@ export async function runCli(argv: string[], env: Env, io: CliIo, clock: Clock =
   const interrupt = (): void => interrupted.abort(new Stop(watches(ask) ? 0 : 130))
   const closed = (error: NodeJS.ErrnoException): void => interrupted.abort(error.code === 'EPIPE' ? new Stop(0) : error)
   io.once('SIGINT', interrupt)
+  // Both stay after the command: a pipe may report only then that its reader has gone.
   io.stdout.on('error', closed)
+  io.stderr.on('error', () => {})
   try {
     switch (ask.kind) {
       case 'wrong':

@@ -22,6 +22,9 @@ export const connectionsMax = 512
 /** Longest path parameter, characters: a peer name has 63, an actor path less than this. */
 export const pathParameterCharsMax = 512
 
+/** Rows of a list turned into JSON at a time: about 1 ms of work. */
+export const listPieceMax = 250
+
 /** State changes kept for `Last-Event-ID`; an agent that changes 20 things a second is remembered for 50 s. */
 export const eventsKeptMax = 1_000
 

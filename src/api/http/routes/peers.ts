@@ -1,4 +1,5 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
+import { sendList } from '../list.ts'
 import { listOf, ref } from '../schemas/common.ts'
 import { PeerParamsSchema, PeerQuerySchema, PeerSchema } from '../schemas/peer.ts'
 import type { App } from '../type-provider.ts'
@@ -17,7 +18,7 @@ export function peerRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(PeerSchema) }
       }
     },
-    async ({ query }) => operator.listPeers({ all: query.all === 'true' })
+    async ({ query }, reply) => sendList(reply, await operator.listPeers({ all: query.all === 'true' }))
   )
 
   app.get(

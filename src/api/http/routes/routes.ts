@@ -1,4 +1,5 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
+import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import {
   RouteInputSchema,
@@ -41,7 +42,7 @@ export function routeRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(RouteSchema) }
       }
     },
-    async ({ params }) => operator.listRoutes(params.id)
+    async ({ params }, reply) => sendList(reply, await operator.listRoutes(params.id))
   )
 
   app.put(
@@ -87,7 +88,7 @@ export function routeRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(RouteSchema) }
       }
     },
-    async ({ query }) => operator.listRoutes(query.service_id)
+    async ({ query }, reply) => sendList(reply, await operator.listRoutes(query.service_id))
   )
 
   app.get(

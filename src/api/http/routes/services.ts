@@ -1,4 +1,5 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
+import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import {
   ServiceInputSchema,
@@ -40,7 +41,7 @@ export function serviceRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(ServiceSchema) }
       }
     },
-    async ({ query }) => operator.listServices(query)
+    async ({ query }, reply) => sendList(reply, await operator.listServices(query))
   )
 
   app.get(

@@ -39,7 +39,7 @@ export const ServiceQuerySchema = strict({
 
 export const ServiceParamsSchema = strict({ id: Type.String({ description: 'service id (ULID)' }) })
 
-export const ConditionSchema = Type.Object(
+const ConditionSchema = Type.Object(
   {
     type: Type.String(),
     status: Type.Boolean(),
