@@ -32,6 +32,8 @@ export const tunnelExpiresMs = 205_000
 
 /** An answer about a service waits this long for the newest report of its endpoints, then uses the last one. */
 export const refreshReportMs = 500
+/** A peer that shares no service with this one counts as heard for this long after it was asked. */
+export const askedFreshMs = 2_000
 /** A status over all services asks at most this many endpoints at once. */
 export const refreshParallelMax = 16
 

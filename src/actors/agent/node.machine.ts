@@ -21,9 +21,12 @@ export const nodeMachine = setup({
   types: { context: {} as NodeInput, input: {} as NodeInput, events: {} as NodeEvent },
   actors: {
     mesh: fromCallback<NodeEvent, NodeInput>(({ input: { mesh, onPresence, onReport }, sendBack }) => {
+      const reachable = new Set<PeerId>()
       const changed = (presence: PeerPresence): void => {
-        const others = mesh.peers().filter((peer) => peer.reachable && peer.id !== mesh.self).length
-        sendBack({ type: 'presence.changed', others })
+        const before = reachable.size
+        if (presence.reachable && presence.id !== mesh.self) reachable.add(presence.id)
+        else reachable.delete(presence.id)
+        if (reachable.size !== before) sendBack({ type: 'presence.changed', others: reachable.size })
         onPresence(presence)
       }
       const unsubscribes = [mesh.onPresence(changed), mesh.onReport(onReport)]

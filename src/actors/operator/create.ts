@@ -15,7 +15,7 @@ export function createOperator(deps: OperatorDeps): Operator {
   const services = new ServiceNouns(deps)
   let metrics: Metrics | null = null
   return {
-    status: async () => agentStatus(deps),
+    status: () => agentStatus(deps),
     clusterInit: (input) => cluster.init(input),
     clusterInvite: (input) => cluster.invite(input),
     clusterJoin: (input, options) => cluster.join(input, options),

@@ -7,7 +7,7 @@ import { readiness } from './status.ts'
 
 /**
  * The agent's figures in Prometheus text format, read when they are asked for. Services get series of their own up to
- * `metricServicesMax`, in the order of their ids; `arctic_agent_services` counts all of them.
+ * `metricServicesMax`, in the order of their ids; `arctic_agent_services` counts all of this host's.
  */
 export class Metrics {
   readonly #deps: OperatorDeps
@@ -16,6 +16,10 @@ export class Metrics {
   constructor(deps: OperatorDeps) {
     this.#deps = deps
     const { replica, mesh, dataplane, reconciler, stalls, clock, feed } = deps
+    const own = (): Array<{ id: string }> => [
+      ...(reconciler.desired?.outbound ?? []),
+      ...(reconciler.desired?.inbound ?? [])
+    ]
     this.#gauge(
       'arctic_agent_uptime_seconds',
       'Time since the agent started.',
@@ -79,9 +83,12 @@ export class Metrics {
           state !== 'admitted' || rttMs == null ? [] : [[{ peer: id }, rttMs / 1000]]
         )
     )
-    this.#labelled('arctic_agent_services', 'Services by phase, as this peer sees them.', ['phase'], () => {
+    this.#labelled('arctic_agent_services', 'Services that this host is an endpoint of, by phase.', ['phase'], () => {
       const phases: Record<string, number> = { active: 0, pending: 0, degraded: 0 }
-      for (const { phase } of reconciler.statuses.all().values()) phases[phase] = (phases[phase] ?? 0) + 1
+      for (const { id } of own()) {
+        const phase = reconciler.statuses.get(id)?.phase ?? 'pending'
+        phases[phase] = (phases[phase] ?? 0) + 1
+      }
       return Object.entries(phases).map(([phase, count]) => [{ phase }, count])
     })
     this.#gauge(

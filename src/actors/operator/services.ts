@@ -1,5 +1,4 @@
 import type {
-  PeerId,
   RouteId,
   RouteInput,
   RoutePatch,
@@ -9,11 +8,10 @@ import type {
   ServiceRecord
 } from '../../crdt/schema.ts'
 import { InvalidRequestError } from '../../errors.ts'
-import { deadline } from '../../mesh/deadline.ts'
-import { refreshParallelMax, refreshReportMs } from '../limits.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { routeJson, serviceJson } from './json.ts'
 import type { RouteJson, ServiceJson } from './operator.ts'
+import { refreshReports } from './refresh.ts'
 import { resolvePeer, resolveSource, resolveTarget } from './peer-ref.ts'
 import { findRoute, findService } from './service-ref.ts'
 
@@ -54,7 +52,7 @@ export class ServiceNouns {
     const target = filter.target_peer_id == null ? null : resolvePeer(filter.target_peer_id, before, mesh)
     const chosen = (service: ServiceRecord): boolean =>
       (source == null || service.source_peer_id === source) && (target == null || service.target_peer_id === target)
-    await this.#refresh([...before.services.values()].filter(chosen))
+    await refreshReports(this.#deps, [...before.services.values()].filter(chosen))
     return [...replica.view().services.values()]
       .filter(chosen)
       .sort(byId)
@@ -62,7 +60,7 @@ export class ServiceNouns {
   }
 
   async get(id: string): Promise<ServiceJson> {
-    await this.#refresh([findService(id, clusterView(this.#deps))])
+    await refreshReports(this.#deps, [findService(id, clusterView(this.#deps))])
     return this.#json(findService(id, clusterView(this.#deps)))
   }
 
@@ -86,7 +84,7 @@ export class ServiceNouns {
   async listRoutes(id?: ServiceId): Promise<RouteJson[]> {
     const before = clusterView(this.#deps)
     const service = id == null ? null : findService(id, before)
-    await this.#refresh(service == null ? [...before.services.values()] : [service])
+    await refreshReports(this.#deps, service == null ? [...before.services.values()] : [service])
     const { reconciler, replica } = this.#deps
     const view = replica.view()
     const records = service == null ? [...view.routes.values()] : (view.routesOf.get(service.id) ?? [])
@@ -120,26 +118,6 @@ export class ServiceNouns {
       source: reconciler.reportOf(service.source_peer_id, service.id),
       target: reconciler.reportOf(service.target_peer_id, service.id)
     })
-  }
-
-  /** Asks the endpoints for their newest word, all within one short deadline; who does not answer keeps the last one. */
-  async #refresh(services: ServiceRecord[]): Promise<void> {
-    const { mesh, clock, reconciler } = this.#deps
-    const endpoints = new Set<PeerId>(services.flatMap((service) => [service.source_peer_id, service.target_peer_id]))
-    const own = endpoints.delete(mesh.self)
-    const queue = [...endpoints].filter((id) => mesh.peer(id)?.reachable === true)
-    using limit = deadline(clock, refreshReportMs)
-    const ask = async (): Promise<void> => {
-      for (let peer = queue.pop(); peer != null && !limit.signal.aborted; peer = queue.pop()) {
-        await mesh.refreshReport(peer, { signal: limit.signal }).catch(() => {})
-        reconciler.onReport(peer)
-      }
-    }
-    await Promise.all([
-      ...Array.from({ length: Math.min(refreshParallelMax, queue.length) }, ask),
-      ...(own ? [reconciler.counters.fresh()] : [])
-    ])
-    reconciler.flush()
   }
 }
 

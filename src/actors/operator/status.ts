@@ -1,5 +1,6 @@
 import { clusterView, type OperatorDeps } from './deps.ts'
 import type { StatusJson } from './operator.ts'
+import { refreshReports } from './refresh.ts'
 import { NotInClusterError } from '../../errors.ts'
 
 /** In a cluster, synced once, data planes up; else every reason why not. */
@@ -23,7 +24,8 @@ export function readiness(deps: OperatorDeps): { ready: boolean; reasons: string
 }
 
 /** One screen of health. */
-export function agentStatus(deps: OperatorDeps): StatusJson {
+export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
+  await refreshReports(deps, deps.replica.view().services.values())
   const { replica, mesh, dataplane, reconciler, clock } = deps
   const view = replica.view()
   const phases = { active: 0, pending: 0, degraded: 0, deleting: 0 }

@@ -16,6 +16,8 @@ export interface EndpointSight {
   described: boolean
   reach: Reach
   report: ServiceReport | null
+  /** The report is what the peer says now; a peer that shares no service with us is not heard unless it is asked. */
+  fresh: boolean
 }
 
 export interface PhaseInput {
@@ -70,7 +72,8 @@ export function phaseOf(input: PhaseInput): Verdict {
     ...warnings([source, target])
   ]
   const worst = (weight: Weight): Weighed | undefined => found.find((condition) => condition.weight === weight)
-  const waits = found.some((condition) => condition.weight === 'waiting' && condition.type !== 'Routes')
+  const waits =
+    source.fresh && target.fresh && found.some(({ weight, type }) => weight === 'waiting' && type !== 'Routes')
   const decisive = worst('failing') ?? worst('waiting')
   const phase = decisive == null ? 'active' : decisive.weight === 'failing' ? 'degraded' : 'pending'
   const reason = decisive?.reason ?? 'Programmed'
@@ -95,7 +98,8 @@ function routes({ service, routes: count }: PhaseInput): Weighed {
   return bad('Routes', 'NoRoutes', message, service.requires_interface ? 'note' : 'waiting')
 }
 
-function programmed(type: string, { name, member, described, report }: EndpointSight, input: PhaseInput): Weighed {
+function programmed(type: string, sight: EndpointSight, input: PhaseInput): Weighed {
+  const { name, member, described, report } = sight
   if (!member) return bad(type, 'PeerNotAdmitted', `${name} is not a member of the cluster`, 'failing')
   if (report?.spec === input.spec) {
     if (report.state === 'applied') return fine(type, 'Programmed', `${name} has it in force`)
@@ -109,7 +113,7 @@ function programmed(type: string, { name, member, described, report }: EndpointS
       : report.state === 'failed'
         ? `${name} still reports an older state of it, which failed: ${report.message}`
         : `${name} still has an older state of it in force`
-  if (input.now - input.waitingSince >= programTimeoutMs) {
+  if (sight.fresh && input.now - input.waitingSince >= programTimeoutMs) {
     return bad(type, 'NotProgrammed', `${what}, after ${seconds} s`, 'failing')
   }
   return bad(type, described ? 'Programming' : 'PeerRecordMissing', what, 'waiting')

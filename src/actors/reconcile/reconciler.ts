@@ -14,7 +14,7 @@ import type {
 import type { Logger } from '../../log.ts'
 import type { Mesh, PeerPresence, ServiceReport } from '../../mesh/mesh.ts'
 import type { EventFeed } from '../event-feed.ts'
-import { evaluateEveryMs } from '../limits.ts'
+import { askedFreshMs, evaluateEveryMs } from '../limits.ts'
 import type { ReplicaPort } from '../ports.ts'
 import { parseAddress } from '../runtime/address.ts'
 import { childOf } from '../runtime/supervisor.logic.ts'
@@ -75,9 +75,10 @@ export class Reconciler {
   readonly #dirtyPeers = new Set<PeerId>()
   /** What each peer was seen as, and the reports that were held of it, at the last look. */
   readonly #seenReach = new Map<PeerId, Reach>()
+  /** When each peer answered for its services last, monotonic ms. */
+  readonly #askedAt = new Map<PeerId, number>()
   readonly #seenReports = new Map<PeerId, ReadonlyMap<ServiceId, ServiceReport>>()
   #wanted: Population | null = null
-  #seenText = ''
   #requested: 'no' | 'soon' = 'no'
   #evaluatedAt = -Infinity
   #soon: Timer | null = null
@@ -102,6 +103,7 @@ export class Reconciler {
     this.statuses = new StatusBook({
       reach: (peer) => this.#reach.of(peer),
       report: (peer, service) => this.reportOf(peer, service),
+      fresh: (peer) => this.#isFresh(peer),
       now: () => clock.now()
     })
     this.counters = new Counters({
@@ -153,6 +155,13 @@ export class Reconciler {
     return mesh.report(peer).get(service) ?? null
   }
 
+  /** Peers that share a service with this one tell every change by themselves; others are right when they were asked. */
+  #isFresh(peer: PeerId): boolean {
+    const { mesh, clock } = this.#options
+    if (peer === mesh.self || this.live.population().tunnels.has(peer)) return true
+    return clock.monotonic() - (this.#askedAt.get(peer) ?? -Infinity) < askedFreshMs
+  }
+
   // External events: each marks what it touches and asks for an evaluation.
 
   onView(): void {
@@ -162,7 +171,15 @@ export class Reconciler {
   onPresence(presence: PeerPresence): void {
     // Most presence is a new head or a round-trip time, which no status depends on.
     if (this.#seenReach.get(presence.id) !== this.#reach.of(presence.id)) this.#dirtyPeers.add(presence.id)
+    if (this.#wanted?.peers.has(presence.id) === false) this.#wanted = null
     this.request()
+  }
+
+  /** A peer has answered for its services just now; what it said is good for a while, and so is what it did not say. */
+  onAsked(peer: PeerId): void {
+    this.#askedAt.set(peer, this.#options.clock.monotonic())
+    this.#dirtyPeers.add(peer)
+    this.onReport(peer)
   }
 
   onReport(peer: PeerId): void {
@@ -291,10 +308,8 @@ export class Reconciler {
 
   #populate(view: View): void {
     const { mesh } = this.#options
-    const seen = mesh.peers().map((peer) => peer.id)
-    const seenText = seen.join()
-    if (this.#wanted == null || seenText !== this.#seenText) {
-      this.#seenText = seenText
+    if (this.#wanted == null) {
+      const seen = mesh.peers().map((peer) => peer.id)
       this.#wanted = populationFor(mesh.self, view, seen)
       for (const step of plan(this.live.population(), this.#wanted)) {
         this.live.run(step)
@@ -310,6 +325,7 @@ export class Reconciler {
     this.#reach.forget(id)
     this.#seenReach.delete(id)
     this.#seenReports.delete(id)
+    this.#askedAt.delete(id)
     this.#dirtyPeers.delete(id)
   }
 

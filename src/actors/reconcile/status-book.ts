@@ -14,6 +14,8 @@ export interface ServiceStatus extends Verdict {
 export interface StatusSights {
   reach(peer: PeerId): Reach
   report(peer: PeerId, service: ServiceId): ServiceReport | null
+  /** Whether that report is what the peer says now. */
+  fresh(peer: PeerId): boolean
   now(): number
 }
 
@@ -75,7 +77,8 @@ export class StatusBook {
       member: member != null,
       described: member?.record != null,
       reach: this.#sights.reach(peer),
-      report: this.#sights.report(peer, service)
+      report: this.#sights.report(peer, service),
+      fresh: this.#sights.fresh(peer)
     }
   }
 

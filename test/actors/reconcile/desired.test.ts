@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { desiredDigest, desiredFor } from '../../../src/actors/reconcile/desired.ts'
 import { specIn, specOf } from '../../../src/actors/reconcile/spec.ts'
 import type { View } from '../../../src/crdt/view.ts'
@@ -11,7 +11,10 @@ const NAMES = ['a', 'b', 'c']
 const views: fc.Arbitrary<View> = fc
   .record({
     services: fc.array(
-      fc.record({ n: fc.integer({ min: 1, max: 20 }), ends: fc.shuffledSubarray(NAMES, { minLength: 2, maxLength: 2 }) }),
+      fc.record({
+        n: fc.integer({ min: 1, max: 20 }),
+        ends: fc.shuffledSubarray(NAMES, { minLength: 2, maxLength: 2 })
+      }),
       { maxLength: 8 }
     ),
     routes: fc.uniqueArray(fc.integer({ min: 100, max: 160 }), { maxLength: 20 }),
@@ -70,7 +73,10 @@ describe('the desired state', () => {
   })
 
   it('names the mesh and data endpoints of every member, and nothing for a peer that is none', () => {
-    const names = member('a', peerRecord('a', { mesh_addresses: ['/ip4/10.9.0.1/tcp/7946', '/dns4/x.example/tcp/1', '/ip6/fd00::1/tcp/7946'] }))
+    const names = member(
+      'a',
+      peerRecord('a', { mesh_addresses: ['/ip4/10.9.0.1/tcp/7946', '/dns4/x.example/tcp/1', '/ip6/fd00::1/tcp/7946'] })
+    )
     const view = viewOf([names, member('b')])
     assert.deepEqual(desiredFor(peerId('a'), view).endpoints, [
       '10.9.0.1:7946',
@@ -79,7 +85,13 @@ describe('the desired state', () => {
       '10.9.0.98:7947',
       '[fd00::1]:7946'
     ])
-    assert.deepEqual(desiredFor(peerId('z'), view), { self: peerId('z'), peers: [], outbound: [], inbound: [], endpoints: [] })
+    assert.deepEqual(desiredFor(peerId('z'), view), {
+      self: peerId('z'),
+      peers: [],
+      outbound: [],
+      inbound: [],
+      endpoints: []
+    })
   })
 })
 

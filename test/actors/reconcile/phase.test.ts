@@ -28,6 +28,7 @@ const sight = (name: string, more: Partial<EndpointSight> = {}): EndpointSight =
   described: true,
   reach: 'reachable',
   report: report(name === 'a' ? 'source' : 'target'),
+  fresh: true,
   ...more
 })
 
@@ -59,14 +60,32 @@ const TABLE: Array<[string, Partial<PhaseInput>, string, string, [string, boolea
     'Programmed',
     ['Routes', false]
   ],
-  ['the target has said nothing yet', { target: sight('b', { report: null }) }, 'pending', 'Programming', ['TargetProgrammed', false]],
-  ['the target has the older spec', { target: sight('b', { report: old }) }, 'pending', 'Programming', ['SourceProgrammed', true]],
+  [
+    'the target has said nothing yet',
+    { target: sight('b', { report: null }) },
+    'pending',
+    'Programming',
+    ['TargetProgrammed', false]
+  ],
+  [
+    'the target has the older spec',
+    { target: sight('b', { report: old }) },
+    'pending',
+    'Programming',
+    ['SourceProgrammed', true]
+  ],
   [
     'the target has the older spec for too long',
     { target: sight('b', { report: old }), now: programTimeoutMs },
     'degraded',
     'NotProgrammed',
     ['TargetProgrammed', false]
+  ],
+  [
+    'the target was not asked of late, so that nothing can be said of the time',
+    { target: sight('b', { report: old, fresh: false }), now: programTimeoutMs },
+    'pending',
+    'Programming'
   ],
   [
     'the source was never described',
@@ -76,15 +95,31 @@ const TABLE: Array<[string, Partial<PhaseInput>, string, string, [string, boolea
     ['SourceProgrammed', false]
   ],
   ['the target is no member any more', { target: sight('b', { member: false }) }, 'degraded', 'PeerNotAdmitted'],
-  ['the target refused it', { target: sight('b', { report: failed('target', 'NftRefused') }) }, 'degraded', 'NftRefused'],
-  ['the source has no data plane', { source: sight('a', { report: failed('source', 'DataplaneDisabled') }) }, 'degraded', 'DataplaneDisabled'],
+  [
+    'the target refused it',
+    { target: sight('b', { report: failed('target', 'NftRefused') }) },
+    'degraded',
+    'NftRefused'
+  ],
+  [
+    'the source has no data plane',
+    { source: sight('a', { report: failed('source', 'DataplaneDisabled') }) },
+    'degraded',
+    'DataplaneDisabled'
+  ],
   [
     'a failure weighs more than a missing route',
     { routes: 0, source: sight('a', { report: failed('source', 'DataplaneDisabled') }) },
     'degraded',
     'DataplaneDisabled'
   ],
-  ['the target does not answer', { target: sight('b', { reach: 'unreachable' }) }, 'degraded', 'TargetUnreachable', ['TargetReachable', false]],
+  [
+    'the target does not answer',
+    { target: sight('b', { reach: 'unreachable' }) },
+    'degraded',
+    'TargetUnreachable',
+    ['TargetReachable', false]
+  ],
   ['the source does not answer', { source: sight('a', { reach: 'unreachable' }) }, 'degraded', 'SourceUnreachable'],
   ['the target is being connected to', { target: sight('b', { reach: 'connecting' }) }, 'pending', 'Connecting'],
   [
@@ -117,7 +152,11 @@ const TABLE: Array<[string, Partial<PhaseInput>, string, string, [string, boolea
   ],
   [
     'the target does not forward',
-    { target: sight('b', { report: report('target', { warnings: [{ reason: 'ForwardingDisabled', message: 'ip_forward is 0' }] }) }) },
+    {
+      target: sight('b', {
+        report: report('target', { warnings: [{ reason: 'ForwardingDisabled', message: 'ip_forward is 0' }] })
+      })
+    },
     'active',
     'Programmed',
     ['Forwarding', false]

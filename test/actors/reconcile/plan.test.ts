@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { plan, type Population, type Step } from '../../../src/actors/reconcile/plan.ts'
 
 const id = fc.constantFrom('p1', 'p2', 'p3', 'p4')
@@ -28,7 +28,9 @@ const populations: fc.Arbitrary<Population> = fc
 function run(start: Population, steps: Step[]): Population {
   const peers = new Set(start.peers)
   const tunnels = new Set(start.tunnels)
-  const services = new Map([...start.services].map(([key, { spec, routes }]) => [key, { spec, routes: new Map(routes) }]))
+  const services = new Map(
+    [...start.services].map(([key, { spec, routes }]) => [key, { spec, routes: new Map(routes) }])
+  )
   for (const step of steps) {
     const [kind, verb] = step.type.split('.')
     if (kind === 'peer' || kind === 'tunnel') {
@@ -77,7 +79,13 @@ describe('the plan', () => {
       tunnels: new Set(['p']),
       services: new Map([['s', { spec: 'x', routes: new Map([['r', 'u']]) }]])
     }
-    assert.deepEqual(plan(none, one).map(({ type }) => type), ['peer.start', 'tunnel.start', 'service.start', 'route.start'])
-    assert.deepEqual(plan(one, none).map(({ type }) => type), ['service.stop', 'tunnel.stop', 'peer.stop'])
+    assert.deepEqual(
+      plan(none, one).map(({ type }) => type),
+      ['peer.start', 'tunnel.start', 'service.start', 'route.start']
+    )
+    assert.deepEqual(
+      plan(one, none).map(({ type }) => type),
+      ['service.stop', 'tunnel.stop', 'peer.stop']
+    )
   })
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { addressOf, kindOf, parseAddress } from '../../../src/actors/runtime/address.ts'
 
 describe('actor addresses', () => {
@@ -12,6 +12,7 @@ describe('actor addresses', () => {
   it('know singletons, and refuse what is no address', () => {
     assert.deepEqual(parseAddress('netmgr'), { kind: 'netmgr', name: null })
     assert.equal(kindOf('service:01J:x'), 'service')
-    for (const text of ['', ':x', 'Service:x', 'service:', 'service:a b', '1x:y']) assert.equal(parseAddress(text), null, text)
+    for (const text of ['', ':x', 'Service:x', 'service:', 'service:a b', '1x:y'])
+      assert.equal(parseAddress(text), null, text)
   })
 })

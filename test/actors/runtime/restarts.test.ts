@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { decideRestart, restartPolicy } from '../../../src/actors/runtime/restarts.ts'
 
 const policy = { ...restartPolicy, intensity: 3, windowMs: 1_000, minMs: 10, maxMs: 30 }

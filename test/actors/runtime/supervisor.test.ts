@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { createActor, fromCallback, setup, type Actor, type AnyActorLogic } from 'xstate'
 import { fromPool } from '../../../src/actors/runtime/pool.logic.ts'
 import {
@@ -111,7 +111,9 @@ describe('a supervisor', () => {
     const held = new Held()
     const parent = createActor(
       setup({
-        actors: { children: fromSupervisor({ clock, logics: { thing: held.logic() }, policy: { ...policy, intensity: 0 } }) }
+        actors: {
+          children: fromSupervisor({ clock, logics: { thing: held.logic() }, policy: { ...policy, intensity: 0 } })
+        }
       }).createMachine({
         invoke: { src: 'children', id: 'children' },
         initial: 'running',
@@ -154,7 +156,10 @@ describe('a pool', () => {
       await clock.advance(1_000)
     }
     assert.equal(pool.getSnapshot().status, 'active')
-    assert.deepEqual(childrenOf(pool)?.map((child) => child.id), ['thing:good'])
+    assert.deepEqual(
+      childrenOf(pool)?.map((child) => child.id),
+      ['thing:good']
+    )
     assert.equal(seen.at(-1), 'child.gaveUp thing:bad')
     pool.send({ type: 'child.start', id: 'thing:bad', input: { n: 3 } })
     assert.notEqual(childOf(pool, 'thing:bad'), null, 'a new start is a new chance')
