@@ -24,6 +24,7 @@ export class ChangeGossip {
   readonly #releases: Array<() => void> = []
   #intake: Array<{ envelope: EnvelopeBytes; from: PeerId }> = []
   #draining = false
+  #topic: string | null = null
 
   constructor(parts: { network: Network; replica: Replicated; log: Logger; fetch: (peer: PeerId) => void }) {
     this.#network = parts.network
@@ -35,6 +36,7 @@ export class ChangeGossip {
 
   start(cluster: string): void {
     const topic = `arctic/${cluster}/changes/1`
+    this.#topic = topic
     const unsubscribe = this.#network.subscribe(topic, {
       validate: (data) => this.#validate(data),
       deliver: (data, from) => this.#deliver(data, from)
@@ -48,7 +50,18 @@ export class ChangeGossip {
   async stop(): Promise<void> {
     for (const release of this.#releases.splice(0)) release()
     this.#intake = []
+    this.#topic = null
     await this.#background.stop()
+  }
+
+  /** Hands on what sync has brought; whoever has it by gossip already drops it by its content. */
+  forward(envelopes: EnvelopeBytes[]): void {
+    const topic = this.#topic
+    if (topic == null) return
+    for (const envelope of envelopes) {
+      if (envelope.byteLength > gossipBytesMax) continue
+      this.#background.run(() => this.#network.publish(topic, toMessage(envelope, this.#network.self)))
+    }
   }
 
   #validate(data: Uint8Array): 'accept' | 'ignore' | 'reject' {

@@ -300,17 +300,18 @@ export class Libp2pNetwork implements Network {
     }
   }
 
-  /** Lets members' streams through. A stranger that tries loses its connection: it may redial once it is known here. */
+  /**
+   * Lets members' streams through. A stranger may be a member that is not known here yet, so it is not cut off at once:
+   * it can introduce itself by the open protocol, and dials anew when its standing has changed.
+   */
   membersOnly(handler: StreamHandler): StreamHandler {
     return async (stream, connection) => {
       const link = this.#connections.find(connection)
       if (link?.standing === 'member') return handler(stream, connection)
       const peer = connection.remotePeer.toString()
-      this.#quiet.info('a peer that is not a member tried a protocol for members; disconnected', {
-        peer,
-        protocol: stream.protocol
-      })
-      connection.abort(new NotInClusterError())
+      this.#quiet.info('a peer that is not a member tried a protocol for members', { peer, protocol: stream.protocol })
+      stream.abort(new NotInClusterError())
+      if (link == null || ++link.tries > limits.strangerTriesMax) connection.abort(new NotInClusterError())
     }
   }
 

@@ -26,6 +26,10 @@ export const strangersPerHostMax = 8
 /** How long a stranger may stay without asking to join, and how long its join may take. */
 export const strangerIdleMs = 10_000
 export const joinTimeoutMs = 60_000
+/** Auth log that a member may hand over to introduce itself, bytes: some 5,000 admissions. */
+export const introductionBytesMax = 4 * 1024 * 1024
+/** Streams of protocols for members that a stranger may try: one who was admitted elsewhere tries a few before it is known. */
+export const strangerTriesMax = 16
 /** Streams that one connection may have open: gossip, sync, reports, pings and actor messages need some 20. */
 export const streamsPerConnectionMax = 256
 /** Streams of one protocol on one connection; libp2p's 32 is less than a burst of report fetches. */
@@ -64,6 +68,8 @@ export const syncsOutMax = 4
 export const syncsInMax = 8
 /** A peer that says nothing for this long in the middle of a sync is given up. Covers a slow fdatasync of one batch. */
 export const syncSilenceMs = 15_000
+/** Of what sync brings, changes up to this many are gossiped on: more is somebody who was away, and everybody may know. */
+export const forwardEnvelopesMax = 16
 /** A sync that fails because of a gap is repeated at most this often per peer. */
 export const syncRetryMs = 250
 
@@ -105,7 +111,7 @@ export const redialMaxMs = 5_000
 /** Dials under way at once. */
 export const redialsMax = 16
 /** Of two peers the one with the greater id waits this long for the other one's dial. */
-export const redialYieldMs = 300
+export const redialYieldMs = 100
 
 /** Propagation samples kept. */
 export const propagationSamplesMax = 1_024

@@ -10,6 +10,7 @@ import { Background } from './background.ts'
 import { deadline } from './deadline.ts'
 import { ChangeGossip } from './gossip.ts'
 import { Admission, JOIN_PROTOCOL } from './join/admission.ts'
+import { introduce } from './join/introduce.ts'
 import { redeem } from './join/join.ts'
 import { beatMs, beatPeersMax, pingEveryMs, pingTimeoutMs, propagationSamplesMax, settleMs } from './limits.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from './mesh.ts'
@@ -63,6 +64,8 @@ export class MeshRuntime implements Mesh {
   readonly #releases: Array<() => void> = []
   readonly #propagation: number[] = []
   readonly #partners: (view: View) => ReadonlySet<PeerId>
+  /** What was last logged. */
+  readonly #reachable = new Set<PeerId>()
   #cluster: string | null = null
   #joining = false
   #pings: Timer | null = null
@@ -81,7 +84,18 @@ export class MeshRuntime implements Mesh {
     this.#log = log
     this.#background = new Background((error) => log.debug({ error }, 'work in the background failed'))
     this.#partners = memoized((view) => partnersOf(view, this.self))
-    this.#sync = new AntiEntropy({ network, replica, clock, random, log })
+    this.#sync = new AntiEntropy({
+      network,
+      replica,
+      clock,
+      random,
+      log,
+      onNews: (envelopes) => this.#gossip.forward(envelopes),
+      onRefused: (peer) => {
+        const bootstrap = () => replica.bootstrap()
+        this.#background.run((signal) => introduce(peer, { network, bootstrap, clock, signal }))
+      }
+    })
     this.#gossip = new ChangeGossip({ network, replica, log, fetch: (peer) => this.#sync.want(peer) })
     this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })
     this.#admission = new Admission({ network, replica, clock, log })
@@ -127,7 +141,6 @@ export class MeshRuntime implements Mesh {
       network.onConnect((peer) => {
         this.#roster.connected(peer)
         this.#presence.changed()
-        this.#ping(peer)
       }),
       network.onDisconnect((peer) => this.#roster.disconnected(peer)),
       network.onStranger((peer, addresses) => this.#roster.stranger(peer, addresses)),
@@ -296,7 +309,15 @@ export class MeshRuntime implements Mesh {
 
   #presenceChanged(peer: PeerId): void {
     const presence = this.#presenceOf(peer)
-    if (presence.state === 'admitted') this.#log.debug({ peer, reachable: presence.reachable }, 'presence changed')
+    const { reachable } = presence
+    if (reachable !== this.#reachable.has(peer)) {
+      this.#log.info(
+        { peer, rtt_ms: presence.rttMs },
+        reachable ? 'a peer is reachable' : 'a peer is not reachable any more'
+      )
+      if (reachable) this.#reachable.add(peer)
+      else this.#reachable.delete(peer)
+    }
     for (const listener of this.#onPresence) listener(presence)
   }
 
@@ -336,7 +357,9 @@ export class MeshRuntime implements Mesh {
   #pingSome(): void {
     const connected = this.#parts.network.connected()
     const share = (beatMs / pingEveryMs) * Math.min(1, beatPeersMax / Math.max(1, connected.length))
-    for (const peer of connected) if (this.#parts.random.float() < share) this.#ping(peer)
+    for (const peer of connected) {
+      if (this.#roster.presence(peer).rttMs == null || this.#parts.random.float() < share) this.#ping(peer)
+    }
   }
 
   #ping(peer: PeerId): void {

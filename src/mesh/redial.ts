@@ -139,7 +139,10 @@ export class Redial {
     try {
       using _ = await this.#slots.take({ signal })
       if (this.#network.connected().includes(peer)) return
-      await this.#network.dial(peer, [...new Set([...target.lastKnown, ...this.#addressesOf(peer)])], { signal })
+      const addresses = [...new Set([...target.lastKnown, ...this.#addressesOf(peer)])]
+      // A new member's record is on its way, and its arrival is a hint.
+      if (addresses.length === 0) target.failures++
+      else await this.#network.dial(peer, addresses, { signal })
     } catch (error) {
       signal.throwIfAborted()
       target.failures++

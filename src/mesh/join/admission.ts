@@ -1,11 +1,11 @@
 import type { Clock } from '../../clock.ts'
-import type { EnvelopeBytes } from '../../crdt/replicated.ts'
+import type { EnvelopeBytes, Replicated } from '../../crdt/replicated.ts'
 import type { PeerId } from '../../crdt/schema.ts'
 import type { Bootstrap } from '../../crdt/state.ts'
 import { InviteInvalidError, NotInClusterError, toErrorBody } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { deadline } from '../deadline.ts'
-import { joinTimeoutMs, strangerIdleMs, syncBatchBytes } from '../limits.ts'
+import { introductionBytesMax, joinTimeoutMs, strangerIdleMs, syncBatchBytes } from '../limits.ts'
 import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
 import { transfer } from '../sync/transfer.ts'
@@ -18,6 +18,8 @@ export interface Admitting {
   clusterId(): string | null
   admit(input: { token: string; peer: PeerId; name: string }): Promise<void>
   bootstrap(): Bootstrap
+  isMember(peer: PeerId): boolean
+  receive: Replicated['receive']
 }
 
 /**
@@ -26,6 +28,9 @@ export interface Admitting {
  * 1. One message is read, within `strangerIdleMs`: token and name. The peer id is the connection's.
  * 2. The replica checks everything about the token and writes the admission; any member may do this for any other's.
  * 3. Refused: the error goes back as data. Admitted: genesis and all envelopes go back, in acknowledged batches.
+ *
+ * A member that is not known as one here yet, because whoever admitted it has not been reachable since, introduces itself
+ * instead: it hands over the auth log, whose entries are signed by members and checked like all others.
  */
 export class Admission {
   readonly #network: Network
@@ -54,7 +59,6 @@ export class Admission {
   async #serve(channel: Channel, peer: PeerId): Promise<void> {
     const { signal } = this.#stopped
     const answer = (content: JoinAnswer): Promise<void> => channel.send(Buffer.from(JSON.stringify(content)))
-    let token: string
     try {
       using limit = deadline(this.#clock, strangerIdleMs, { signal })
       const message = await channel.receive({ signal: limit.signal })
@@ -62,13 +66,17 @@ export class Admission {
       const question = parseQuestion(message)
       if (question == null) throw new InviteInvalidError('the joining agent asked in a way that this one does not know')
       if (this.#replica.clusterId() == null) throw new NotInClusterError()
-      token = question.token
-      await this.#replica.admit({ token, peer, name: question.name })
+      if ('introduce' in question) {
+        await answer({ listening: true })
+        await this.#listen(channel, peer)
+        return
+      }
+      await this.#replica.admit({ token: question.token, peer, name: question.name })
       this.#log.info({ peer, name: question.name }, 'admitted a peer')
     } catch (error) {
       const body = toErrorBody(error)
       this.#quiet.info('refused a join', { peer, code: body.code })
-      if (body.code === 'internal') this.#log.error({ error, peer }, 'a join failed unexpectedly')
+      if (body.code === 'internal') this.#log.debug({ error, peer }, 'a join broke off')
       await answer({ error: body })
       // The other end closes when it has read the answer; closing first could lose it.
       using limit = deadline(this.#clock, strangerIdleMs, { signal })
@@ -80,6 +88,19 @@ export class Admission {
     using limit = deadline(this.#clock, joinTimeoutMs, { signal })
     await transfer(channel, batches(envelopes), refuseHistory, { clock: this.#clock, signal: limit.signal })
   }
+
+  async #listen(channel: Channel, peer: PeerId): Promise<void> {
+    using limit = deadline(this.#clock, joinTimeoutMs, { signal: this.#stopped.signal })
+    let bytes = 0
+    const take = async (envelopes: EnvelopeBytes[]): Promise<void> => {
+      bytes += envelopes.reduce((sum, envelope) => sum + envelope.byteLength, 0)
+      if (bytes > introductionBytesMax) throw new InviteInvalidError('the introduction is too long')
+      const { refused } = await this.#replica.receive(envelopes, peer)
+      if (refused.length > 0) throw new InviteInvalidError('the introduction holds entries that are not valid')
+    }
+    await transfer(channel, [], take, { clock: this.#clock, signal: limit.signal })
+    if (this.#replica.isMember(peer)) this.#log.info({ peer }, 'a member has introduced itself')
+  }
 }
 
 /** A joiner has nothing to tell that would be believed before it is a member. */
@@ -87,7 +108,7 @@ async function refuseHistory(): Promise<void> {
   throw new InviteInvalidError('the joining agent sent a history')
 }
 
-function* batches(envelopes: EnvelopeBytes[]): Iterable<EnvelopeBytes[]> {
+export function* batches(envelopes: EnvelopeBytes[]): Iterable<EnvelopeBytes[]> {
   let batch: EnvelopeBytes[] = []
   let bytes = 0
   for (const envelope of envelopes) {

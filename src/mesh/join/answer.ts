@@ -1,13 +1,13 @@
 import { ArcticError, ERROR_CODES, UnavailableError, type ErrorBody, type ErrorCode } from '../../errors.ts'
 
-/** What a joiner asks, as JSON. Who it is has been proven by the connection. */
-export interface JoinQuestion {
-  token: string
-  name: string
-}
+/**
+ * What a stranger asks, as JSON: to be admitted, or to be known as what it is already, a member whose admission has not
+ * come here yet. Who it is has been proven by the connection.
+ */
+export type JoinQuestion = { token: string; name: string } | { introduce: true }
 
 /** The first answer, as JSON: refused with the contract's error, or admitted; then genesis and history follow. */
-export type JoinAnswer = { error: ErrorBody } | { genesis: string }
+export type JoinAnswer = { error: ErrorBody } | { genesis: string } | { listening: true }
 
 const QUESTION_BYTES_MAX = 16 * 1024
 
@@ -15,7 +15,8 @@ const QUESTION_BYTES_MAX = 16 * 1024
 export function parseQuestion(message: Uint8Array): JoinQuestion | null {
   if (message.byteLength > QUESTION_BYTES_MAX) return null
   const parsed = parseJson(message)
-  const { token, name } = (parsed ?? {}) as Partial<Record<string, unknown>>
+  const { token, name, introduce } = (parsed ?? {}) as Partial<Record<string, unknown>>
+  if (introduce === true) return { introduce }
   return typeof token === 'string' && typeof name === 'string' ? { token, name } : null
 }
 
@@ -29,6 +30,9 @@ export function readAnswer(message: Uint8Array): Uint8Array {
   if (typeof genesis !== 'string') throw notUnderstood()
   return Buffer.from(genesis, 'base64')
 }
+
+export const isListening = (message: Uint8Array): boolean =>
+  (parseJson(message) as { listening?: unknown } | null)?.listening === true
 
 const notUnderstood = (): UnavailableError =>
   new UnavailableError('the inviting peer gave an answer that this agent does not know; compare both agents’ versions')

@@ -14,6 +14,8 @@ export interface Link {
   openedAt: number
   /** A join is under way on it: it may outlive the stranger's time and the change of standing that it brings about. */
   busy: boolean
+  /** Streams that it opened and may not. */
+  tries: number
 }
 
 export interface ConnectionEvents {
@@ -66,7 +68,8 @@ export class Connections {
       standing: this.#isMember(peer) ? 'member' : 'stranger',
       direction: connection.direction,
       openedAt: this.#clock.monotonic(),
-      busy: false
+      busy: false,
+      tries: 0
     }
     const first = this.best(peer) == null
     const links = this.#links.get(peer) ?? new Set()

@@ -1,12 +1,20 @@
 import { equals } from 'uint8arrays'
 import type { Clock, Timer } from '../../clock.ts'
-import type { Replicated } from '../../crdt/replicated.ts'
+import type { EnvelopeBytes, Replicated } from '../../crdt/replicated.ts'
 import type { PeerId } from '../../crdt/schema.ts'
 import { NotInClusterError, UnavailableError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Random } from '../../random.ts'
 import { Background } from '../background.ts'
-import { syncBatchBytes, syncEveryMaxMs, syncEveryMinMs, syncRetryMs, syncsInMax, syncsOutMax } from '../limits.ts'
+import {
+  forwardEnvelopesMax,
+  syncBatchBytes,
+  syncEveryMaxMs,
+  syncEveryMinMs,
+  syncRetryMs,
+  syncsInMax,
+  syncsOutMax
+} from '../limits.ts'
 import type { SyncOutcome } from '../mesh.ts'
 import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
@@ -30,6 +38,8 @@ export class AntiEntropy {
   readonly #replica: Replicated
   readonly #clock: Clock
   readonly #random: Random
+  readonly #onNews: (envelopes: EnvelopeBytes[]) => void
+  readonly #onRefused: (peer: PeerId) => void
   readonly #log: Logger
   readonly #quiet: QuietLog
   readonly #background: Background
@@ -40,11 +50,23 @@ export class AntiEntropy {
   #timer: Timer | null = null
   #unsubscribe: (() => void) | null = null
 
-  constructor(parts: { network: Network; replica: Replicated; clock: Clock; random: Random; log: Logger }) {
+  constructor(parts: {
+    network: Network
+    replica: Replicated
+    clock: Clock
+    random: Random
+    log: Logger
+    /** A few envelopes that were new here: others may not have them either. */
+    onNews: (envelopes: EnvelopeBytes[]) => void
+    /** A peer that this one has just dialled does not sync with it. */
+    onRefused: (peer: PeerId) => void
+  }) {
     this.#network = parts.network
     this.#replica = parts.replica
     this.#clock = parts.clock
     this.#random = parts.random
+    this.#onNews = parts.onNews
+    this.#onRefused = parts.onRefused
     this.#log = parts.log.module('mesh:sync')
     this.#quiet = new QuietLog(parts.clock, this.#log)
     this.#background = new Background((error) => this.#log.debug({ error }, 'a sync failed; another one follows'))
@@ -52,7 +74,13 @@ export class AntiEntropy {
 
   async start(): Promise<void> {
     this.#unsubscribe = this.#network.onConnect((peer, direction) => {
-      if (direction === 'outbound') this.want(peer)
+      if (direction === 'inbound') return
+      this.#background.run((signal) =>
+        this.sync(peer, { signal }).catch((error: unknown) => {
+          if (!signal.aborted && this.#network.connected().includes(peer)) this.#onRefused(peer)
+          throw error
+        })
+      )
     })
     await this.#network.handle(SYNC_PROTOCOL, (channel, from) => this.#serve(channel, from))
     this.#schedule()
@@ -148,6 +176,7 @@ export class AntiEntropy {
       async (envelopes) => {
         const result = await this.#replica.receive(envelopes, peer)
         received += result.accepted
+        if (result.accepted > 0 && envelopes.length <= forwardEnvelopesMax) this.#onNews(envelopes)
         const refused = result.refused[0]
         if (refused != null) {
           this.#quiet.info('a member sent entries that are not valid; they are not stored', {
