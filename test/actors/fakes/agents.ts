@@ -1,4 +1,4 @@
-import { silentLogger } from '../../../src/log.ts'
+import { silentLogger, type Logger } from '../../../src/log.ts'
 import { startActors, type Actors } from '../../../src/actors/start.ts'
 import type { ServiceJson } from '../../../src/actors/operator/operator.ts'
 import { FakeClock } from './clock.ts'
@@ -25,20 +25,23 @@ export class FakeLab {
   readonly agents = new Map<string, FakeAgent>()
 
   /** An agent of a member, or of one that has not joined yet. */
-  async agent(name: string, { admitted = true } = {}): Promise<FakeAgent> {
+  async agent(
+    name: string,
+    { admitted = true, log = silentLogger }: { admitted?: boolean; log?: Logger } = {}
+  ): Promise<FakeAgent> {
     if (admitted) this.document.admit(member(name))
     const mesh = new FakeMesh(peerId(name), this.wire)
     mesh.isMember = (id) => this.document.view.members.has(id)
     mesh.heads = () => this.document.view.heads
     const dataplane = new FakeDataplane()
-    const replica = new FakeReplica(this.document)
+    const replica = new FakeReplica(this.document, peerId(name))
     const fatal: unknown[] = []
     const actors = startActors({
       replica,
       mesh,
       dataplane,
       clock: this.clock,
-      log: silentLogger,
+      log,
       version: '0.1.0',
       stateDir: '/nowhere',
       selfRecord: () => peerRecord(name),

@@ -37,21 +37,31 @@ export class FakeDocument {
   }
 }
 
+const EMPTY = viewOf([])
+
 export class FakeReplica implements ReplicaPort {
   readonly #document: FakeDocument
+  readonly #self: string
   writes = 0
 
-  constructor(document: FakeDocument) {
+  constructor(document: FakeDocument, self: string) {
     this.#document = document
+    this.#self = self
   }
 
   view(): View {
-    return this.#document.view
+    return this.#seen(this.#document.view)
   }
 
   onView(listener: (view: View, previous: View) => void): () => void {
-    this.#document.listeners.add(listener)
-    return () => this.#document.listeners.delete(listener)
+    const own = (view: View, previous: View): void => listener(this.#seen(view), this.#seen(previous))
+    this.#document.listeners.add(own)
+    return () => this.#document.listeners.delete(own)
+  }
+
+  /** Who is no member holds nothing of the cluster. */
+  #seen(view: View): View {
+    return view.members.has(this.#self) ? view : EMPTY
   }
 
   damage(): null {
