@@ -167,14 +167,14 @@ export class EngineProcess {
       cwd: '/',
       stdio: ['ignore', logFile.fd, logFile.fd]
     })
-    let ended: string | null = null
-    child.once('error', (error) => (ended = error.message))
-    child.once('exit', (code, signal) => (ended = signal ?? `exit ${code}`))
+    const fate: { ended: string | null } = { ended: null }
+    child.once('error', (error) => (fate.ended = error.message))
+    child.once('exit', (code, signal) => (fate.ended = signal ?? `exit ${code}`))
     child.unref()
     await logFile.close()
 
     const deadline = clock.monotonic() + engineStartTimeoutMs
-    while (ended == null && clock.monotonic() < deadline && !this.#stopping) {
+    while (fate.ended == null && clock.monotonic() < deadline && !this.#stopping) {
       const client = await this.#connect()
       if (client != null) {
         onStarted({ pid: client.hello.pid, adopted: false })
@@ -184,9 +184,9 @@ export class EngineProcess {
       await clock.sleep(engineConnectRetryMs)
     }
     if (this.#stopping) return
-    if (ended == null) child.kill('SIGKILL')
+    if (fate.ended == null) child.kill('SIGKILL')
     this.#state = 'failed'
-    this.#gone(`${engine} did not start: ${ended ?? `no hello within ${engineStartTimeoutMs} ms`}`)
+    this.#gone(`${engine} did not start: ${fate.ended ?? `no hello within ${engineStartTimeoutMs} ms`}`)
   }
 
   #use(client: EngineClient, adopted: boolean): void {

@@ -205,7 +205,7 @@ export class KernelDataplane implements Dataplane {
 
     const deviceFailures = await this.#net.makeDevices(plan.devices)
     const facts = await this.#net.facts()
-    const steering = planSteering(desired, { plan, facts, marks })
+    const steering = planSteering(desired, { plan, failedDevices: new Set(deviceFailures.keys()), facts, marks })
     this.#steering = steering
     const tunnels = [...steering.tunnelDevices].map(([peer, device]) => ({
       index: plan.indexes.get(peer) ?? 0,

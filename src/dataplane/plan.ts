@@ -1,5 +1,5 @@
 import type { PeerId, ServiceId } from '../crdt/schema.ts'
-import type { AppliedFailure, DesiredState } from './desired.ts'
+import type { AppliedFailure, DesiredState, OutboundService } from './desired.ts'
 import { serviceDevice, serviceDeviceName, tunnelDevice, tunnelDeviceName, type WantedDevice } from './devices.ts'
 import { defaultDevice, isOurs, type HostFacts } from './interfaces.ts'
 import type { Marks } from './marks.ts'
@@ -37,13 +37,23 @@ export function planDevices(
     if (!indexes.has(service.targetPeer)) failures.set(service.id, noTunnel(marks))
     if (service.interface == null) continue
     const { ipv4Cidr, ipv6Cidr } = service.interface
-    const on = parent ?? parentDevice(serviceDeviceName(service.id), [ipv4Cidr, ipv6Cidr], facts)
+    const name = serviceDeviceName(service.id)
+    if (devices.some((device) => device.name === name)) {
+      failures.set(service.id, sameName(name))
+      continue
+    }
+    const on = parent ?? parentDevice(name, [ipv4Cidr, ipv6Cidr], facts)
     if (on == null) failures.set(service.id, noParent)
     else devices.push(serviceDevice(service.id, on, [ipv4Cidr, ipv6Cidr]))
   }
   for (const { id, sourcePeer } of desired.inbound) if (!indexes.has(sourcePeer)) failures.set(id, noTunnel(marks))
   return { indexes, devices, failures }
 }
+
+const sameName = (name: string): AppliedFailure => ({
+  reason: 'InterfaceConflict',
+  message: `another service's device is named ${name} too, because both ids begin alike; delete this service and create it anew`
+})
 
 const noParent: AppliedFailure = {
   reason: 'MacvlanFailed',
@@ -91,11 +101,19 @@ export interface SteeringPlan {
 
 export function planSteering(
   desired: DesiredState,
-  { plan, facts, marks }: { plan: DevicePlan; facts: HostFacts; marks: Marks }
+  {
+    plan,
+    failedDevices,
+    facts,
+    marks
+  }: { plan: DevicePlan; failedDevices: ReadonlySet<string>; facts: HostFacts; marks: Marks }
 ): SteeringPlan {
-  const live = desired.outbound.filter(({ id }) => !plan.failures.has(id))
-  const deviceOf = (service: (typeof live)[number]): string | null =>
+  const deviceOf = (service: OutboundService): string | null =>
     service.interface == null ? null : serviceDeviceName(service.id)
+  // A device that is not ours must not be steered by its name.
+  const live = desired.outbound.filter(
+    (service) => !plan.failures.has(service.id) && !failedDevices.has(deviceOf(service) ?? '')
+  )
   const table = compile(
     live.map((service) => ({ id: service.id, device: deviceOf(service), routes: service.routes })),
     { own: facts.own, attached: facts.attached }

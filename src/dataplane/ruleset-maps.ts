@@ -37,7 +37,8 @@ export function nftSet(name: string, type: string, elements: readonly string[]):
   return `set ${name} {\n type ${type}\n${elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }\n`}}`
 }
 
-const isCatchAll = (space: Space): boolean => space.sourceLength < 0 && space.destLength < 0
+/** "No CIDR" and a prefix of length 0 ask nothing of an address (and nft masks nothing away to nothing). */
+const isCatchAll = (space: Space): boolean => space.sourceLength <= 0 && space.destLength <= 0
 const spaceName = (family: Family, { sourceLength, destLength }: Space): string =>
   `${family}_${sourceLength < 0 ? 'x' : sourceLength}_${destLength < 0 ? 'x' : destLength}`
 
@@ -45,10 +46,10 @@ function nftMap(name: string, family: Family, space: Space, verdict: (route: Rou
   const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
   const elements: string[] = []
   for (const route of space.entries.values()) {
-    const key = [route.source, route.dest].filter((prefix) => prefix != null).map(formatAddress)
-    elements.push(`${key.join(' . ')} : ${verdict(route)}`)
+    const key = [route.source, route.dest].filter((prefix) => prefix != null).filter(({ length }) => length > 0)
+    elements.push(`${key.map(formatAddress).join(' . ')} : ${verdict(route)}`)
   }
-  const columns = Number(space.sourceLength >= 0) + Number(space.destLength >= 0)
+  const columns = Number(space.sourceLength > 0) + Number(space.destLength > 0)
   return `map ${name} {\n type ${Array<string>(columns).fill(type).join(' . ')} : verdict\n elements = { ${elements.join(', ')} }\n}`
 }
 
@@ -72,8 +73,8 @@ function lookupRule(
     return `${guard}${route == null ? 'return' : verdict(route)}`
   }
   const key = [
-    space.sourceLength < 0 ? null : masked(`${protocol} ${source}`, family, space.sourceLength),
-    space.destLength < 0 ? null : masked(`${protocol} ${dest}`, family, space.destLength)
+    space.sourceLength <= 0 ? null : masked(`${protocol} ${source}`, family, space.sourceLength),
+    space.destLength <= 0 ? null : masked(`${protocol} ${dest}`, family, space.destLength)
   ].filter((part) => part != null)
   return `${guard}${key.join(' . ')} vmap @${scope}_${spaceName(family, space)}`
 }

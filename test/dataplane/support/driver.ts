@@ -15,7 +15,8 @@ type Command =
   | { op: 'apply'; desired: DesiredState }
   | { op: 'stop'; mode: 'remove' | 'keep'; drainMs: number }
 
-const options = JSON.parse(process.argv[2] ?? '{}') as Pick<KernelDataplaneOptions, 'stateDir' | 'enginesDir'>
+const options = JSON.parse(process.argv[2] ?? '{}') as Pick<KernelDataplaneOptions, 'stateDir'> &
+  Partial<KernelDataplaneOptions>
 const log = await createLogger({ level: 'debug', format: 'json' })
 const dataplane = new KernelDataplane({
   dataListen: '0.0.0.0:7947',

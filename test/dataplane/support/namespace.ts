@@ -176,7 +176,10 @@ export class Driver {
   readonly #answers = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>()
   readonly #waiters = new Set<() => void>()
 
-  constructor(ns: Namespace, options: { stateDir: string; enginesDir?: string }) {
+  constructor(
+    ns: Namespace,
+    options: { stateDir: string; enginesDir?: string; privateKeys?: Record<'pegasus' | 'tempest', string> }
+  ) {
     this.child = ns.spawn(process.execPath, [join(here, 'driver.ts'), JSON.stringify(options)])
     this.child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (this.#log += chunk))
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.#receive(line))
@@ -257,7 +260,7 @@ export class Driver {
     }
     if (message.event != null) {
       this.events.push(message.event)
-      for (const wake of [...this.#waiters]) wake()
+      for (const wake of this.#waiters) wake()
       return
     }
     if (message.id == null) return

@@ -1,0 +1,163 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import fc from 'fast-check'
+import { describe, it, before, beforeEach, afterEach } from 'mocha'
+import { createMarks } from '../../src/dataplane/marks.ts'
+import { memberEndpoints, type HostNetworks } from '../../src/dataplane/never-taken.ts'
+import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
+import { compile, type RoutedService } from '../../src/dataplane/route-table.ts'
+import { rulesetText, type Steering } from '../../src/dataplane/ruleset.ts'
+import * as arbitrary from './support/arbitraries.ts'
+import { Namespace, needsKernel, wire } from './support/namespace.ts'
+import { route, serviceId } from './support/states.ts'
+
+const present = <T>(value: T | null | undefined): T => value ?? assert.fail('a value is missing')
+
+/** The edge's networks in the world of `arbitraries.ts`: one that packets come from, two that some are bound for. */
+const edgeAddresses = ['172.20.3.9/24', 'fd20::309/120', '172.20.5.2/28', 'fd20::502/124']
+const edgeHost: HostNetworks = {
+  own: edgeAddresses.map((cidr) => present(parseAddress(cidr.split('/')[0] ?? ''))),
+  attached: edgeAddresses.map((cidr) => present(parsePrefix(cidr)))
+}
+
+function steering(services: RoutedService[], fields: Partial<Steering> = {}): Steering {
+  return {
+    marks: createMarks(),
+    table: compile(services, edgeHost),
+    services: services.map(({ id, device }) => ({ id, device, tunnel: 1, port: 4001 })),
+    tunnels: [{ index: 1, device: 'arct-00000001', covers: compile([], { own: [], attached: [] }) }],
+    members: memberEndpoints(['172.20.15.14:9']),
+    generalPort: 4000,
+    draining: false,
+    counters: new Map(),
+    ...fields
+  }
+}
+
+function counters(ns: Namespace): Record<string, number> {
+  const { nftables } = JSON.parse(ns.run('nft', '-j', 'list', 'counters', 'table', 'inet', 'arctic')) as {
+    nftables: { counter?: { name: string; packets: number } }[]
+  }
+  return Object.fromEntries(
+    nftables.flatMap(({ counter }) => (counter == null ? [] : [[counter.name, counter.packets]]))
+  )
+}
+
+describe('ruleset in the kernel', function () {
+  this.timeout(60_000)
+  this.slow(5_000)
+  let edge: Namespace
+  let client: Namespace
+
+  before(needsKernel)
+  beforeEach(() => {
+    edge = new Namespace()
+    client = new Namespace()
+    // The device of a service and the general interface are both wires to the client.
+    wire(client, 'c0', ['192.168.9.2/30', 'fd99::2/126'], edge, 'eth0', ['192.168.9.1/30', 'fd99::1/126'])
+    wire(client, 'c1', ['192.168.8.2/30', 'fd98::2/126'], edge, 'dev0', ['192.168.8.1/30', 'fd98::1/126'])
+    edge.ip('link add d0 type bridge', 'link set d0 up')
+    for (const address of edgeAddresses) edge.run('ip', 'address', 'add', address, 'dev', 'd0')
+    edge.run('sysctl', '-qw', 'net.ipv4.ip_forward=1', 'net.ipv6.conf.all.forwarding=1')
+    // Any address may be a source in the client, and the routes out of it are asked first.
+    client.ip('route add local 172.20.0.0/16 dev lo')
+    client.run('sysctl', '-qw', 'net.ipv6.ip_nonlocal_bind=1')
+    client.ip('rule add priority 1 lookup 50', '-6 rule add priority 1 lookup 50')
+    client.ip(
+      'rule del priority 0',
+      '-6 rule del priority 0',
+      'rule add priority 2 lookup local',
+      '-6 rule add priority 2 lookup local'
+    )
+    // Neighbours known: a packet that waits for one would be counted in a later case.
+    for (const neighbour of ['192.168.9.1', '192.168.8.1', 'fd99::1', 'fd98::1'])
+      client.run('ping', '-c1', '-W3', neighbour)
+  })
+  afterEach(() => {
+    edge.remove()
+    client.remove()
+  })
+
+  it('steers each packet to the service that the route table names', async () => {
+    const sender = client.spawn(process.execPath, [fileURLToPath(new URL('support/sender.ts', import.meta.url))])
+    const lines = createInterface({ input: sender.stdout! })
+    await once(lines, 'line')
+    let taken = 0
+    const cases = fc.tuple(
+      arbitrary.services(['dev0']),
+      fc.constantFrom('eth0', 'dev0'),
+      fc.array(arbitrary.packet(['eth0']), { minLength: 24, maxLength: 24 })
+    )
+    const property = fc.asyncProperty(cases, async ([services, on, packets]) => {
+      const wanted = steering(services)
+      const via = on === 'eth0' ? ['192.168.9.1', 'fd99::1', 'c0'] : ['192.168.8.1', 'fd98::1', 'c1']
+      client.ip(
+        `route replace 172.20.0.0/16 via ${via[0]} dev ${via[2]} table 50`,
+        `-6 route replace fd20::/112 via ${via[1]} dev ${via[2]} table 50`
+      )
+      edge.input('nft', ['-f', '-'], rulesetText(wanted))
+      const sent = packets.map(({ source, dest }) => ({ source: arbitrary.text(source), dest: arbitrary.text(dest) }))
+      sender.stdin!.write(`${JSON.stringify({ packets: sent })}\n`)
+      await once(lines, 'line')
+
+      const expected: Record<string, number> = {}
+      for (const { source, dest } of packets) {
+        const member = wanted.members.some(
+          ({ address }) => address.family === dest.family && address.value === dest.value
+        )
+        const service = member ? undefined : wanted.table.match({ interface: on, source, dest })?.serviceId
+        if (service == null) continue
+        expected[`in_${service}`] = (expected[`in_${service}`] ?? 0) + 1
+        taken++
+      }
+      const counted = Object.fromEntries(
+        Object.entries(counters(edge)).filter(([name, n]) => n > 0 && name.startsWith('in_'))
+      )
+      assert.deepEqual(counted, expected)
+    })
+    await fc.assert(property, { numRuns: 30 })
+    assert.ok(taken > 100, `only ${taken} packets were taken`)
+  })
+
+  it('loads 10,000 routes in one transaction, and is fast enough for a change by hand', () => {
+    const id = serviceId(1)
+    const routes = Array.from({ length: 10_000 }, (_, i) =>
+      route(
+        i,
+        id,
+        i % 2 === 0
+          ? { destCidr: `10.${i >> 8}.${i & 255}.0/24` }
+          : { sourceCidr: '10.0.0.0/8', destCidr: `fd00:${i.toString(16)}::/64` }
+      )
+    ).map((r, i) => (i % 2 === 0 ? r : { ...r, sourceCidr: 'fd00::/16' }))
+    const began = performance.now()
+    const text = rulesetText(steering([{ id, device: null, routes }]))
+    const compiled = performance.now()
+    edge.input('nft', ['-f', '-'], text)
+    const loaded = performance.now()
+    console.log(`      10,000 routes: text ${Math.round(compiled - began)} ms, nft ${Math.round(loaded - compiled)} ms`)
+    assert.ok(loaded - began < 5_000)
+  })
+
+  it('keeps the values of its counters over a replacement', () => {
+    const services = [{ id: serviceId(1), device: null, routes: [route(1, serviceId(1), { destCidr: '10.2.0.0/24' })] }]
+    edge.input(
+      'nft',
+      ['-f', '-'],
+      rulesetText(steering(services, { counters: new Map([[`in_${serviceId(1)}`, { packets: 3, bytes: 99 }]]) }))
+    )
+    assert.equal(counters(edge)[`in_${serviceId(1)}`], 3)
+  })
+
+  it('lets nothing marked leave by another device', () => {
+    const services = [{ id: serviceId(1), device: null, routes: [route(1, serviceId(1), { destCidr: '10.2.0.0/24' })] }]
+    edge.input('nft', ['-f', '-'], rulesetText(steering(services)))
+    client.ip('route add 10.2.0.0/24 via 192.168.9.1')
+    edge.ip('route add 10.2.0.0/24 dev d0')
+    // No policy rule at all: what is marked for the tunnel would go by the main table, in the clear.
+    client.run('sh', '-c', 'ping -c3 -i0.2 -W1 10.2.0.2 || true')
+    assert.equal(counters(edge)['guarded'], 3)
+  })
+})
