@@ -60,3 +60,6 @@ export const metricServicesMax = 1_000
 export const inviteTtlDefaultMs = 3_600_000
 export const inviteTtlMaxMs = 30 * 24 * 3_600_000
 export const inviteUsesMax = 1_000
+
+/** Founding a cluster answers with this peer's own record, which is written next: a few ms on any disk that works. */
+export const ownRecordWaitMs = 1_000

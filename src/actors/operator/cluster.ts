@@ -1,7 +1,8 @@
 import { isoTime } from '../../clock.ts'
 import type { Role } from '../../crdt/schema.ts'
+import type { AppliedState } from '../../dataplane/desired.ts'
 import { AlreadyInClusterError, InvalidRequestError } from '../../errors.ts'
-import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax } from '../limits.ts'
+import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax, ownRecordWaitMs } from '../limits.ts'
 import { sameHeads } from '../reconcile/synced.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import type { ClusterJson, SyncJson } from './operator.ts'
@@ -19,6 +20,7 @@ export class ClusterNouns {
     this.#refuseSecondCluster()
     const record = this.#deps.selfRecord()
     await this.#deps.replica.init({ name: name ?? record.name, record })
+    await this.#ownRecordSeen()
     this.#deps.reconciler.synced.pulled()
     this.#deps.reconciler.flush()
     return this.status()
@@ -96,14 +98,7 @@ export class ClusterNouns {
       if (desired != null) {
         const applied = await dataplane.apply(desired)
         reconciler.onApplied(applied, desired)
-        for (const [id, { spec, failure }] of applied.services) {
-          const was = before?.services.get(id)
-          if (failure != null) changes.push(`service ${id}: ${failure.reason}, ${failure.message}`)
-          else if (was?.spec !== spec || was.failure != null) changes.push(`service ${id}: programmed ${spec}`)
-        }
-        for (const id of before?.services.keys() ?? [])
-          if (!applied.services.has(id)) changes.push(`service ${id}: removed`)
-        if (applied.failure != null) changes.push(`data plane: ${applied.failure.reason}, ${applied.failure.message}`)
+        changes.push(...changesBetween(before, applied))
       }
       const { members } = replica.view()
       return {
@@ -121,8 +116,39 @@ export class ClusterNouns {
     }
   }
 
+  /** Until the view holds this peer's own record, so that the answer has its name; not longer than it takes to notice. */
+  async #ownRecordSeen(): Promise<void> {
+    const { replica, mesh, clock } = this.#deps
+    const seen = (): boolean => replica.view().members.get(mesh.self)?.record != null
+    if (seen()) return
+    await new Promise<void>((resolve) => {
+      const done = (): void => {
+        timer.cancel()
+        unsubscribe()
+        resolve()
+      }
+      const timer = clock.after(ownRecordWaitMs, done)
+      const unsubscribe = replica.onView(() => seen() && done())
+    })
+  }
+
   #refuseSecondCluster(): void {
     const { cluster } = this.#deps.replica.view()
     if (cluster != null) throw new AlreadyInClusterError(cluster.name)
   }
+}
+
+/** What is in force now and was not before, in words. */
+function changesBetween(before: AppliedState | null, after: AppliedState): string[] {
+  const changes: string[] = []
+  for (const [id, { spec, failure }] of after.services) {
+    const was = before?.services.get(id)
+    if (was?.spec === spec && was.failure?.reason === failure?.reason) continue
+    changes.push(`service ${id}: ${failure == null ? `programmed ${spec}` : `${failure.reason}, ${failure.message}`}`)
+  }
+  for (const id of before?.services.keys() ?? []) if (!after.services.has(id)) changes.push(`service ${id}: removed`)
+  if (after.failure != null && after.failure.reason !== before?.failure?.reason) {
+    changes.push(`data plane: ${after.failure.reason}, ${after.failure.message}`)
+  }
+  return changes
 }

@@ -80,7 +80,7 @@ export class Metrics {
       mesh
         .peers()
         .flatMap(({ id, state, rttMs }) =>
-          state !== 'admitted' || rttMs == null ? [] : [[{ peer: id }, rttMs / 1000]]
+          id === mesh.self || state !== 'admitted' || rttMs == null ? [] : [[{ peer: id }, rttMs / 1000]]
         )
     )
     this.#labelled('arctic_agent_services', 'Services that this host is an endpoint of, by phase.', ['phase'], () => {
