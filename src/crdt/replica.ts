@@ -12,7 +12,7 @@ import type { Random } from '../random.ts'
 import { encodeAdmit } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
-import { genesisChunk } from './document.ts'
+import { genesisChunk, isGenesisChunk } from './document.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { checkInvite, createInvite, parseInvite } from './invite.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
@@ -319,7 +319,9 @@ function subscribe<T>(listeners: Set<T>, listener: T): () => void {
 
 function readGenesis(bytes: Uint8Array): Genesis {
   try {
-    return parseGenesis(bytes)
+    const genesis = parseGenesis(bytes)
+    if (!isGenesisChunk(genesis.chunk)) throw new MalformedError('it does not make what this agent looks for')
+    return genesis
   } catch (error) {
     if (error instanceof MalformedError) throw new InviteInvalidError(`the genesis there is not good: ${error.message}`)
     throw error

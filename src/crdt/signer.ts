@@ -32,10 +32,14 @@ export function peerIdOf(publicKey: Uint8Array): PeerId {
 
 /** The raw public key in a peer id; null when the text is not the id of an Ed25519 key. */
 export function publicKeyOf(peerId: PeerId): Uint8Array | null {
+  const held = keyOfId.get(peerId)
+  if (held != null) return held
   if (!/^12D3Koo[1-9A-HJ-NP-Za-km-z]{45}$/.test(peerId)) return null
   const bytes = fromString(peerId, 'base58btc')
   if (bytes.length !== PEER_ID_PREFIX.length + 32 || PEER_ID_PREFIX.some((byte, i) => bytes[i] !== byte)) return null
-  return bytes.subarray(PEER_ID_PREFIX.length)
+  const key = bytes.subarray(PEER_ID_PREFIX.length)
+  remember(keyOfId, peerId, key)
+  return key
 }
 
 /** Checks an Ed25519 signature. False for anything malformed, never a throw. */
@@ -48,7 +52,8 @@ export function verify(publicKey: Uint8Array, data: Uint8Array, signature: Uint8
   }
 }
 
-// Importing a key costs more than verifying with it, and base58 as much; the oldest key leaves when the cache is full.
+// Importing a key costs more than verifying with it, and base58 as much, so both are kept.
+const keyOfId = new Map<PeerId, Uint8Array>()
 const keys = new Map<string, { id: PeerId; key: () => KeyObject }>()
 
 function known(publicKey: Uint8Array): { id: PeerId; key: () => KeyObject } {
@@ -62,9 +67,14 @@ function known(publicKey: Uint8Array): { id: PeerId; key: () => KeyObject } {
     id: toString(concat([PEER_ID_PREFIX, raw]), 'base58btc'),
     key: () => (imported ??= createPublicKey({ key: Buffer.concat([SPKI_PREFIX, raw]), format: 'der', type: 'spki' }))
   }
-  if (keys.size >= verifyKeysMax) keys.delete(keys.keys().next().value ?? '')
-  keys.set(name, item)
+  remember(keys, name, item)
   return item
+}
+
+/** The oldest leaves when the cache is full. */
+function remember<T>(cache: Map<string, T>, name: string, value: T): void {
+  if (cache.size >= verifyKeysMax) cache.delete(cache.keys().next().value ?? '')
+  cache.set(name, value)
 }
 
 /** DER of an Ed25519 key (RFC 8410) up to the 32 raw bytes. */

@@ -25,8 +25,12 @@ export class TouchIndex {
         if ((KINDS as readonly string[]).includes(key)) forbidden = `it replaces all ${key}`
         continue
       }
-      const kind = GENESIS_OBJECTS.get(object)
-      const touch = kind == null ? this.#owners.get(object) : { kind, id: key }
+      const made = GENESIS_OBJECTS.get(object)
+      if (made?.isBucket === false) {
+        forbidden = `it replaces many ${made.kind} at once`
+        continue
+      }
+      const touch = made == null ? this.#owners.get(object) : { kind: made.kind, id: key }
       if (touch == null) continue
       if (makes) this.#owners.set(id, touch)
       touches.set(`${touch.kind}/${touch.id}`, touch)
