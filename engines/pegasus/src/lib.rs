@@ -1,0 +1,40 @@
+//! Pegasus, the TCP data plane: clients are intercepted at the source peer, carried encrypted over warm connections,
+//! and dialled out at the target peer. See `PROTOCOL.md` for what it is told and what it tells.
+//!
+//! The way of a flow, file by file: `outbound` (accept, find the service, take a carrier) → `carriage` (read, seal,
+//! write) → `inbound` (who may, dial) → `carriage` → `ending`.
+#![deny(clippy::all)]
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod aead;
+mod arena;
+mod carriage;
+mod carrier;
+mod config;
+mod dial;
+mod ending;
+mod endpoint;
+mod engine;
+mod flow;
+pub mod frame;
+mod gate;
+pub mod handshake;
+mod inbound;
+mod limiter;
+pub mod limits;
+mod listener;
+mod outbound;
+mod peer;
+mod pool;
+mod prefix;
+pub mod reason;
+mod refusals;
+mod service;
+mod slots;
+pub mod state;
+mod sweep;
+mod table;
+mod worker;
+
+pub use engine::Pegasus;

@@ -1,0 +1,236 @@
+//! A carrier: one encrypted TCP connection between two engines, which carries one flow at a time.
+//!
+//! ```text
+//! initiator:  connecting → greeting ┐                 ┌→ busy ──────→┐
+//!                                   ├→ idle ──OPEN──→ ┤              ├→ idle …
+//! responder:  stranger  → unproven ─┘                 └→ confirming ─┘
+//! ```
+//! `busy` ends when both directions have ended by FIN or RESET; `confirming` waits for the other side's end after ours
+//! was a RESET. Whatever else happens to the connection is a loss of the carrier and, if it had one, of its flow.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use aws_lc_rs::error::Unspecified;
+
+use crate::{
+    arena::Arena,
+    endpoint::{Backlog, Endpoint},
+    frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, Header, Kind, OVERHEAD_BYTES},
+    gate::Permit,
+    handshake::{Initiator, Keys},
+    limits::{FRAME_PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_FRAMES, RETIRE_AGE, RETIRE_BYTES},
+    peer::Peer,
+    slots::Key,
+};
+
+pub struct Carrier {
+    pub endpoint: Endpoint,
+    pub phase: Phase,
+    /// We made the connection: it is in a pool, and we alone open flows on it.
+    pub ours: bool,
+    /// None while the other side has not said who it is.
+    pub peer: Option<Arc<Peer>>,
+    pub address: SocketAddr,
+    pub keys: Option<Keys>,
+    /// Sealed bytes that the socket did not take.
+    pub backlog: Backlog,
+    /// The beginning of a frame, or of a handshake message.
+    pub partial: Vec<u8>,
+    pub flow: Option<Key>,
+    /// The number of the current or last flow.
+    pub number: u32,
+    pub sent: End,
+    pub received: End,
+    /// Since when it is in this phase.
+    pub since: Instant,
+    pub made: Instant,
+    keyed: Instant,
+    bytes_under_key: u64,
+    bytes: u64,
+    /// Not to be used for another flow.
+    pub retired: bool,
+    /// Something was written since it was last seen to be acknowledged.
+    pub unacknowledged: bool,
+    pub suspicions_seen: u64,
+    pub queued: bool,
+    /// Held while it counts as a stranger's.
+    pub permit: Option<Permit>,
+}
+
+pub enum Phase {
+    Connecting,
+    Greeting(Option<Box<Initiator>>),
+    Stranger,
+    Unproven,
+    Idle,
+    Busy,
+    Confirming,
+}
+
+/// How a direction of the current flow has ended, if it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    Open,
+    Fin,
+    Reset,
+}
+
+/// Why nothing more can be sent on a carrier.
+#[derive(Debug)]
+pub struct Broken(pub String);
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Unspecified> for Broken {
+    fn from(_: Unspecified) -> Self {
+        Self("a frame could not be sealed".into())
+    }
+}
+
+impl Carrier {
+    pub fn new(
+        endpoint: Endpoint,
+        phase: Phase,
+        ours: bool,
+        peer: Option<Arc<Peer>>,
+        address: SocketAddr,
+        now: Instant,
+    ) -> Self {
+        Self {
+            endpoint,
+            phase,
+            ours,
+            peer,
+            address,
+            keys: None,
+            backlog: Backlog::default(),
+            partial: Vec::new(),
+            flow: None,
+            number: 0,
+            sent: End::Open,
+            received: End::Open,
+            since: now,
+            made: now,
+            keyed: now,
+            bytes_under_key: 0,
+            bytes: 0,
+            retired: false,
+            unacknowledged: false,
+            suspicions_seen: 0,
+            queued: false,
+            permit: None,
+        }
+    }
+
+    pub fn in_the_making(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Busy | Phase::Confirming)
+    }
+
+    pub fn is_worn(&self, now: Instant) -> bool {
+        self.retired || self.bytes > RETIRE_BYTES || now.duration_since(self.made) > RETIRE_AGE
+    }
+
+    /// Changes the phase, and the peer's gauges with it.
+    pub fn enter(&mut self, phase: Phase, now: Instant) {
+        self.gauge(-1);
+        self.phase = phase;
+        self.since = now;
+        self.gauge(1);
+    }
+
+    /// A flow begins.
+    pub fn begin(&mut self, flow: Option<Key>, number: u32, now: Instant) {
+        self.flow = flow;
+        self.number = number;
+        self.sent = End::Open;
+        self.received = End::Open;
+        self.enter(Phase::Busy, now);
+    }
+
+    /// The carrier is gone: it counts nowhere any more.
+    pub fn leave(&mut self) {
+        self.gauge(-1);
+    }
+
+    fn gauge(&self, by: i64) {
+        let Some(peer) = &self.peer else { return };
+        let gauge = match self.phase {
+            Phase::Idle => &peer.health.idle,
+            Phase::Busy | Phase::Confirming => &peer.health.busy,
+            _ => return,
+        };
+        gauge.fetch_add(by, Relaxed);
+        if self.ours {
+            peer.health.alive.fetch_add(by, Relaxed);
+        }
+    }
+
+    /// True when nothing waits to be written.
+    pub fn flush(&mut self) -> Result<bool, Broken> {
+        Ok(self.backlog.flush(&mut self.endpoint)?)
+    }
+
+    /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read.
+    pub fn send_payloads(&mut self, arena: &mut Arena, length: usize, now: Instant) -> Result<(), Broken> {
+        self.rekey_if_due(now)?;
+        let Some(keys) = &mut self.keys else { return Err(Broken("no keys".into())) };
+        let (mut left, mut end) = (length, 0);
+        for frame in arena.bytes.chunks_exact_mut(FRAME_BYTES_MAX) {
+            if left == 0 {
+                break;
+            }
+            let payload = left.min(FRAME_PAYLOAD_BYTES_MAX);
+            keys.seal.seal(Header { kind: Kind::Data, length: payload }, &mut frame[..payload + OVERHEAD_BYTES])?;
+            left -= payload;
+            end += payload + OVERHEAD_BYTES;
+        }
+        self.bytes_under_key += length as u64;
+        self.bytes += length as u64;
+        self.send(&arena.bytes[..end])
+    }
+
+    /// Seals and sends a frame that is not DATA.
+    pub fn send_control(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
+        let mut frame = [0; CONTROL_PAYLOAD_BYTES_MAX + OVERHEAD_BYTES];
+        let whole = &mut frame[..payload.len() + OVERHEAD_BYTES];
+        whole[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
+        let Some(keys) = &mut self.keys else { return Err(Broken("no keys".into())) };
+        keys.seal.seal(Header { kind, length: payload.len() }, whole)?;
+        self.send(whole)
+    }
+
+    /// Sends bytes as they are, behind what waits.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.unacknowledged = true;
+        let written = if self.backlog.flush(&mut self.endpoint)? { self.endpoint.write(bytes)? } else { 0 };
+        if written < bytes.len() {
+            self.backlog.push(&bytes[written..]);
+        }
+        Ok(())
+    }
+
+    fn rekey_if_due(&mut self, now: Instant) -> Result<(), Broken> {
+        let used = self.keys.as_ref().map_or(0, |keys| keys.seal.used());
+        let due =
+            self.bytes_under_key > REKEY_BYTES || used > REKEY_FRAMES || now.duration_since(self.keyed) > REKEY_AGE;
+        if !due {
+            return Ok(());
+        }
+        self.send_control(Kind::Rekey, &[])?;
+        if let Some(keys) = &mut self.keys {
+            keys.seal.ratchet()?;
+        }
+        self.bytes_under_key = 0;
+        self.keyed = now;
+        Ok(())
+    }
+}

@@ -1,0 +1,307 @@
+//! Compiles a state into what the workers look things up in. Pure: what cannot be in force comes back as an error with
+//! the object it belongs to, and everything else is in force without it.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use control::{ObjectError, PrivateKey, Secrets};
+use rustc_hash::FxHashMap;
+
+use crate::{
+    limits::NAME_BYTES_MAX,
+    peer::Peer,
+    prefix::Prefix,
+    service::{Service, Side},
+    state::{InboundState, ListenerState, OutboundState, PeerState, State, Transport},
+    table::{Rule, Table},
+};
+
+pub type Map<V> = FxHashMap<Arc<str>, Arc<V>>;
+
+/// One generation, never changed once made.
+#[derive(Debug)]
+pub struct Config {
+    pub self_id: Arc<str>,
+    pub private_key: PrivateKey,
+    pub bypass_mark: u32,
+    pub peers: Map<Peer>,
+    pub listeners: Map<Steering>,
+    pub outbound: Map<Outbound>,
+    pub inbound: Map<Inbound>,
+}
+
+/// How a listener finds the service of a flow.
+#[derive(Debug)]
+pub enum Steering {
+    Service(Arc<str>),
+    Table { table: Table, services: Vec<Arc<str>> },
+}
+
+#[derive(Debug)]
+pub struct Outbound {
+    pub service: Arc<Service>,
+    pub peer_id: Arc<str>,
+    pub transport: Transport,
+}
+
+#[derive(Debug)]
+pub struct Inbound {
+    pub service: Arc<Service>,
+    pub peer_id: Arc<str>,
+    pub transport: Transport,
+    pub transparent: bool,
+    any: bool,
+    covered: Table,
+}
+
+impl Inbound {
+    pub fn covers(&self, client: SocketAddr, destination: SocketAddr) -> bool {
+        self.any || self.covered.lookup(client.ip(), destination.ip()).is_some()
+    }
+}
+
+impl Config {
+    /// The configuration before the first `apply`: nobody is known and nothing is carried.
+    pub fn empty() -> Self {
+        Self {
+            self_id: "".into(),
+            private_key: PrivateKey::new([0; 32]),
+            bypass_mark: 0,
+            peers: Map::default(),
+            listeners: Map::default(),
+            outbound: Map::default(),
+            inbound: Map::default(),
+        }
+    }
+
+    /// Services and peers that stay keep their counters and health from `before`.
+    pub fn compile(state: &State, secrets: &Secrets, before: &Config) -> (Self, Vec<ObjectError>) {
+        let mut compiler = Compiler { before, errors: Vec::new() };
+        let config = Self {
+            self_id: state.self_id.as_str().into(),
+            private_key: secrets.private_key.clone(),
+            bypass_mark: state.bypass_mark,
+            peers: state.peers.iter().filter_map(|peer| compiler.peer(peer)).collect(),
+            listeners: state.listeners.iter().filter_map(|listener| compiler.listener(listener)).collect(),
+            outbound: state.outbound.iter().filter_map(|service| compiler.outbound(service)).collect(),
+            inbound: state.inbound.iter().filter_map(|service| compiler.inbound(service)).collect(),
+        };
+        if state.self_id.is_empty() || state.self_id.len() > NAME_BYTES_MAX {
+            compiler.errors.push(ObjectError::new("engine", "InvalidPeerId", "self is not a peer id"));
+        }
+        (config, compiler.errors)
+    }
+}
+
+struct Compiler<'a> {
+    before: &'a Config,
+    errors: Vec<ObjectError>,
+}
+
+impl Compiler<'_> {
+    fn peer(&mut self, state: &PeerState) -> Option<(Arc<str>, Arc<Peer>)> {
+        let object = format!("peer:{}", state.peer_id);
+        if state.peer_id.is_empty() || state.peer_id.len() > NAME_BYTES_MAX {
+            return self.refuse(object, "InvalidPeerId", "a peer id has 1 to 128 bytes".into());
+        }
+        let key = STANDARD.decode(&state.public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
+        let Some(public_key) = key else {
+            return self.refuse(object, "InvalidKey", format!("{:?} is not Base64 of 32 bytes", state.public_key));
+        };
+        let mut addresses = Vec::new();
+        for address in &state.addresses {
+            match address.parse() {
+                Ok(address) => addresses.push(address),
+                Err(_) => {
+                    let message = format!("{address:?} is not IP:PORT; the other addresses are used");
+                    self.errors.push(ObjectError::new(object.clone(), "InvalidAddress", message));
+                }
+            }
+        }
+        let id: Arc<str> = state.peer_id.as_str().into();
+        let health = self.before.peers.get(&id).map(|peer| peer.health.clone()).unwrap_or_default();
+        Some((id.clone(), Arc::new(Peer { id, public_key, addresses, health })))
+    }
+
+    fn listener(&mut self, state: &ListenerState) -> Option<(Arc<str>, Arc<Steering>)> {
+        let steering = match (&state.table, &state.service_id) {
+            (None, Some(service_id)) => Steering::Service(service_id.as_str().into()),
+            (Some(table), None) => {
+                let attached = table.attached.iter().filter_map(|text| {
+                    text.parse::<Prefix>().ok().or_else(|| {
+                        self.refuse("engine".into(), "InvalidCidr", format!("attached {text:?} is not a CIDR"))
+                    })
+                });
+                let attached: Vec<Prefix> = attached.collect();
+                let (mut rules, mut services) = (Vec::new(), Vec::<Arc<str>>::new());
+                let mut known: FxHashMap<&str, Arc<str>> = FxHashMap::default();
+                for route in &table.routes {
+                    let object = || format!("service:{}", route.service_id);
+                    let Some(rule) = self.rule(object, &route.source, &route.dest) else { continue };
+                    rules.push(rule);
+                    services.push(
+                        known.entry(&route.service_id).or_insert_with(|| route.service_id.as_str().into()).clone(),
+                    );
+                }
+                Steering::Table { table: Table::new(&rules, &attached), services }
+            }
+            _ => {
+                let message = format!("listener {:?} needs a table or a service_id, and not both", state.name);
+                return self.refuse("engine".into(), "InvalidListener", message);
+            }
+        };
+        Some((state.name.as_str().into(), Arc::new(steering)))
+    }
+
+    fn outbound(&mut self, state: &OutboundState) -> Option<(Arc<str>, Arc<Outbound>)> {
+        self.check_transport(&state.service_id, state.transport);
+        let before = self.before.outbound.get(state.service_id.as_str()).map(|outbound| outbound.service.clone());
+        let service = self.service(&state.service_id, Side::Source, before, state.bandwidth_mbps)?;
+        let outbound =
+            Outbound { service: service.clone(), peer_id: state.peer_id.as_str().into(), transport: state.transport };
+        Some((service.id.clone(), Arc::new(outbound)))
+    }
+
+    fn inbound(&mut self, state: &InboundState) -> Option<(Arc<str>, Arc<Inbound>)> {
+        self.check_transport(&state.service_id, state.transport);
+        let before = self.before.inbound.get(state.service_id.as_str()).map(|inbound| inbound.service.clone());
+        let service = self.service(&state.service_id, Side::Target, before, state.bandwidth_mbps)?;
+        let object = || format!("service:{}", state.service_id);
+        let rules: Vec<Rule> =
+            state.routes.iter().filter_map(|route| self.rule(object, &route.source, &route.dest)).collect();
+        let inbound = Inbound {
+            service: service.clone(),
+            peer_id: state.peer_id.as_str().into(),
+            transport: state.transport,
+            transparent: state.transparent,
+            any: state.any,
+            covered: Table::new(&rules, &[]),
+        };
+        Some((service.id.clone(), Arc::new(inbound)))
+    }
+
+    fn service(&mut self, id: &str, side: Side, before: Option<Arc<Service>>, mbps: f64) -> Option<Arc<Service>> {
+        if id.is_empty() || id.len() > NAME_BYTES_MAX {
+            return self.refuse(format!("service:{id}"), "InvalidServiceId", "a service id has 1 to 128 bytes".into());
+        }
+        let service = before.unwrap_or_else(|| Arc::new(Service::new(id.into(), side)));
+        service.bucket.set_mbps(mbps);
+        Some(service)
+    }
+
+    fn rule(&mut self, object: impl Fn() -> String, source: &Option<String>, dest: &Option<String>) -> Option<Rule> {
+        let mut parse = |text: &Option<String>| match text {
+            None => Some(None),
+            Some(text) => match text.parse::<Prefix>() {
+                Ok(prefix) => Some(Some(prefix)),
+                Err(_) => self.refuse(object(), "InvalidCidr", format!("{text:?} is not a CIDR without host bits")),
+            },
+        };
+        let rule = Rule { source: parse(source)?, dest: parse(dest)? };
+        if rule.is_possible() {
+            Some(rule)
+        } else {
+            self.refuse(object(), "InvalidCidr", "source and destination are of different families".into())
+        }
+    }
+
+    /// A service asked to run over another transport stays known, so that its flows are refused with this reason.
+    fn check_transport(&mut self, service_id: &str, transport: Transport) {
+        if transport != Transport::Tcp {
+            let message =
+                "this engine carries over tcp only; its flows are refused until the service's transport is tcp";
+            self.errors.push(ObjectError::new(format!("service:{service_id}"), "TransportNotBuilt", message));
+        }
+    }
+
+    fn refuse<T>(&mut self, object: String, code: &'static str, message: String) -> Option<T> {
+        self.errors.push(ObjectError::new(object, code, message));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn state(patch: serde_json::Value) -> State {
+        let mut whole = json!({
+            "data_listen": "127.0.0.1:0", "self": "peer-a", "bypass_mark": 1, "peers": [], "listeners": [], "outbound": [], "inbound": []
+        });
+        whole.as_object_mut().unwrap().extend(patch.as_object().unwrap().clone());
+        serde_json::from_value(whole).unwrap()
+    }
+
+    fn compile(patch: serde_json::Value, before: &Config) -> (Config, Vec<(String, &'static str)>) {
+        let secrets = Secrets { private_key: PrivateKey::new([1; 32]) };
+        let (config, errors) = Config::compile(&state(patch), &secrets, before);
+        (config, errors.into_iter().map(|error| (error.object, error.code)).collect())
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_rest_is_in_force() {
+        let good = STANDARD.encode([4; 32]);
+        let (config, errors) = compile(
+            json!({
+                "peers": [
+                    {"peer_id": "good", "public_key": good, "addresses": ["10.0.0.1:7947", "nonsense", "[fd00::1]:7947"]},
+                    {"peer_id": "bad", "public_key": "AAAA", "addresses": []},
+                ],
+                "listeners": [
+                    {"name": "both", "port": 0, "service_id": "s", "table": {"attached": [], "routes": []}},
+                    {"name": "table", "port": 0, "table": {"attached": ["10.1.0.5/24"], "routes": [
+                        {"service_id": "s", "route_id": "r", "source": "10.0.0.0/8", "dest": "fd00::/8"},
+                        {"service_id": "s", "route_id": "r", "source": null, "dest": "10.2.0.0/24"},
+                    ]}},
+                ],
+                "outbound": [{"service_id": "k", "peer_id": "good", "transport": "kcp", "bandwidth_mbps": 0, "transparent": false}],
+            }),
+            &Config::empty(),
+        );
+        assert_eq!(config.peers["good"].addresses.len(), 2);
+        assert!(!config.peers.contains_key("bad"));
+        assert_eq!(config.listeners.len(), 1);
+        let Steering::Table { services, .. } = &*config.listeners["table"] else { panic!("a table") };
+        assert_eq!(services.len(), 1);
+        let expected = [
+            ("peer:good", "InvalidAddress"),
+            ("peer:bad", "InvalidKey"),
+            ("engine", "InvalidListener"),
+            ("engine", "InvalidCidr"),
+            ("service:s", "InvalidCidr"),
+            ("service:k", "TransportNotBuilt"),
+        ];
+        assert_eq!(errors, expected.map(|(object, code)| (object.to_owned(), code)));
+    }
+
+    #[test]
+    fn only_what_a_route_covers_comes_in() {
+        let inbound = |routes: serde_json::Value, any: bool| {
+            let service = json!({"service_id": "s", "peer_id": "p", "transport": "tcp", "bandwidth_mbps": 0, "transparent": false, "routes": routes, "any": any});
+            compile(json!({ "inbound": [service] }), &Config::empty()).0.inbound["s"].clone()
+        };
+        let covers = |inbound: &Inbound, client: &str, destination: &str| {
+            inbound.covers(client.parse().unwrap(), destination.parse().unwrap())
+        };
+        let routed = inbound(
+            json!([{"source": "10.1.0.0/24", "dest": "10.2.0.0/24"}, {"source": null, "dest": "fd02::/64"}]),
+            false,
+        );
+        assert!(covers(&routed, "10.1.0.2:5", "10.2.0.9:80"));
+        assert!(covers(&routed, "[fd01::1]:5", "[fd02::9]:80"));
+        assert!(!covers(&routed, "10.3.0.2:5", "10.2.0.9:80"));
+        assert!(!covers(&routed, "10.1.0.2:5", "127.0.0.1:80"));
+        assert!(!covers(&inbound(json!([]), false), "10.1.0.2:5", "10.2.0.9:80"));
+        assert!(covers(&inbound(json!([]), true), "10.1.0.2:5", "10.2.0.9:80"));
+    }
+
+    #[test]
+    fn a_service_that_stays_keeps_its_counters() {
+        let patch = |mbps: f64| json!({"outbound": [{"service_id": "s", "peer_id": "p", "transport": "tcp", "bandwidth_mbps": mbps, "transparent": false}]});
+        let (first, _) = compile(patch(0.0), &Config::empty());
+        let (second, _) = compile(patch(5.5), &first);
+        assert!(Arc::ptr_eq(&first.outbound["s"].service, &second.outbound["s"].service));
+        assert!(second.outbound["s"].service.bucket.is_limited());
+    }
+}

@@ -1,0 +1,149 @@
+//! One non-blocking TCP socket under edge-triggered epoll: it remembers what the last events promised, so that no
+//! system call is made in vain.
+
+use std::{
+    io::{self, IoSlice},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    event::epoll::EventFlags,
+    io::{Errno, read, readv, retry_on_intr, writev},
+    net::{SendFlags, Shutdown, send, shutdown, sockopt},
+};
+
+#[derive(Debug)]
+pub struct Endpoint {
+    fd: OwnedFd,
+    pub readable: bool,
+    pub writable: bool,
+    /// The other side has ended: a short read does not mean that nothing follows.
+    ended: bool,
+}
+
+impl Endpoint {
+    /// A socket that epoll does not know yet; its first events will say what it is ready for.
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { fd, readable: false, writable: false, ended: false }
+    }
+
+    pub fn note(&mut self, flags: EventFlags) {
+        self.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+        self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+        self.ended |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
+    }
+
+    /// None: nothing waits. Some(0): the end.
+    pub fn read(&mut self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let room = into.len();
+        let result = retry_on_intr(|| read(&self.fd, &mut *into));
+        self.after_read(result, room)
+    }
+
+    /// As [`Endpoint::read`], into several buffers.
+    pub fn read_vectored(&mut self, into: &mut [io::IoSliceMut]) -> io::Result<Option<usize>> {
+        let room = into.iter().map(|slice| slice.len()).sum();
+        let result = retry_on_intr(|| readv(&self.fd, into));
+        self.after_read(result, room)
+    }
+
+    fn after_read(&mut self, result: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
+        match result {
+            Ok(length) => {
+                self.readable = length == room || self.ended;
+                Ok(Some(length))
+            }
+            Err(Errno::AGAIN) => {
+                self.readable = false;
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Bytes taken; fewer than given when the socket is full.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        while self.writable && written < bytes.len() {
+            match send(&self.fd, &bytes[written..], SendFlags::NOSIGNAL) {
+                Ok(length) => written += length,
+                Err(Errno::AGAIN) => self.writable = false,
+                Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(written)
+    }
+
+    /// As [`Endpoint::write`], from several buffers and with one call.
+    pub fn write_vectored(&mut self, slices: &[IoSlice]) -> io::Result<usize> {
+        if !self.writable {
+            return Ok(0);
+        }
+        match retry_on_intr(|| writev(&self.fd, slices)) {
+            Err(Errno::AGAIN) => {
+                self.writable = false;
+                Ok(0)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Says FIN; reading goes on.
+    pub fn finish(&self) {
+        let _ = shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Says RST and closes.
+    pub fn reset(self) {
+        let _ = sockopt::set_socket_linger(&self.fd, Some(std::time::Duration::ZERO));
+    }
+
+    /// The error that the socket holds, which clears it.
+    pub fn error(&self) -> Option<io::Error> {
+        match sockopt::socket_error(&self.fd) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) | Err(error) => Some(error.into()),
+        }
+    }
+}
+
+impl AsFd for Endpoint {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Bytes that a socket did not take. Holds memory only while there are some.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl Backlog {
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.bytes.reserve_exact(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// True when nothing waits any more.
+    pub fn flush(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
+        if self.bytes.is_empty() {
+            return Ok(true);
+        }
+        self.written += endpoint.write(&self.bytes[self.written..])?;
+        if self.written < self.bytes.len() {
+            return Ok(false);
+        }
+        *self = Self::default();
+        Ok(true)
+    }
+}

@@ -1,0 +1,162 @@
+//! A flow as this side sees it: a client here and a carrier (source), or a carrier and a destination here (target).
+//!
+//! 1. Source: TPROXY accept → `outbound`. Target: OPEN on a carrier → `inbound`, which dials.
+//! 2. Bytes: plain → carrier and carrier → plain, in `carriage`.
+//! 3. The end of a direction is a FIN frame and a FIN. Both directions over: the carrier is free at once, the flow ends
+//!    when its last bytes are delivered.
+//! 4. An end at once is a RESET frame and an RST: `ending`.
+//! 5. One `flow` event, here.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use control::Events;
+use serde::Serialize;
+
+use crate::{
+    endpoint::{Backlog, Endpoint},
+    peer::Peer,
+    reason::Reason,
+    service::{Service, Side},
+    slots::Key,
+};
+
+pub struct Flow {
+    /// The client at the source, the destination at the target.
+    pub plain: Endpoint,
+    /// None: waits for one, or needs none any more.
+    pub carrier: Option<Key>,
+    pub service: Arc<Service>,
+    pub peer: Arc<Peer>,
+    pub client: SocketAddr,
+    pub destination: SocketAddr,
+    pub dialled_from: Option<SocketAddr>,
+    pub dialling: bool,
+    /// Plain → carrier is over.
+    pub up_ended: bool,
+    /// Carrier → plain is over, but for what waits in `backlog`.
+    pub down_ended: bool,
+    /// Opened bytes that the plain side did not take.
+    pub backlog: Backlog,
+    /// The carrier did not keep up lately: read less.
+    pub stalled: bool,
+    pub queued: bool,
+    /// Waits in its service's throttle / has its turn there.
+    pub throttled: bool,
+    pub granted: bool,
+    pub has_keepalive: bool,
+    pub started: Instant,
+    first_byte_ms: Option<u32>,
+    bytes_up: u64,
+    bytes_down: u64,
+}
+
+#[derive(Serialize)]
+struct FlowEvent<'a> {
+    side: Side,
+    service_id: &'a str,
+    peer_id: &'a str,
+    client: SocketAddr,
+    destination: SocketAddr,
+    dialled_from: Option<SocketAddr>,
+    dialled: Option<SocketAddr>,
+    bytes_in: u64,
+    bytes_out: u64,
+    duration_ms: u64,
+    first_byte_ms: Option<u32>,
+    reason: &'static str,
+}
+
+impl Flow {
+    pub fn new(
+        plain: Endpoint,
+        service: Arc<Service>,
+        peer: Arc<Peer>,
+        client: SocketAddr,
+        destination: SocketAddr,
+        now: Instant,
+    ) -> Self {
+        service.counters.flows.fetch_add(1, Relaxed);
+        service.counters.flows_total.fetch_add(1, Relaxed);
+        Self {
+            plain,
+            carrier: None,
+            service,
+            peer,
+            client,
+            destination,
+            dialled_from: None,
+            dialling: false,
+            up_ended: false,
+            down_ended: false,
+            backlog: Backlog::default(),
+            stalled: false,
+            queued: false,
+            throttled: false,
+            granted: false,
+            has_keepalive: false,
+            started: now,
+            first_byte_ms: None,
+            bytes_up: 0,
+            bytes_down: 0,
+        }
+    }
+
+    /// Counts payload that came from the plain side.
+    pub fn count_up(&mut self, bytes: usize, now: Instant) {
+        self.bytes_up += bytes as u64;
+        if self.service.side == Side::Source {
+            self.service.counters.bytes_in.fetch_add(bytes as u64, Relaxed);
+        } else {
+            self.service.counters.bytes_out.fetch_add(bytes as u64, Relaxed);
+            self.note_first_byte(now);
+        }
+    }
+
+    /// Counts payload that came from the carrier.
+    pub fn count_down(&mut self, bytes: usize, now: Instant) {
+        self.bytes_down += bytes as u64;
+        if self.service.side == Side::Source {
+            self.service.counters.bytes_out.fetch_add(bytes as u64, Relaxed);
+            self.note_first_byte(now);
+        } else {
+            self.service.counters.bytes_in.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    /// The first byte from the destination.
+    fn note_first_byte(&mut self, now: Instant) {
+        if self.first_byte_ms.is_none() {
+            self.first_byte_ms = Some(now.duration_since(self.started).as_millis() as u32);
+        }
+    }
+
+    /// Writes the one line that a flow leaves.
+    pub fn report(&self, reason: Reason, events: &Events, now: Instant) {
+        self.service.counters.flows.fetch_sub(1, Relaxed);
+        let (bytes_in, bytes_out) = match self.service.side {
+            Side::Source => (self.bytes_up, self.bytes_down),
+            Side::Target => (self.bytes_down, self.bytes_up),
+        };
+        events.send(
+            "flow",
+            FlowEvent {
+                side: self.service.side,
+                service_id: &self.service.id,
+                peer_id: &self.peer.id,
+                client: self.client,
+                destination: self.destination,
+                dialled_from: self.dialled_from,
+                dialled: (self.service.side == Side::Target && self.dialled_from.is_some()).then_some(self.destination),
+                bytes_in,
+                bytes_out,
+                duration_ms: now.duration_since(self.started).as_millis() as u64,
+                first_byte_ms: self.first_byte_ms,
+                reason: reason.word(),
+            },
+        );
+    }
+}

@@ -1,0 +1,199 @@
+//! The target side's door.
+//!
+//! 1. Accept a connection on the data port: a stranger with a few seconds and a few bytes.
+//! 2. Its hello names a peer that we know; the handshake proves it; its READY proves that it is alive.
+//! 3. OPEN: the peer must own that service and one of its routes must cover the flow, else RESET with the reason.
+//! 4. Dial the destination; what the client says meanwhile waits, within a bound.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use rustix::net::getsockname;
+use socket2::Socket;
+
+use crate::{
+    carrier::{Carrier, Phase},
+    config::Inbound,
+    endpoint::Endpoint,
+    flow::Flow,
+    frame::Open,
+    handshake::{HELLO_BYTES_MAX, Hello, Refusal, respond},
+    peer::Peer,
+    reason::Reason,
+    slots::{Key, Token},
+    state::Transport,
+    worker::Worker,
+};
+
+impl Worker {
+    pub fn accept_stranger(&mut self, endpoint: Endpoint, from: SocketAddr) {
+        let from = SocketAddr::new(from.ip().to_canonical(), from.port());
+        let known =
+            self.config.peers.values().any(|peer| peer.addresses.iter().any(|address| address.ip() == from.ip()));
+        let Some(permit) = self.shared.gate.admit(from.ip(), known) else {
+            endpoint.reset();
+            return self.shared.refusals.count(None, from, "too_many_strangers", self.now);
+        };
+        let mut carrier = Carrier::new(endpoint, Phase::Stranger, false, None, from, self.now);
+        carrier.permit = Some(permit);
+        let key = self.carriers.insert(carrier);
+        let watched = self.carriers.get(key).map(|carrier| {
+            crate::dial::keep_carrier_alive(&carrier.endpoint);
+            self.watch(&carrier.endpoint, Token::Carrier(key))
+        });
+        if !matches!(watched, Some(Ok(()))) {
+            self.carriers.remove(key);
+        }
+    }
+
+    /// Reads a stranger's hello, as far as it has come.
+    pub fn hear_stranger(&mut self, key: Key) {
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        let mut buffer = [0; HELLO_BYTES_MAX + 1];
+        loop {
+            let kept = carrier.partial.len();
+            buffer[..kept].copy_from_slice(&carrier.partial);
+            match carrier.endpoint.read(&mut buffer[kept..]) {
+                Ok(Some(0)) | Err(_) => return self.refuse_stranger(key, None, "hung_up"),
+                Ok(None) => return,
+                Ok(Some(length)) => match Hello::decode(&buffer[..kept + length]) {
+                    Ok(None) => carrier.partial = buffer[..kept + length].to_vec(),
+                    Ok(Some(hello)) => return self.judge_hello(key, &hello),
+                    Err(refusal) => return self.refuse_stranger(key, None, refusal.word()),
+                },
+            }
+            if !carrier.endpoint.readable {
+                return;
+            }
+        }
+    }
+
+    fn judge_hello(&mut self, key: Key, hello: &Hello) {
+        let config = self.config.clone();
+        let Some(peer) = config.peers.get(hello.peer_id) else {
+            return self.refuse_stranger(key, Some(hello.peer_id), Refusal::UnknownPeer.word());
+        };
+        match respond(hello, config.private_key.bytes(), &config.self_id, &peer.public_key, self.shared.fast_aes) {
+            Err(refusal) => self.refuse_stranger(key, Some(hello.peer_id), refusal.word()),
+            Ok((keys, answer)) => {
+                let Some(carrier) = self.carriers.get_mut(key) else { return };
+                carrier.peer = Some(peer.clone());
+                carrier.keys = Some(keys);
+                carrier.partial = Vec::new();
+                carrier.phase = Phase::Unproven;
+                // It has read nothing yet, so its buffer takes these few bytes; if not, it is gone.
+                carrier.endpoint.writable = true;
+                if carrier.send(&answer).is_err() {
+                    self.refuse_stranger(key, None, "hung_up");
+                }
+            }
+        }
+    }
+
+    pub fn refuse_stranger(&mut self, key: Key, peer_id: Option<&str>, reason: &'static str) {
+        if let Some(carrier) = self.carriers.remove(key) {
+            self.shared.refusals.count(peer_id, carrier.address, reason, self.now);
+            carrier.endpoint.reset();
+        }
+    }
+
+    /// A peer opens a flow on its carrier. Err: this is not what the protocol allows.
+    pub fn opened(&mut self, key: Key, open: &Open) -> Result<(), &'static str> {
+        let Some(carrier) = self.carriers.get_mut(key) else { return Ok(()) };
+        if carrier.ours || !matches!(carrier.phase, Phase::Idle) || open.number != carrier.number.wrapping_add(1) {
+            return Err("an OPEN where none may be");
+        }
+        let Some(peer) = carrier.peer.clone() else { return Err("an OPEN of nobody") };
+        match self.authorize(&peer, open) {
+            Ok(inbound) => self.dial_for(key, &peer, &inbound, open),
+            Err(reason) => {
+                self.shared.refusals.count(Some(&peer.id), open.destination, reason.word(), self.now);
+                self.decline(key, open.number, reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn authorize(&self, peer: &Peer, open: &Open) -> Result<Arc<Inbound>, Reason> {
+        if self.is_draining() {
+            return Err(Reason::Drained);
+        }
+        // A service of somebody else is as unknown to this peer as one that does not exist.
+        let inbound = self.config.inbound.get(open.service_id).filter(|inbound| inbound.peer_id == peer.id);
+        let inbound = inbound.ok_or(Reason::UnknownService)?;
+        if inbound.transport != Transport::Tcp {
+            return Err(Reason::TransportNotBuilt);
+        }
+        if !inbound.covers(open.client, open.destination) || self.shared.own.contains(&open.destination) {
+            return Err(Reason::NotCovered);
+        }
+        Ok(inbound.clone())
+    }
+
+    /// Answers an OPEN with RESET, without a flow ever having been here.
+    fn decline(&mut self, key: Key, number: u32, reason: Reason) {
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        carrier.begin(None, number, self.now);
+        self.send_reset(key, reason);
+    }
+
+    fn dial_for(&mut self, carrier_key: Key, peer: &Arc<Peer>, inbound: &Inbound, open: &Open) {
+        let (socket, started) = match dial(open, self.config.bypass_mark) {
+            Ok(dialling) => dialling,
+            Err(error) => {
+                self.shared.refusals.count(Some(&peer.id), open.destination, dial_reason(&error).word(), self.now);
+                return self.decline(carrier_key, open.number, dial_reason(&error));
+            }
+        };
+        let plain = Endpoint::new(socket.into());
+        let mut flow = Flow::new(plain, inbound.service.clone(), peer.clone(), open.client, open.destination, self.now);
+        flow.dialling = true;
+        flow.carrier = Some(carrier_key);
+        flow.dialled_from = getsockname(&flow.plain).ok().and_then(|from| SocketAddr::try_from(from).ok());
+        let key = self.flows.insert(flow);
+        if let Some(carrier) = self.carriers.get_mut(carrier_key) {
+            carrier.begin(Some(key), open.number, self.now);
+        }
+        if let Err(error) = started {
+            return self.reset_flow(key, dial_reason(&error));
+        }
+        let watched = self.flows.get(key).map(|flow| self.watch(&flow.plain, Token::Flow(key)));
+        if !matches!(watched, Some(Ok(()))) {
+            self.reset_flow(key, Reason::OutOfFiles);
+        }
+    }
+
+    /// The destination has answered, or not.
+    pub fn dialled(&mut self, key: Key) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        if let Some(error) = flow.plain.error() {
+            return self.reset_flow(key, dial_reason(&error));
+        }
+        if !flow.plain.writable {
+            return;
+        }
+        flow.dialling = false;
+        if let Some(carrier) = flow.carrier {
+            self.carry_down(carrier);
+        }
+        self.carry_up(key);
+    }
+}
+
+/// A socket that connects to the destination from this host's own address, and whether it could start to.
+fn dial(open: &Open, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
+    let socket = crate::dial::socket(open.destination, mark)?;
+    let started = crate::dial::connect(&socket, open.destination);
+    Ok((socket, started))
+}
+
+/// What the kernel's refusal means to whoever waits for the destination.
+fn dial_reason(error: &io::Error) -> Reason {
+    match error.raw_os_error() {
+        Some(libc::ECONNREFUSED) => Reason::DestinationRefused,
+        Some(libc::ETIMEDOUT) => Reason::DestinationTimeout,
+        Some(libc::ECONNRESET | libc::EPIPE) => Reason::DestinationReset,
+        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => Reason::NoLocalPort,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Reason::OutOfFiles,
+        _ => Reason::DestinationUnreachable,
+    }
+}

@@ -1,0 +1,190 @@
+//! Bandwidth per service and direction: a token bucket that gates *reads*, and deficit round robin between the flows
+//! that wait for it. What is not read fills the sender's window, so nothing piles up here.
+//!
+//! Each worker has its own share of the rate, by how many of the waiting flows are its own; so all flows of a service
+//! get the same wherever the kernel has put them.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::service::Service;
+
+/// What a flow may read when it is its turn, bytes.
+pub const QUANTUM_BYTES: usize = 16 << 10;
+/// Tokens kept for a late worker: this much time, and at least two quanta.
+const BURST: Duration = Duration::from_millis(4);
+const BURST_BYTES_MIN: f64 = 2.0 * QUANTUM_BYTES as f64;
+
+/// The limit of a service's direction, shared by all workers. Rate 0 is no limit.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    bytes_per_second: AtomicU64,
+    waiting: AtomicUsize,
+}
+
+impl Bucket {
+    pub fn set_mbps(&self, mbps: f64) {
+        self.bytes_per_second.store((mbps.max(0.0) * 125_000.0) as u64, Relaxed);
+    }
+
+    pub fn is_limited(&self) -> bool {
+        self.bytes_per_second.load(Relaxed) > 0
+    }
+}
+
+/// One service's flows that wait on one worker.
+#[derive(Debug)]
+pub struct Throttle<K> {
+    service: Arc<Service>,
+    queue: VecDeque<K>,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl<K> Throttle<K> {
+    pub fn new(service: Arc<Service>, now: Instant) -> Self {
+        Self { service, queue: VecDeque::new(), tokens: 0.0, filled: now }
+    }
+
+    pub fn is_of(&self, service: &Arc<Service>) -> bool {
+        Arc::ptr_eq(&self.service, service)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// A flow that wants to read goes to the end of the line.
+    pub fn wait(&mut self, flow: K, now: Instant) {
+        // Tokens up to now belong to those who waited until now.
+        self.fill(now);
+        self.service.bucket.waiting.fetch_add(1, Relaxed);
+        self.queue.push_back(flow);
+    }
+
+    /// The next flow whose turn it is; give back what it did not read with [`Throttle::refund`].
+    pub fn grant(&mut self, now: Instant) -> Option<K> {
+        self.fill(now);
+        let limited = self.service.bucket.is_limited();
+        if limited && self.tokens < QUANTUM_BYTES as f64 {
+            return None;
+        }
+        let flow = self.queue.pop_front()?;
+        self.service.bucket.waiting.fetch_sub(1, Relaxed);
+        if limited {
+            self.tokens -= QUANTUM_BYTES as f64;
+        }
+        Some(flow)
+    }
+
+    pub fn refund(&mut self, bytes: usize) {
+        self.tokens += bytes as f64;
+    }
+
+    /// How long until the next grant; None when nobody waits.
+    pub fn wait_time(&self) -> Option<Duration> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        let missing = (QUANTUM_BYTES as f64 - self.tokens).max(0.0);
+        Some(Duration::from_secs_f64((missing / self.rate().max(1.0)).min(1.0)))
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let rate = self.rate();
+        let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.filled = now;
+        let most = (rate * BURST.as_secs_f64()).max(BURST_BYTES_MIN);
+        self.tokens = (self.tokens + elapsed * rate).min(most);
+    }
+
+    /// This worker's share of the service's rate, bytes per second. Nobody waiting: the whole of it.
+    fn rate(&self) -> f64 {
+        let whole = self.service.bucket.bytes_per_second.load(Relaxed) as f64;
+        let (mine, all) = (self.queue.len(), self.service.bucket.waiting.load(Relaxed));
+        if mine == 0 { whole } else { whole * mine as f64 / all.max(mine) as f64 }
+    }
+}
+
+impl<K> Drop for Throttle<K> {
+    fn drop(&mut self) {
+        self.service.bucket.waiting.fetch_sub(self.queue.len(), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Side;
+
+    fn service(mbps: f64) -> Arc<Service> {
+        let service = Service::new("limited".into(), Side::Source);
+        service.bucket.set_mbps(mbps);
+        Arc::new(service)
+    }
+
+    /// Bytes per flow after `seconds` in which every flow always wants more.
+    fn run(throttles: &mut [(Throttle<usize>, Vec<usize>)], seconds: f64) -> Vec<usize> {
+        let start = Instant::now();
+        let mut got = vec![0; throttles.iter().map(|(_, flows)| flows.len()).sum()];
+        for (throttle, flows) in throttles.iter_mut() {
+            flows.iter().for_each(|&flow| throttle.wait(flow, start));
+        }
+        for step in 0..(seconds * 10_000.0) as u32 {
+            let now = start + Duration::from_micros(100) * step;
+            for (throttle, _) in throttles.iter_mut() {
+                while let Some(flow) = throttle.grant(now) {
+                    got[flow] += QUANTUM_BYTES;
+                    throttle.wait(flow, now);
+                }
+            }
+        }
+        got
+    }
+
+    #[test]
+    fn the_rate_is_kept_and_shared_evenly_on_one_worker_and_on_two() {
+        let service = service(100.0);
+        let now = Instant::now();
+        let alone = run(&mut [(Throttle::new(service.clone(), now), (0..8).collect())], 2.0);
+        let split = run(
+            &mut [
+                (Throttle::new(service.clone(), now), vec![0]),
+                (Throttle::new(service.clone(), now), (1..8).collect()),
+            ],
+            2.0,
+        );
+        for got in [alone, split] {
+            let total: usize = got.iter().sum();
+            assert!((24_000_000..26_000_000).contains(&total), "{total} bytes in 2 s at 12.5 MB/s");
+            let squares: f64 = got.iter().map(|&bytes| (bytes as f64).powi(2)).sum();
+            let jain = (total as f64).powi(2) / (got.len() as f64 * squares);
+            assert!(jain > 0.99, "Jain {jain}: {got:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_is_given_back_and_no_limit_never_waits() {
+        let service = service(1.0);
+        let start = Instant::now();
+        let mut throttle = Throttle::new(service.clone(), start);
+        throttle.wait(1, start);
+        assert_eq!(throttle.grant(start), None);
+        let later = start + Duration::from_secs(1);
+        assert_eq!(throttle.grant(later), Some(1));
+        throttle.refund(QUANTUM_BYTES);
+        throttle.wait(1, later);
+        assert_eq!(throttle.wait_time(), Some(Duration::ZERO));
+        service.bucket.set_mbps(0.0);
+        for _ in 0..100 {
+            assert_eq!(throttle.grant(later), Some(1));
+            throttle.wait(1, later);
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A peer as all workers see it: key, addresses, and whether carriers to it work.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use control::Events;
+use serde::Serialize;
+
+/// What the state says of a peer.
+#[derive(Debug)]
+pub struct Peer {
+    pub id: Arc<str>,
+    pub public_key: [u8; 32],
+    /// In order of preference.
+    pub addresses: Vec<SocketAddr>,
+    /// Kept across generations while the peer stays.
+    pub health: Arc<Health>,
+}
+
+#[derive(Debug, Default)]
+pub struct Health {
+    pub idle: AtomicI64,
+    pub busy: AtomicI64,
+    /// Carriers that we have made and that work now.
+    pub alive: AtomicI64,
+    /// Counts the times that silence was noticed, so that every worker looks at its own carriers.
+    pub suspicions: AtomicU64,
+    up: AtomicBool,
+    said: Mutex<Said>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Said {
+    /// None before the first attempt has ended.
+    up: Option<bool>,
+    address: Option<SocketAddr>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct PeerStats {
+    pub peer_id: Arc<str>,
+    /// `up`, `down`, or `unknown` before it was tried.
+    pub state: &'static str,
+    pub carriers_idle: i64,
+    pub carriers_busy: i64,
+    pub address: Option<SocketAddr>,
+    pub error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PeerEvent<'a> {
+    peer_id: &'a str,
+    state: &'static str,
+    address: Option<SocketAddr>,
+    error: Option<&'a str>,
+}
+
+impl Peer {
+    /// A carrier works. Says so when that is news.
+    pub fn up(&self, address: SocketAddr, events: &Events) {
+        if self.health.up.swap(true, Relaxed) {
+            return;
+        }
+        let mut said = self.said();
+        *said = Said { up: Some(true), address: Some(address), error: None };
+        events.send("peer", PeerEvent { peer_id: &self.id, state: "up", address: Some(address), error: None });
+        control::log::info("peer up", &[("peer_id", &self.id), ("address", &address)]);
+    }
+
+    /// No address works. Says so when that is news, and when no other worker has a carrier that does.
+    pub fn down(&self, address: Option<SocketAddr>, error: &str, events: &Events) {
+        if self.health.alive.load(Relaxed) > 0 {
+            return;
+        }
+        self.health.up.store(false, Relaxed);
+        let mut said = self.said();
+        let news = said.up != Some(false);
+        *said = Said { up: Some(false), address, error: Some(error.to_owned()) };
+        if news {
+            events.send("peer", PeerEvent { peer_id: &self.id, state: "down", address, error: Some(error) });
+            control::log::warn("peer down", &[("peer_id", &self.id), ("address", &address), ("error", &error)]);
+        }
+    }
+
+    pub fn stats(&self) -> PeerStats {
+        let said = self.said().clone();
+        PeerStats {
+            peer_id: self.id.clone(),
+            state: said.up.map_or("unknown", |up| if up { "up" } else { "down" }),
+            carriers_idle: self.health.idle.load(Relaxed),
+            carriers_busy: self.health.busy.load(Relaxed),
+            address: said.address,
+            error: said.error,
+        }
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, Said> {
+        self.health.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,365 @@
+//! Warm carriers to one peer, on one worker: connected and handshaken before a flow needs one. The number follows the
+//! demand; a peer that fails is tried again with growing, jittered pauses.
+//!
+//! ```text
+//! unproven ─(an address answers)→ proven ─(a connection fails)→ unproven
+//!     └─(every address has failed)→ down ─(pause over)→ unproven
+//! ```
+//! Only the side that has made a carrier closes it while it is idle, so an OPEN never meets a closing carrier.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    aead::fast_aes,
+    carrier::{Carrier, End, Phase},
+    endpoint::Endpoint,
+    frame::Kind,
+    handshake::{ANSWER_BYTES, Initiator},
+    limits::{
+        ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY,
+        WAITING_FLOWS_MAX,
+    },
+    peer::Peer,
+    reason::Reason,
+    slots::{Key, Token},
+    worker::Worker,
+};
+
+pub struct Pool {
+    pub peer: Arc<Peer>,
+    idle: Vec<Key>,
+    connecting: usize,
+    waiting: VecDeque<Key>,
+    /// How many are to be idle.
+    target: usize,
+    /// The fewest that were idle since `judged`.
+    low: usize,
+    judged: Instant,
+    /// The address that worked last.
+    proven: Option<SocketAddr>,
+    /// The next address to try while none is proven, and from when.
+    next: usize,
+    next_at: Instant,
+    failures: u32,
+    /// Down: nothing is tried before.
+    retry_at: Option<Instant>,
+    closed: bool,
+}
+
+impl Pool {
+    pub fn new(peer: Arc<Peer>, now: Instant) -> Self {
+        Self {
+            peer,
+            idle: Vec::new(),
+            connecting: 0,
+            waiting: VecDeque::new(),
+            target: IDLE_MIN,
+            low: IDLE_MIN,
+            judged: now,
+            proven: None,
+            next: 0,
+            next_at: now,
+            failures: 0,
+            retry_at: None,
+            closed: false,
+        }
+    }
+
+    /// Takes over what the state says now; new addresses are tried at once.
+    pub fn update(&mut self, peer: Arc<Peer>, now: Instant) {
+        if self.peer.addresses != peer.addresses {
+            self.proven = self.proven.filter(|address| peer.addresses.contains(address));
+            (self.next, self.next_at, self.failures, self.retry_at) = (0, now, 0, None);
+        }
+        self.peer = peer;
+    }
+
+    /// Makes nothing new from now on.
+    pub fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether it has to be looked at soon.
+    pub fn is_waiting(&self) -> bool {
+        !self.closed && (self.retry_at.is_some() || self.wanted() > 0)
+    }
+
+    /// The address to connect to now, if there is something to do.
+    fn next_address(&mut self, now: Instant) -> Option<SocketAddr> {
+        if self.closed || self.wanted() == 0 || self.connecting >= CONNECTING_MAX {
+            return None;
+        }
+        if self.retry_at.is_some_and(|at| now < at) {
+            return None;
+        }
+        self.retry_at = None;
+        if self.proven.is_some() {
+            return self.proven;
+        }
+        let address = *self.peer.addresses.get(self.next)?;
+        if self.connecting > 0 && now < self.next_at {
+            return None;
+        }
+        self.next += 1;
+        self.next_at = now + ADDRESS_STAGGER;
+        Some(address)
+    }
+
+    fn wanted(&self) -> usize {
+        (self.waiting.len() + self.target).saturating_sub(self.idle.len() + self.connecting)
+    }
+
+    fn take(&mut self) -> Option<Key> {
+        let key = self.idle.pop()?;
+        self.low = self.low.min(self.idle.len());
+        if self.idle.len() < self.target / 2 {
+            // Demand runs ahead of what is warm.
+            self.target = (self.target + self.target / 2 + 1).min(IDLE_MAX);
+        }
+        Some(key)
+    }
+
+    fn succeeded(&mut self, address: SocketAddr) {
+        self.connecting -= 1;
+        self.proven = Some(address);
+        (self.next, self.failures, self.retry_at) = (0, 0, None);
+    }
+
+    /// True when this was the last address left to try.
+    fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
+        self.connecting -= 1;
+        if self.proven == Some(address) {
+            self.proven = None;
+            self.next = 0;
+        }
+        self.next_at = now;
+        self.proven.is_none() && self.connecting == 0 && self.next >= self.peer.addresses.len()
+    }
+
+    fn pause(&mut self, unit: f64, now: Instant) -> Duration {
+        let whole = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
+        let pause = whole / 2 + whole.mul_f64(unit / 2.0);
+        self.failures += 1;
+        self.next = 0;
+        self.retry_at = Some(now + pause);
+        pause
+    }
+
+    /// How many idle ones to close now: half of what was never needed for a while.
+    fn surplus(&mut self, now: Instant) -> usize {
+        if now.duration_since(self.judged) < IDLE_SHRINK_EVERY {
+            return 0;
+        }
+        self.judged = now;
+        let unneeded = std::mem::replace(&mut self.low, self.idle.len());
+        self.target = (self.target - self.target.min(unneeded) / 2).max(IDLE_MIN);
+        self.idle.len().saturating_sub(self.target).min(unneeded.div_ceil(2))
+    }
+}
+
+impl Worker {
+    /// A warm carrier to this peer, if there is one.
+    pub fn take_warm(&mut self, peer_id: &str) -> Option<Key> {
+        self.pools.get_mut(peer_id)?.take()
+    }
+
+    /// The flow waits for a carrier in the making, or is reset when that is hopeless.
+    pub fn wait_for_carrier(&mut self, flow: Key, peer_id: &str) {
+        let now = self.now;
+        let Some(pool) = self.pools.get_mut(peer_id) else { return self.reset_flow(flow, Reason::PeerUnknown) };
+        let down = pool.retry_at.is_some_and(|at| now < at) && pool.connecting == 0;
+        if pool.closed || down || pool.waiting.len() >= WAITING_FLOWS_MAX || pool.peer.addresses.is_empty() {
+            return self.reset_flow(flow, Reason::PeerDown);
+        }
+        pool.waiting.push_back(flow);
+        pool.target = (pool.target * 2).min(IDLE_MAX);
+    }
+
+    /// Makes what the pools want.
+    pub fn fill_pools(&mut self) {
+        let mut wanted = Vec::new();
+        for pool in self.pools.values_mut() {
+            while let Some(address) = pool.next_address(self.now) {
+                pool.connecting += 1;
+                wanted.push((pool.peer.clone(), address));
+            }
+        }
+        for (peer, address) in wanted {
+            match crate::dial::carrier(address, self.config.bypass_mark) {
+                Ok(fd) => {
+                    let carrier =
+                        Carrier::new(Endpoint::new(fd), Phase::Connecting, true, Some(peer.clone()), address, self.now);
+                    let key = self.carriers.insert(carrier);
+                    let watched =
+                        self.carriers.get(key).map(|carrier| self.watch(&carrier.endpoint, Token::Carrier(key)));
+                    if !matches!(watched, Some(Ok(()))) {
+                        self.lose_carrier(key, "out of file descriptors");
+                    }
+                }
+                Err(error) => self.connect_failed(&peer.id, address, &error.to_string()),
+            }
+        }
+    }
+
+    /// The TCP connection stands or has failed: greet.
+    pub fn greet(&mut self, key: Key) {
+        let config = self.config.clone();
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        if let Some(error) = carrier.endpoint.error() {
+            return self.lose_carrier(key, &error.to_string());
+        }
+        let Some(peer) = carrier.peer.clone().filter(|_| carrier.endpoint.writable) else { return };
+        match Initiator::start(config.private_key.bytes(), &config.self_id, &peer.id, &peer.public_key, fast_aes()) {
+            Ok((initiator, hello)) => {
+                carrier.enter(Phase::Greeting(Some(Box::new(initiator))), carrier.since);
+                if let Err(broken) = carrier.send(&hello) {
+                    self.lose_carrier(key, &broken.0);
+                }
+            }
+            Err(error) => self.lose_carrier(key, &error.to_string()),
+        }
+    }
+
+    /// Reads the responder's answer.
+    pub fn hear_answer(&mut self, key: Key) {
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        let mut answer = [0; ANSWER_BYTES];
+        let kept = carrier.partial.len();
+        answer[..kept].copy_from_slice(&carrier.partial);
+        match carrier.endpoint.read(&mut answer[kept..]) {
+            Ok(None) => return,
+            Ok(Some(0)) => {
+                return self
+                    .lose_carrier(key, "the peer refused the handshake; it may not know this host, or its key, yet");
+            }
+            Err(error) => return self.lose_carrier(key, &error.to_string()),
+            Ok(Some(length)) if kept + length < ANSWER_BYTES => {
+                carrier.partial = answer[..kept + length].to_vec();
+                return;
+            }
+            Ok(Some(_)) => carrier.partial = Vec::new(),
+        }
+        let Phase::Greeting(initiator) = &mut carrier.phase else { return };
+        let Some(initiator) = initiator.take() else { return };
+        match initiator.finish(&answer) {
+            Err(refusal) => self.lose_carrier(key, refusal.word()),
+            Ok(keys) => {
+                carrier.keys = Some(keys);
+                match carrier.send_control(Kind::Ready, &[]) {
+                    Ok(()) => self.made(key),
+                    Err(broken) => self.lose_carrier(key, &broken.0),
+                }
+            }
+        }
+    }
+
+    /// A new carrier works.
+    fn made(&mut self, key: Key) {
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        let (Some(peer), address) = (carrier.peer.clone(), carrier.address) else { return };
+        carrier.made = self.now;
+        carrier.enter(Phase::Idle, self.now);
+        peer.up(address, &self.shared.events);
+        match self.pools.get_mut(&peer.id) {
+            Some(pool) => pool.succeeded(address),
+            None => return self.close_carrier(key),
+        }
+        self.offer(key);
+    }
+
+    /// A carrier of ours has become free: for a flow that waits, else for the pool.
+    pub fn offer(&mut self, key: Key) {
+        let now = self.now;
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        carrier.flow = None;
+        carrier.sent = End::Open;
+        carrier.received = End::Open;
+        if !matches!(carrier.phase, Phase::Idle) {
+            carrier.enter(Phase::Idle, now);
+        }
+        let worn = carrier.is_worn(now);
+        let Some(pool) = carrier.peer.as_ref().and_then(|peer| self.pools.get_mut(&peer.id)) else {
+            return self.close_carrier(key);
+        };
+        if worn || pool.closed {
+            return self.close_carrier(key);
+        }
+        while let Some(flow) = pool.waiting.pop_front() {
+            if self.flows.get(flow).is_some() {
+                return self.open_flow(flow, key);
+            }
+        }
+        pool.idle.push(key);
+    }
+
+    /// An idle carrier of ours is gone.
+    pub fn forget_idle(&mut self, peer_id: &str, key: Key) {
+        if let Some(pool) = self.pools.get_mut(peer_id) {
+            pool.idle.retain(|idle| *idle != key);
+        }
+    }
+
+    pub fn connect_failed(&mut self, peer_id: &str, address: SocketAddr, error: &str) {
+        let (now, unit) = (self.now, self.random_unit());
+        let Some(pool) = self.pools.get_mut(peer_id) else { return };
+        if !pool.failed(address, now) {
+            return;
+        }
+        let pause = pool.pause(unit, now);
+        let peer = pool.peer.clone();
+        control::log::debug(
+            "no address of a peer answers",
+            &[("peer_id", &peer.id), ("error", &error), ("pause_ms", &pause.as_millis())],
+        );
+        peer.down(Some(address), error, &self.shared.events);
+        if peer.health.alive.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+            // Others work; this was a crowd at the door.
+            return;
+        }
+        let waiting = std::mem::take(&mut pool.waiting);
+        for flow in waiting {
+            self.reset_flow(flow, Reason::PeerDown);
+        }
+    }
+
+    /// Closes carriers that were not needed for a while, and such as are worn out.
+    pub fn shrink_pools(&mut self) {
+        let mut close = Vec::new();
+        for pool in self.pools.values_mut() {
+            let surplus = pool.surplus(self.now);
+            close.extend(pool.idle.drain(..surplus.min(pool.idle.len())));
+            let worn = |key: &Key| self.carriers.get(*key).is_none_or(|carrier| carrier.is_worn(self.now));
+            close.extend(pool.idle.extract_if(.., |key| worn(key)));
+        }
+        for key in close {
+            self.close_carrier(key);
+        }
+    }
+
+    /// After a new state: pools for the peers of our services, and for nobody else.
+    pub fn adjust_pools(&mut self) {
+        let config = self.config.clone();
+        let wanted: Vec<&Arc<Peer>> =
+            config.outbound.values().filter_map(|outbound| config.peers.get(&outbound.peer_id)).collect();
+        for peer in &wanted {
+            let pool = self.pools.entry(peer.id.clone()).or_insert_with(|| Pool::new((*peer).clone(), self.now));
+            pool.update((*peer).clone(), self.now);
+        }
+        let gone: Vec<Arc<str>> =
+            self.pools.keys().filter(|id| !wanted.iter().any(|peer| peer.id == **id)).cloned().collect();
+        for id in gone {
+            let Some(pool) = self.pools.remove(&id) else { continue };
+            for key in pool.idle {
+                self.close_carrier(key);
+            }
+            for flow in pool.waiting {
+                self.reset_flow(flow, Reason::ServiceRemoved);
+            }
+        }
+    }
+}
