@@ -2,7 +2,7 @@ import type { PeerId, ServiceId } from '../../crdt/schema.ts'
 import type { AppliedState, Dataplane, DesiredState, ServiceCounters } from '../../dataplane/desired.ts'
 import type { Mesh, ServiceReport } from '../../mesh/mesh.ts'
 import type { Reach } from './phase.ts'
-import { reportFacts, reportFor } from './report.ts'
+import { reportFor, sameFacts } from './report.ts'
 
 export interface OwnReportsOptions {
   mesh: Pick<Mesh, 'publishReport'>
@@ -15,7 +15,6 @@ export interface OwnReportsOptions {
 export class OwnReports {
   readonly #options: OwnReportsOptions
   #reports = new Map<ServiceId, ServiceReport>()
-  #facts = new Map<ServiceId, string>()
   #applied: AppliedState | null = null
   /** The specs that the last applied desired state asked for. */
   #appliedSpecs: ReadonlyMap<ServiceId, string> = new Map()
@@ -59,9 +58,10 @@ export class OwnReports {
     this.#touched = false
     this.#desired = desired
     const reports = new Map<ServiceId, ServiceReport>()
-    const facts = new Map<ServiceId, string>()
+    const changed: ServiceId[] = []
     const enginesDown = this.#enginesDown()
     const add = (serviceId: ServiceId, role: 'source' | 'target', target: PeerId | null): void => {
+      const previous = this.#reports.get(serviceId)
       const report = reportFor({
         serviceId,
         role,
@@ -70,19 +70,17 @@ export class OwnReports {
         enginesDown,
         targetUnreachable: target != null && this.#options.reach(target) === 'unreachable',
         counters: counters.get(serviceId),
-        previous: this.#reports.get(serviceId),
+        previous,
         now: this.#options.now()
       })
       if (report == null) return
+      if (!sameFacts(previous, report)) changed.push(serviceId)
       reports.set(serviceId, report)
-      facts.set(serviceId, reportFacts(report))
     }
     for (const { id, targetPeer } of desired?.outbound ?? []) add(id, 'source', targetPeer)
     for (const { id } of desired?.inbound ?? []) add(id, 'target', null)
-    const changed = [...facts].filter(([id, text]) => this.#facts.get(id) !== text).map(([id]) => id)
-    for (const id of this.#facts.keys()) if (!facts.has(id)) changed.push(id)
+    for (const id of this.#reports.keys()) if (!reports.has(id)) changed.push(id)
     this.#reports = reports
-    this.#facts = facts
     if (changed.length > 0) this.#options.mesh.publishReport(reports)
     return changed
   }

@@ -1,4 +1,4 @@
-import type { PeerId } from '../../crdt/schema.ts'
+import type { PeerId, RouteRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type { Population, ServicePopulation } from './plan.ts'
 import { specIn } from './spec.ts'
@@ -22,13 +22,19 @@ export function populationFor(self: PeerId, view: View, seen: Iterable<PeerId>):
           : null
     if (other == null) continue
     tunnels.add(other)
-    const routes = new Map(
-      (view.routesOf.get(service.id) ?? []).map((route) => [
-        route.id,
-        `${route.source_cidr ?? '*'} → ${route.dest_cidr ?? '*'} priority ${route.priority}`
-      ])
-    )
+    const routes = new Map((view.routesOf.get(service.id) ?? []).map((route) => [route.id, wishOf(route)]))
     services.set(service.id, { spec: specIn(view, service), routes })
   }
   return { peers, services, tunnels }
+}
+
+const wishes = new WeakMap<RouteRecord, string>()
+
+/** What a route asks for, as text; records are immutable, so it is made once for each. */
+function wishOf(route: RouteRecord): string {
+  const known = wishes.get(route)
+  if (known != null) return known
+  const wish = `${route.source_cidr ?? '*'} → ${route.dest_cidr ?? '*'} priority ${route.priority}`
+  wishes.set(route, wish)
+  return wish
 }

@@ -28,7 +28,7 @@ import type { Reach } from './phase.ts'
 import { populationFor } from './population.ts'
 import { OwnReports } from './own-reports.ts'
 import { Reachability } from './reach.ts'
-import { reportFacts } from './report.ts'
+import { sameFacts } from './report.ts'
 import { StatusBook, type ServiceStatus } from './status-book.ts'
 import { Synced } from './synced.ts'
 import { tellViewChanges } from './view-events.ts'
@@ -426,8 +426,5 @@ const factOf = ({ phase, reason, message }: ServiceStatus): { type: string; reas
   reason,
   message
 })
-
-const sameFacts = (a: ServiceReport | undefined, b: ServiceReport): boolean =>
-  a != null && reportFacts(a) === reportFacts(b)
 
 const msUntil = (at: number | null, now: number): number | null => (at == null ? null : at - now)

@@ -60,6 +60,21 @@ function failureOf({ applied, serviceId, enginesDown, role, targetUnreachable }:
   return null
 }
 
-/** What is worth an announcement at once; counters alone may wait. */
-export const reportFacts = ({ flows: _f, bytes_in: _i, bytes_out: _o, ...facts }: ServiceReport): string =>
-  JSON.stringify(facts)
+/** Whether two reports say the same but for the counters: what differs is worth an announcement at once. */
+export const sameFacts = (a: ServiceReport | undefined, b: ServiceReport): boolean =>
+  a != null &&
+  a.spec === b.spec &&
+  a.state === b.state &&
+  a.role === b.role &&
+  a.reason === b.reason &&
+  a.message === b.message &&
+  a.since === b.since &&
+  a.effective_transport === b.effective_transport &&
+  sameInterface(a.interface, b.interface) &&
+  sameWarnings(a.warnings ?? [], b.warnings ?? [])
+
+const sameInterface = (a: ServiceReport['interface'], b: ServiceReport['interface']): boolean =>
+  a === b || (a != null && b != null && a.name === b.name && a.mac === b.mac && a.ipv4 === b.ipv4 && a.ipv6 === b.ipv6)
+
+const sameWarnings = (a: AppliedFailure[], b: AppliedFailure[]): boolean =>
+  a.length === b.length && a.every(({ reason, message }, i) => reason === b[i]!.reason && message === b[i]!.message)
