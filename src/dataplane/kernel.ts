@@ -17,6 +17,7 @@ import type {
 } from './desired.ts'
 import type { EngineEvent, EngineName } from './engine-protocol.ts'
 import { Engines, portsOf } from './engines.ts'
+import type { HostFacts } from './interfaces.ts'
 import { reapplyRetryMs } from './limits.ts'
 import { createMarks, type MarkOptions, type Marks } from './marks.ts'
 import { NetManager } from './netmgr.ts'
@@ -112,6 +113,8 @@ export class KernelDataplane implements Dataplane {
     return this.#applyNewest()
   }
 
+  host = (): HostFacts | null => this.#net.networks
+
   engines = (): EngineStatus[] => this.#engines.status()
 
   async counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>> {
@@ -203,15 +206,15 @@ export class KernelDataplane implements Dataplane {
     const plan = planDevices(desired, { known: this.#indexes, facts: before, marks, parent })
     this.#indexes = plan.indexes
 
-    const deviceFailures = await this.#net.makeDevices(plan.devices)
-    const facts = await this.#net.facts()
+    const { failures: deviceFailures, changed } = await this.#net.makeDevices(plan.devices, before)
+    const facts = changed ? await this.#net.facts() : before
     const steering = planSteering(desired, { plan, failedDevices: new Set(deviceFailures.keys()), facts, marks })
     this.#steering = steering
     const tunnels = [...steering.tunnelDevices].map(([peer, device]) => ({
       index: plan.indexes.get(peer) ?? 0,
       device: deviceFailures.has(device) ? null : device
     }))
-    await this.#net.makePolicy(tunnels)
+    const { prune } = await this.#net.makePolicy(tunnels)
 
     const lines = steeringLines(desired)
     const onlyTakesAway = [...lines].every((line) => this.#appliedLines.has(line))
@@ -219,8 +222,8 @@ export class KernelDataplane implements Dataplane {
 
     const engineErrors = await this.#tellEngines(desired, generation, steering, deviceFailures)
     await this.#loadRuleset(steering)
-    await this.#net.makePolicy(tunnels, { prune: true })
-    await this.#net.dropStaleDevices()
+    await prune()
+    await this.#net.dropStaleDevices(facts)
     this.#appliedLines = lines
 
     const forwarding = await readForwarding(facts.links.map(({ ifname }) => ifname))

@@ -61,6 +61,9 @@ export const repairSettleMs = 100
 /** Shortest time between two looks at the kernel, ms: a host full of containers announces changes all day. */
 export const repairIntervalMinMs = 400
 
+/** Pause after a look that failed, ms: what fails once mostly fails again, and the log must stay readable. */
+export const repairRetryMs = 5_000
+
 /** A look at the kernel even when nothing was announced, ms: a lost netlink event must not hide damage for ever. */
 export const repairSweepMs = 30_000
 

@@ -21,7 +21,7 @@ export interface NetManagerOptions {
 interface Wanted {
   devices: WantedDevice[]
   tunnels: PolicyTunnel[]
-  ruleset: { text: RulesetText; plain: string; listing: string | null } | null
+  ruleset: { text: RulesetText; plain: string; listing: Promise<string | null> } | null
 }
 
 /** The ruleset, given the last values of its counters. */
@@ -38,12 +38,17 @@ export class NetManager {
   readonly #clock: Clock
   #wanted: Wanted = { devices: [], tunnels: [], ruleset: null }
   #ipv6 = true
-  #networks: HostFacts | null = null
+  #facts: HostFacts | null = null
 
   constructor({ marks, log, clock }: NetManagerOptions) {
     this.#marks = marks
     this.#log = log.module('netmgr')
     this.#clock = clock
+  }
+
+  /** The host as it was when it was last read. */
+  get networks(): HostFacts | null {
+    return this.#facts
   }
 
   /** The host as it is now. */
@@ -54,17 +59,24 @@ export class NetManager {
       ip.mainRoutes(4),
       this.#ipv6 ? ip.mainRoutes(6) : []
     ])
-    this.#networks = hostFacts(links, routes4, routes6)
-    return this.#networks
+    this.#facts = hostFacts(links, routes4, routes6)
+    return this.#facts
   }
 
-  /** Makes the wanted devices and leaves others alone; answers with the failures by device name. */
-  async makeDevices(devices: readonly WantedDevice[]): Promise<Map<string, DeviceError>> {
-    const links = await ip.links()
+  /**
+   * Makes the wanted devices and leaves others alone. Answers with the failures by device name, and whether anything was
+   * changed, so that `facts` are old.
+   */
+  async makeDevices(
+    devices: readonly WantedDevice[],
+    { links }: HostFacts
+  ): Promise<{ failures: Map<string, DeviceError>; changed: boolean }> {
     const failures = new Map<string, DeviceError>()
+    let changed = false
     for (const device of devices) {
       try {
         const commands = deviceCommands(device, links)
+        changed ||= commands.length > 0
         await ip.batch(null, commands)
         if (commands.length > 0) this.#log.info({ device: device.name, kind: device.kind }, 'device is up')
         await this.#setSysctls(device.name)
@@ -74,12 +86,12 @@ export class NetManager {
       }
     }
     this.#wanted.devices = devices.filter(({ name }) => !failures.has(name))
-    return failures
+    return { failures, changed }
   }
 
   /** Removes devices of ours that were not in the last `makeDevices`. */
-  async dropStaleDevices(): Promise<void> {
-    const stale = staleDevices(this.#wanted.devices, await ip.links())
+  async dropStaleDevices({ links }: Pick<HostFacts, 'links'>): Promise<void> {
+    const stale = staleDevices(this.#wanted.devices, links)
     await ip.batchForce(
       null,
       stale.map((name) => `link delete dev ${name}`)
@@ -87,10 +99,10 @@ export class NetManager {
     if (stale.length > 0) this.#log.info({ devices: stale }, 'devices removed')
   }
 
-  /** Rules and tables for these tunnels and TPROXY; with `prune`, those of others go. Answers what was missing. */
-  async makePolicy(tunnels: readonly PolicyTunnel[], { prune = false } = {}): Promise<string[]> {
+  /** Rules and tables for these tunnels and TPROXY; answers what was missing, and how to drop those of others. */
+  async makePolicy(tunnels: readonly PolicyTunnel[]): Promise<{ added: string[]; prune: () => Promise<void> }> {
     this.#wanted.tunnels = [...tunnels]
-    return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels), prune)
+    return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels))
   }
 
   /** Replaces the table, unless it is what was loaded last. */
@@ -100,7 +112,9 @@ export class NetManager {
     if (!force && plain === this.#wanted.ruleset?.plain) return
     const script = text(await nft.counters())
     await nft.load(script)
-    this.#wanted.ruleset = { text, plain, listing: await nft.listing() }
+    // What it looks like from outside is only needed by the next repair.
+    const listing = nft.listing().catch(() => null)
+    this.#wanted.ruleset = { text, plain, listing }
     const ms = Math.round(this.#clock.monotonic() - began)
     this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
   }
@@ -112,7 +126,7 @@ export class NetManager {
    * whether the host's networks have changed since they were last read.
    */
   async repair(): Promise<{ repaired: string[]; networksChanged: boolean }> {
-    const before = this.#networks
+    const before = this.#facts
     const wanted = this.#wanted
     const facts = await this.facts()
     const repaired: string[] = []
@@ -129,15 +143,14 @@ export class NetManager {
       }
     }
     if (wanted.ruleset != null) {
+      const expected = await wanted.ruleset.listing
       const listing = await nft.listing()
-      if (listing !== wanted.ruleset.listing) {
+      if (listing !== expected) {
         await this.loadRuleset(wanted.ruleset.text, { force: true })
         repaired.push(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
       }
       const { tunnels } = wanted
-      repaired.push(
-        ...(await this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels), false))
-      )
+      repaired.push(...(await this.makePolicy(tunnels)).added)
     }
     return { repaired, networksChanged: before != null && !sameNetworks(before, facts) }
   }
@@ -147,38 +160,44 @@ export class NetManager {
     this.#wanted = { devices: [], tunnels: [], ruleset: null }
     this.#ipv6 = await speaksIpv6(sysctl)
     await nft.remove()
-    await this.#policy([], [], true)
-    await this.dropStaleDevices()
+    const { prune } = await this.#policy([], [])
+    await prune()
+    await this.dropStaleDevices({ links: await ip.links() })
   }
 
-  /** Whether anything of ours is in the kernel. */
-  async hasLeftovers(): Promise<boolean> {
-    const [listing, rules, links] = await Promise.all([nft.listing(), ip.rules(4), ip.links()])
-    return listing != null || actualRules(rules, this.#marks).length > 0 || links.some(isOurs)
-  }
-
-  async #policy(rules: string[], routes: string[], prune: boolean): Promise<string[]> {
+  async #policy(rules: string[], routes: string[]): Promise<{ added: string[]; prune: () => Promise<void> }> {
     const families: Family[] = this.#ipv6 ? [4, 6] : [4]
-    const added: string[] = []
-    for (const family of families) {
-      const [ruleList, routeList] = await Promise.all([ip.rules(family), ip.routesOf(family, this.#marks.protocol)])
-      const haveRules = actualRules(ruleList, this.#marks)
-      const haveRoutes = actualRoutes(routeList, this.#marks)
-      const missing = { rules: without(rules, haveRules), routes: without(routes, haveRoutes) }
-      // Tables before the rules that lead to them.
-      await ip.batch(family, [
-        ...missing.routes.map((line) => `route add ${line}`),
-        ...missing.rules.map((line) => `rule add ${line}`)
-      ])
-      added.push(...missing.rules.map((line) => `IPv${family} rule ${line}`))
-      added.push(...missing.routes.map((line) => `IPv${family} route ${line}`))
-      if (!prune) continue
-      await ip.batchForce(family, [
+    const sides = await Promise.all(families.map((family) => this.#policyOf(family, rules, routes)))
+    return {
+      added: sides.flatMap(({ added }) => added),
+      prune: async () => {
+        for (const { family, extra } of sides) await ip.batchForce(family, extra)
+      }
+    }
+  }
+
+  async #policyOf(family: Family, rules: string[], routes: string[]) {
+    const [ruleList, routeList] = await Promise.all([ip.rules(family), ip.routesOf(family, this.#marks.protocol)])
+    const haveRules = actualRules(ruleList, this.#marks)
+    const haveRoutes = actualRoutes(routeList, this.#marks)
+    const newRules = without(rules, haveRules)
+    const newRoutes = without(routes, haveRoutes)
+    // Tables before the rules that lead to them, and the other way round when they go.
+    await ip.batch(family, [
+      ...newRoutes.map((line) => `route add ${line}`),
+      ...newRules.map((line) => `rule add ${line}`)
+    ])
+    return {
+      family,
+      added: [
+        ...newRules.map((line) => `IPv${family} rule ${line}`),
+        ...newRoutes.map((line) => `IPv${family} route ${line}`)
+      ],
+      extra: [
         ...without(haveRules, rules).map((line) => `rule delete ${line}`),
         ...without(haveRoutes, routes).map((line) => `route delete ${line}`)
-      ])
+      ]
     }
-    return added
   }
 
   async #setSysctls(device: string): Promise<void> {

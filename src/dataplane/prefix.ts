@@ -1,4 +1,9 @@
-import ipaddr from 'ipaddr.js'
+import {
+  addressToBigInt,
+  bigIntToAddress,
+  formatAddress as formatBytes,
+  parseAddress as parseBytes
+} from '../crdt/cidr.ts'
 
 export type Family = 4 | 6
 
@@ -16,20 +21,8 @@ export const BITS: Record<Family, number> = { 4: 32, 6: 128 }
 
 /** An address from its text, or null when it is none. Zone ids (`%eth0`) are not addresses here. */
 export function parseAddress(text: string): Address | null {
-  if (text.includes(':')) {
-    if (text.includes('%') || !ipaddr.IPv6.isValid(text)) return null
-    let value = 0n
-    for (const part of ipaddr.IPv6.parse(text).parts) value = (value << 16n) | BigInt(part)
-    return { family: 6, value }
-  }
-  const parts = text.split('.')
-  if (parts.length !== 4) return null
-  let value = 0
-  for (const part of parts) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return null
-    value = value * 256 + Number(part)
-  }
-  return { family: 4, value: BigInt(value) }
+  const bytes = parseBytes(text)
+  return bytes == null ? null : { family: bytes.length === 4 ? 4 : 6, value: addressToBigInt(bytes) }
 }
 
 /** A network from `ADDRESS/LENGTH`; host bits are dropped. Null when it is none. */
@@ -70,14 +63,7 @@ export const lastAddress = ({ family, length, value }: Prefix): Address => ({
   value: value | ((1n << BigInt(BITS[family] - length)) - 1n)
 })
 
-export function formatAddress({ family, value }: Address): string {
-  if (family === 4) {
-    const n = Number(value)
-    return `${n >>> 24}.${(n >>> 16) & 255}.${(n >>> 8) & 255}.${n & 255}`
-  }
-  const parts = Array.from({ length: 8 }, (_, i) => Number((value >> BigInt(112 - 16 * i)) & 0xffffn))
-  return new ipaddr.IPv6(parts).toString()
-}
+export const formatAddress = ({ family, value }: Address): string => formatBytes(bigIntToAddress(value, family))
 
 export const formatPrefix = (prefix: Prefix): string => `${formatAddress(prefix)}/${prefix.length}`
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import type { HostNetworks } from '../../../src/dataplane/never-taken.ts'
 import {
   BITS,
