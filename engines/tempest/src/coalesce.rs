@@ -188,8 +188,16 @@ impl Group {
     /// Everything but lengths, id and header checksum; addresses are known to be equal.
     fn same_ip_header(&self, packet: &[u8]) -> bool {
         match self.ip.version {
-            // Type of service; flags and fragment offset; time to live.
-            Version::V4 => packet[1] == self.headers[1] && packet[6..9] == self.headers[6..9],
+            // Type of service; flags and fragment offset; time to live. What may still be cut to pieces on its way must
+            // also keep the id that those pieces will carry.
+            Version::V4 => {
+                let dont_fragment = packet[6] & 0x40 != 0;
+                let id = u16::from_be_bytes([packet[4], packet[5]]);
+                let first = u16::from_be_bytes([self.headers[4], self.headers[5]]);
+                packet[1] == self.headers[1]
+                    && packet[6..9] == self.headers[6..9]
+                    && (dont_fragment || id == first.wrapping_add(self.pieces.len() as u16))
+            }
             // Traffic class and flow label; hop limit.
             Version::V6 => packet[..4] == self.headers[..4] && packet[7] == self.headers[7],
         }
