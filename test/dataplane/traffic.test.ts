@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { DesiredPeer, DesiredState, SteeringRoute } from '../../src/dataplane/desired.ts'
 import { builtEngines, keyPair, needsEngines } from './support/engines.ts'
 import { Driver, Namespace, needsKernel, temporaryState, wire } from './support/namespace.ts'
-import { desired, inbound, outbound, route, serviceId } from './support/states.ts'
+import { desired, deviceServiceId, inbound, outbound, route, serviceId } from './support/states.ts'
 
 const script = (name: string): string => fileURLToPath(new URL(`support/${name}.ts`, import.meta.url))
 
@@ -34,6 +35,24 @@ class FourHosts {
   ask = (from: Namespace, protocol: 'tcp' | 'udp', address: string, text: string): string =>
     from.run(process.execPath, script('ask'), protocol, address, '7000', text).trim()
 
+  /** A long TCP connection, line by line. */
+  talk(from: Namespace, address: string): { say: (line: string) => void; hear: () => Promise<string> } {
+    const child = from.spawn(process.execPath, [script('talk'), address, '7000'])
+    const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]()
+    return {
+      say: (line) => void child.stdin!.write(`${line}\n`),
+      hear: async () => String((await lines.next()).value)
+    }
+  }
+
+  /** Counts what leaves edge-a for the server's networks without being carried. */
+  watchForLeaks(): () => number {
+    const rules =
+      'counter leaked {}\nchain out {\n type filter hook postrouting priority 300; policy accept;\n oifname a1 ip daddr 10.2.0.0/24 counter name leaked\n oifname a1 ip6 daddr fd02::/64 counter name leaked\n}\n'
+    this.a.input('nft', ['-f', '-'], `table inet watch {\n${rules}}\n`)
+    return () => Number(/packets (\d+)/.exec(this.a.run('nft', 'list', 'counter', 'inet', 'watch', 'leaked'))?.[1])
+  }
+
   remove(): void {
     for (const host of [this.client, this.a, this.b, this.server]) host.remove()
   }
@@ -46,6 +65,7 @@ describe('dataplane with both engines', function () {
   let a: Driver
   let b: Driver
   let states: ReturnType<typeof temporaryState>[]
+  let restartA: () => Driver
   let desiredOf: (routes: SteeringRoute[]) => { a: DesiredState; b: DesiredState }
   const id = serviceId(1)
 
@@ -67,11 +87,17 @@ describe('dataplane with both engines', function () {
       a: desired({ self: peerA.id, peers: [peerB], endpoints, outbound: [outbound(id, peerB, routes)] }),
       b: desired({ self: peerB.id, peers: [peerA], endpoints, inbound: [inbound(id, peerA, routes)] })
     })
-    const drivers = [hosts.a, hosts.b].map((ns, i) => {
+    const driverOf = (i: number): Driver => {
       const key = keys[i]!
       const privateKeys = { pegasus: key.pegasus.privateKey, tempest: key.tempest.privateKey }
-      return new Driver(ns, { stateDir: states[i]!.stateDir, enginesDir: builtEngines() ?? '', privateKeys })
-    })
+      return new Driver(i === 0 ? hosts.a : hosts.b, {
+        stateDir: states[i]!.stateDir,
+        enginesDir: builtEngines() ?? '',
+        privateKeys
+      })
+    }
+    restartA = () => driverOf(0)
+    const drivers = [driverOf(0), driverOf(1)]
     ;[a, b] = drivers as [Driver, Driver]
     await Promise.all(drivers.map((driver) => driver.start()))
     await Promise.all([hosts.serve('10.2.0.2', 7000), hosts.serve('fd02::2', 7000)])
@@ -123,5 +149,95 @@ describe('dataplane with both engines', function () {
     assert.equal(hosts.ask(hosts.client, 'udp', '10.2.0.2', 'x'), 'TIMEOUT')
     assert.equal(hosts.a.run('nft', 'list', 'table', 'inet', 'arctic').includes(id), false)
     await a.stop('remove')
+  })
+
+  it('keeps an open flow while the agent is killed, started again, restarted on purpose, and another route is added', async () => {
+    await both(everything)
+    const leaked = hosts.watchForLeaks()
+    const flow = hosts.talk(hosts.client, '10.2.0.2')
+    const inStep = async (line: string): Promise<void> => {
+      flow.say(line)
+      assert.equal(await flow.hear(), line)
+    }
+    assert.equal(await flow.hear(), 'from 10.2.0.1')
+    await inStep('before')
+    await a.kill()
+    await inStep('while the agent is dead')
+    a = restartA()
+    await a.start()
+    await a.apply(desiredOf(everything).a)
+    await inStep('adopted')
+    await a.stop('keep')
+    await inStep('between two agents')
+    a = restartA()
+    await a.start()
+    const more = desiredOf([...everything, route(3, id, { destCidr: '10.2.0.2/32' })])
+    await a.apply(more.a)
+    await inStep('with another route')
+    assert.equal(leaked(), 0)
+    await Promise.all([a.stop('remove'), b.stop('remove')])
+  })
+
+  it('resets flows and sends nothing in the clear when Pegasus is killed, and carries again at once', async () => {
+    await both(everything)
+    const leaked = hosts.watchForLeaks()
+    const flow = hosts.talk(hosts.client, '10.2.0.2')
+    assert.equal(await flow.hear(), 'from 10.2.0.1')
+    const chatter = setInterval(() => flow.say('x'.repeat(1_000)), 1)
+    const [pegasus] = await a.engines()
+    const at = performance.now()
+    process.kill(pegasus?.pid ?? 0, 'SIGKILL')
+    let heard = ''
+    while (!heard.startsWith('ended')) heard = await flow.hear()
+    clearInterval(chatter)
+    while (hosts.ask(hosts.client, 'tcp', '10.2.0.2', 'again') !== 'from 10.2.0.1\nagain') {
+      assert.ok(performance.now() - at < 5_000, 'not carried again')
+    }
+    assert.equal(leaked(), 0)
+    await Promise.all([a.stop('remove'), b.stop('remove')])
+  })
+
+  it('sends nothing in the clear while the tunnel is missing', async () => {
+    await both(everything)
+    const leaked = hosts.watchForLeaks()
+    const device = /arct-[0-9a-f]{8}/.exec(hosts.a.run('ip', '-br', 'link'))?.[0] ?? ''
+    await a.kill()
+    hosts.a.ip(`link delete dev ${device}`)
+    hosts.client.run('sh', '-c', 'ping -c3 -i0.2 -W1 10.2.0.2 || true')
+    hosts.client.run('sh', '-c', 'ping -c3 -i0.2 -W1 fd02::2 || true')
+    assert.equal(leaked(), 0)
+    a = restartA()
+    await a.start()
+    await a.apply(desiredOf(everything).a)
+    assert.equal(hosts.ask(hosts.client, 'udp', '10.2.0.2', 'back'), 'from 10.2.0.1: back')
+    await Promise.all([a.stop('remove'), b.stop('remove')])
+  })
+
+  it('carries what enters by the device of a service, and only that', async () => {
+    const own = deviceServiceId(1)
+    const routes = [route(1, own, {})]
+    const state = desiredOf([])
+    const device = { ipv4Cidr: '10.1.0.50/24', ipv6Cidr: null }
+    state.a.outbound = [outbound(own, state.a.peers[0]!, routes, { interface: device })]
+    state.b.inbound = [inbound(own, state.b.peers[0]!, routes)]
+    const [, applied] = await Promise.all([b.apply(state.b), a.apply(state.a)])
+    assert.equal(applied.services[own]?.failure, null)
+    assert.equal(hosts.ask(hosts.client, 'udp', '10.2.0.2', 'x'), 'TIMEOUT')
+    hosts.client.ip('route add 10.2.0.0/24 via 10.1.0.50')
+    assert.equal(hosts.ask(hosts.client, 'tcp', '10.2.0.2', 'x'), 'from 10.2.0.1\nx')
+    assert.equal(hosts.ask(hosts.client, 'udp', '10.2.0.2', 'x'), 'from 10.2.0.1: x')
+    assert.match(hosts.client.run('ping', '-c2', '-i0.2', '-W2', '10.2.0.2'), / 0% packet loss/)
+    const counted = (await a.counters())[own]
+    assert.ok((counted?.bytesIn ?? 0) > 0 && (counted?.bytesOut ?? 0) > 0, JSON.stringify(counted))
+    await Promise.all([a.stop('remove'), b.stop('remove')])
+  })
+
+  it('lets nothing out of a tunnel that no service of that peer covers', async () => {
+    const state = desiredOf(everything)
+    state.b.inbound = [inbound(id, state.b.peers[0]!, [route(1, id, { destCidr: '10.2.0.77/32' })])]
+    await Promise.all([b.apply(state.b), a.apply(state.a)])
+    assert.equal(hosts.ask(hosts.client, 'udp', '10.2.0.2', 'x'), 'TIMEOUT')
+    assert.match(hosts.b.run('nft', 'list', 'counter', 'inet', 'arctic', 'uncovered_1'), /packets [1-9]/)
+    await Promise.all([a.stop('remove'), b.stop('remove')])
   })
 })
