@@ -48,7 +48,7 @@ pub const INITIATION_INTERVAL_MIN: Duration = Duration::from_millis(20);
 pub const COOKIE_LIFE: Duration = Duration::from_secs(120);
 
 /// How often timers are looked at. WireGuard's own are in seconds.
-pub const TICK: Duration = Duration::from_millis(50);
+pub const TICK: Duration = Duration::from_millis(100);
 /// How often the engine looks for a device that is missing.
 pub const DEVICE_RETRY: Duration = Duration::from_millis(250);
 

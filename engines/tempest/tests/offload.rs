@@ -179,7 +179,18 @@ fn made() -> impl Strategy<Value = Made> {
         let (v6, protocol, flow, dont_fragment, tcp_options) = shape;
         let (id, sequence, push, extension) = head;
         let flags = 0x10 | u8::from(push) << 3;
-        Made { v6, protocol, flow, id, dont_fragment, sequence, flags, tcp_options, extension: extension && v6, payload }
+        Made {
+            v6,
+            protocol,
+            flow,
+            id,
+            dont_fragment,
+            sequence,
+            flags,
+            tcp_options,
+            extension: extension && v6,
+            payload,
+        }
     })
 }
 
