@@ -15,6 +15,3 @@ export type ReplicaPort = Pick<
   | 'updateRoute'
   | 'deleteRoute'
 >
-
-export type { Mesh, PeerPresence, ServiceReport } from '../mesh/mesh.ts'
-export type { Dataplane, DataplaneEvent, AppliedState, DesiredState } from '../dataplane/desired.ts'

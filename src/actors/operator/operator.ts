@@ -33,8 +33,9 @@ export interface Operator {
   createService(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson>
   listServices(input: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]>
   getService(id: ServiceId): Promise<ServiceJson>
-  updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceJson>
-  deleteService(id: ServiceId): Promise<void>
+  /** `ifMatch`: entity tags, see service-tag.ts; ConflictError when none is the service's as this peer knows it now. */
+  updateService(id: ServiceId, patch: ServicePatch, options?: { ifMatch?: readonly string[] }): Promise<ServiceJson>
+  deleteService(id: ServiceId, options?: { ifMatch?: readonly string[] }): Promise<void>
   addRoutes(service: ServiceId, routes: RouteInput[]): Promise<RouteJson[]>
   listRoutes(service?: ServiceId): Promise<RouteJson[]>
   updateRoute(service: ServiceId, route: RouteId, patch: RoutePatch): Promise<RouteJson>

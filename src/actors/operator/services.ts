@@ -9,6 +9,8 @@ import type {
 } from '../../crdt/schema.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
+import { KeyedSerial } from './keyed-serial.ts'
+import { checkServiceTag } from './service-tag.ts'
 import { routeJson, serviceJson } from './json.ts'
 import type { RouteJson, ServiceJson } from './operator.ts'
 import { refreshReports } from './refresh.ts'
@@ -18,6 +20,8 @@ import { findRoute, findService } from './service-ref.ts'
 /** What an operator can do with services and their routes. */
 export class ServiceNouns {
   readonly #deps: OperatorDeps
+  /** Of one service, so that between a condition's check and its write nobody else here writes. */
+  readonly #writes = new KeyedSerial()
 
   constructor(deps: OperatorDeps) {
     this.#deps = deps
@@ -64,13 +68,13 @@ export class ServiceNouns {
     return this.#json(findService(id, clusterView(this.#deps)))
   }
 
-  async update(id: ServiceId, patch: ServicePatch): Promise<ServiceJson> {
-    const service = findService(id, clusterView(this.#deps))
-    return this.#answer(await this.#deps.replica.updateService(service.id, patch))
+  async update(id: ServiceId, patch: ServicePatch, condition: Condition = {}): Promise<ServiceJson> {
+    const record = await this.#write(id, condition, (service) => this.#deps.replica.updateService(service, patch))
+    return this.#answer(record)
   }
 
-  async delete(id: ServiceId): Promise<void> {
-    await this.#deps.replica.deleteService(findService(id, clusterView(this.#deps)).id)
+  async delete(id: ServiceId, condition: Condition = {}): Promise<void> {
+    await this.#write(id, condition, (service) => this.#deps.replica.deleteService(service))
   }
 
   async addRoutes(id: ServiceId, inputs: RouteInput[]): Promise<RouteJson[]> {
@@ -106,6 +110,14 @@ export class ServiceNouns {
     await this.#deps.replica.deleteRoute(service.id, findRoute(routeId, service, view).id)
   }
 
+  #write<T>(text: string, { ifMatch }: Condition, write: (id: ServiceId) => Promise<T>): Promise<T> {
+    const { id } = findService(text, clusterView(this.#deps))
+    return this.#writes.run(id, async () => {
+      checkServiceTag(findService(id, clusterView(this.#deps)), ifMatch)
+      return write(id)
+    })
+  }
+
   /** The answer to a write: what was written, with the status as it is right after. */
   #answer(record: ServiceRecord): ServiceJson {
     this.#deps.reconciler.flush()
@@ -119,6 +131,10 @@ export class ServiceNouns {
       target: reconciler.reportOf(service.target_peer_id, service.id)
     })
   }
+}
+
+interface Condition {
+  ifMatch?: readonly string[]
 }
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)

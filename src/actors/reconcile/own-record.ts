@@ -6,13 +6,11 @@ import { applyRetryMaxMs, applyRetryMinMs } from '../limits.ts'
 import type { ReplicaPort } from '../ports.ts'
 
 export interface OwnRecordOptions {
-  replica: Pick<ReplicaPort, 'putPeer'>
+  replica: Pick<ReplicaPort, 'view' | 'putPeer'>
   clock: Clock
   log: Logger
   self: PeerId
   selfRecord: () => PeerRecord
-  /** Look again, please: a write that was refused may go through now. */
-  onRetry: () => void
 }
 
 /**
@@ -44,7 +42,7 @@ export class OwnRecord {
   }
 
   async #write(record: PeerRecord): Promise<void> {
-    const { replica, log, clock, onRetry } = this.#options
+    const { replica, log, clock } = this.#options
     this.#writing = true
     try {
       await replica.putPeer(record)
@@ -54,7 +52,7 @@ export class OwnRecord {
       log.warn({ error }, 'this peer could not publish its own record; it tries again')
       this.#timer = clock.after(Math.min(applyRetryMinMs * 2 ** this.#failures++, applyRetryMaxMs), () => {
         this.#timer = null
-        onRetry()
+        this.look(replica.view())
       })
     } finally {
       this.#writing = false

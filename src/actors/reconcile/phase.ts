@@ -2,7 +2,7 @@ import type { PeerId, ServiceRecord, TransportType } from '../../crdt/schema.ts'
 import type { ServiceReport } from '../../mesh/mesh.ts'
 import { programTimeoutMs } from '../limits.ts'
 
-export type Phase = 'pending' | 'active' | 'degraded' | 'deleting'
+type Phase = 'pending' | 'active' | 'degraded' | 'deleting'
 /** `connecting`: not reached yet, but it is too early to call that a fault. */
 export type Reach = 'reachable' | 'connecting' | 'unreachable'
 

@@ -14,21 +14,20 @@ import type {
 import type { Logger } from '../../log.ts'
 import type { Mesh, PeerPresence, ServiceReport } from '../../mesh/mesh.ts'
 import type { EventFeed } from '../event-feed.ts'
-import { askedFreshMs, evaluateEveryMs } from '../limits.ts'
+import { evaluateEveryMs } from '../limits.ts'
 import type { ReplicaPort } from '../ports.ts'
 import { parseAddress } from '../runtime/address.ts'
-import { childOf } from '../runtime/supervisor.logic.ts'
 import { tunnelFact } from '../tunnel/fact.ts'
 import { Counters } from './counters.ts'
 import { desiredDigest, desiredFor } from './desired.ts'
 import { LiveActors } from './live-actors.ts'
 import { OwnRecord } from './own-record.ts'
+import { PeerSights } from './peer-sights.ts'
 import { plan, type Population } from './plan.ts'
 import type { Reach } from './phase.ts'
 import { populationFor } from './population.ts'
 import { OwnReports } from './own-reports.ts'
-import { Reachability } from './reach.ts'
-import { sameFacts } from './report.ts'
+import { Singletons } from './singletons.ts'
 import { StatusBook, type ServiceStatus } from './status-book.ts'
 import { Synced } from './synced.ts'
 import { tellViewChanges } from './view-events.ts'
@@ -58,13 +57,13 @@ export interface ReconcilerOptions {
  */
 export class Reconciler {
   readonly #options: ReconcilerOptions
-  readonly #agent: AnyActorRef
+  readonly #singletons: Singletons
   readonly live: LiveActors
   readonly statuses: StatusBook
   readonly counters: Counters
   readonly reports: OwnReports
   readonly synced: Synced
-  readonly #reach: Reachability
+  readonly #peers: PeerSights
   readonly #ownRecord: OwnRecord
   /** The view that the last evaluation saw. */
   #view: View | null = null
@@ -73,11 +72,6 @@ export class Reconciler {
   #applied: AppliedState | null = null
   readonly #dirtyServices = new Set<ServiceId>()
   readonly #dirtyPeers = new Set<PeerId>()
-  /** What each peer was seen as, and the reports that were held of it, at the last look. */
-  readonly #seenReach = new Map<PeerId, Reach>()
-  /** When each peer answered for its services last, monotonic ms. */
-  readonly #askedAt = new Map<PeerId, number>()
-  readonly #seenReports = new Map<PeerId, ReadonlyMap<ServiceId, ServiceReport>>()
   #wanted: Population | null = null
   #requested: 'no' | 'soon' = 'no'
   #evaluatedAt = -Infinity
@@ -88,20 +82,19 @@ export class Reconciler {
   constructor(options: ReconcilerOptions, agent: AnyActorRef) {
     const { mesh, dataplane, clock, log, replica } = options
     this.#options = options
-    this.#agent = agent
-    this.#reach = new Reachability(mesh, () => clock.monotonic())
+    this.#singletons = new Singletons(agent, dataplane)
+    this.#peers = new PeerSights(mesh, clock)
     this.#ownRecord = new OwnRecord({
       replica,
       clock,
       log,
       self: mesh.self,
-      selfRecord: options.selfRecord,
-      onRetry: () => this.request()
+      selfRecord: options.selfRecord
     })
     this.synced = new Synced(mesh, clock)
-    this.reports = new OwnReports({ mesh, dataplane, reach: (peer) => this.#reach.of(peer), now: () => clock.now() })
+    this.reports = new OwnReports({ mesh, dataplane, reach: this.reach, now: () => clock.now() })
     this.statuses = new StatusBook({
-      reach: (peer) => this.#reach.of(peer),
+      reach: this.reach,
       report: (peer, service) => this.reportOf(peer, service),
       fresh: (peer) => this.#isFresh(peer),
       now: () => clock.now()
@@ -125,7 +118,7 @@ export class Reconciler {
 
   start(): void {
     this.counters.start()
-    this.#tellEngines()
+    this.#singletons.tellEngines()
     this.flush()
   }
 
@@ -146,7 +139,7 @@ export class Reconciler {
     return this.#desired
   }
 
-  reach = (peer: PeerId): ReturnType<Reachability['of']> => this.#reach.of(peer)
+  reach = (peer: PeerId): Reach => this.#peers.reachability.of(peer)
 
   /** The newest report of an endpoint about a service: our own as it is, others' as last fetched. */
   reportOf(peer: PeerId, service: ServiceId): ServiceReport | null {
@@ -157,9 +150,9 @@ export class Reconciler {
 
   /** Peers that share a service with this one tell every change by themselves; others are right when they were asked. */
   #isFresh(peer: PeerId): boolean {
-    const { mesh, clock } = this.#options
+    const { mesh } = this.#options
     if (peer === mesh.self || this.live.population().tunnels.has(peer)) return true
-    return clock.monotonic() - (this.#askedAt.get(peer) ?? -Infinity) < askedFreshMs
+    return this.#peers.askedLately(peer)
   }
 
   // External events: each marks what it touches and asks for an evaluation.
@@ -170,24 +163,20 @@ export class Reconciler {
 
   onPresence(presence: PeerPresence): void {
     // Most presence is a new head or a round-trip time, which no status depends on.
-    if (this.#seenReach.get(presence.id) !== this.#reach.of(presence.id)) this.#dirtyPeers.add(presence.id)
+    if (this.#peers.moved(presence.id)) this.#dirtyPeers.add(presence.id)
     if (this.#wanted?.peers.has(presence.id) === false) this.#wanted = null
     this.request()
   }
 
   /** A peer has answered for its services just now; what it said is good for a while, and so is what it did not say. */
   onAsked(peer: PeerId): void {
-    this.#askedAt.set(peer, this.#options.clock.monotonic())
+    this.#peers.asked(peer)
     this.#dirtyPeers.add(peer)
     this.onReport(peer)
   }
 
   onReport(peer: PeerId): void {
-    const before = this.#seenReports.get(peer)
-    const now = this.#options.mesh.report(peer)
-    this.#seenReports.set(peer, now)
-    for (const [id, report] of now) if (!sameFacts(before?.get(id), report)) this.#dirtyServices.add(id)
-    for (const id of before?.keys() ?? []) if (!now.has(id)) this.#dirtyServices.add(id)
+    for (const id of this.#peers.news(peer)) this.#dirtyServices.add(id)
     this.request()
   }
 
@@ -211,7 +200,7 @@ export class Reconciler {
     feed.emit(type, data)
     if (event.type === 'kernel.repaired') return
     if (event.type === 'engine.exited') log.warn(data, 'an engine has ended')
-    this.#tellEngine(event.engine, { type: event.type })
+    this.#singletons.tellEngine(event.engine, { type: event.type })
     this.reports.touch()
     this.request()
   }
@@ -236,10 +225,12 @@ export class Reconciler {
     if (this.#requested === 'no' || this.#stopped) return
     this.#requested = 'no'
     this.#evaluatedAt = this.#options.clock.monotonic()
+    const before = this.#view
     try {
       this.#evaluate()
     } catch (error) {
       // A bug; the next event tries again, and the data plane goes on with what it was told last.
+      this.#view = before
       this.#options.log.error({ error }, 'the evaluation failed')
     }
   }
@@ -250,7 +241,7 @@ export class Reconciler {
     const before = this.#view
     this.#view = view
     for (const id of this.statuses.due(clock.now())) this.#dirtyServices.add(id)
-    for (const peer of this.#reach.due(clock.monotonic())) this.#dirtyPeers.add(peer)
+    for (const peer of this.#peers.reachability.due(clock.monotonic())) this.#dirtyPeers.add(peer)
     if (view !== before) this.#viewChanged(view, before)
     this.#markServicesOfDirtyPeers(view)
     this.synced.look(view)
@@ -279,11 +270,7 @@ export class Reconciler {
     if (this.#desired != null && digest === this.#desiredDigest) return
     this.#desired = desired
     this.#desiredDigest = digest
-    this.#tellNetmgr()
-  }
-
-  #tellNetmgr(): void {
-    if (this.#desired != null) this.#singleton('netmgr')?.send({ type: 'netmgr.apply', desired: this.#desired })
+    this.#singletons.tellNetmgr(desired)
   }
 
   #markServicesOfDirtyPeers(view: View): void {
@@ -314,19 +301,14 @@ export class Reconciler {
       for (const step of plan(this.live.population(), this.#wanted)) {
         this.live.run(step)
         if (step.type === 'peer.start') this.#dirtyPeers.add(step.id)
-        if (step.type === 'peer.stop') this.#forgetPeer(step.id)
+        if (step.type === 'peer.stop') {
+          this.#peers.forget(step.id)
+          this.#dirtyPeers.delete(step.id)
+        }
         if ('service' in step) this.#dirtyServices.add(step.service)
       }
     }
     for (const id of this.live.deleting()) if (this.#letGo(id)) this.live.removed(id)
-  }
-
-  #forgetPeer(id: PeerId): void {
-    this.#reach.forget(id)
-    this.#seenReach.delete(id)
-    this.#seenReports.delete(id)
-    this.#askedAt.delete(id)
-    this.#dirtyPeers.delete(id)
   }
 
   #tellServices(): void {
@@ -346,11 +328,9 @@ export class Reconciler {
     const { mesh, feed } = this.#options
     for (const id of this.#dirtyPeers) {
       const member = view.members.get(id)
-      const reach = this.#reach.of(id)
-      if (this.#seenReach.get(id) !== reach && reach !== 'connecting' && id !== mesh.self) {
+      const { reach, moved } = this.#peers.looked(id)
+      if (moved && reach !== 'connecting' && id !== mesh.self)
         feed.emit(`peer.${reach}`, { id, name: member?.name ?? null })
-      }
-      this.#seenReach.set(id, reach)
       const facts: Array<{ type: string; name?: string }> = [
         { type: reach === 'reachable' ? 'peer.reached' : 'peer.lost' }
       ]
@@ -367,7 +347,7 @@ export class Reconciler {
     this.#deadline = null
     const waits = [
       msUntil(this.statuses.nextDeadline(), clock.now()),
-      msUntil(this.#reach.nextDeadline(), clock.monotonic()),
+      msUntil(this.#peers.reachability.nextDeadline(), clock.monotonic()),
       msUntil(this.synced.nextDeadline(), clock.monotonic())
     ].filter((ms) => ms != null)
     if (waits.length > 0) this.#deadline = clock.after(Math.max(1, Math.ceil(Math.min(...waits))), () => this.request())
@@ -392,33 +372,11 @@ export class Reconciler {
     this.#wanted = null
     if (kind === 'peer' && name != null) this.#dirtyPeers.add(name)
     if (kind === 'service' && name != null) this.#dirtyServices.add(name)
-    if (kind === 'netmgr') this.#tellNetmgr()
-    this.#tellEngines()
+    if (kind === 'netmgr' && this.#desired != null) this.#singletons.tellNetmgr(this.#desired)
+    this.#singletons.tellEngines()
     this.request()
   }
-
-  #tellEngines(): void {
-    const { dataplane } = this.#options
-    if (dataplane.mode === 'none') for (const engine of ENGINES) this.#tellEngine(engine, { type: 'engine.disabled' })
-    for (const { engine, state } of dataplane.engines()) this.#tellEngine(engine, { type: ENGINE_EVENTS[state] })
-  }
-
-  #tellEngine(engine: 'pegasus' | 'tempest', event: { type: string }): void {
-    this.#singleton(engine)?.send(event)
-  }
-
-  #singleton(id: string): AnyActorRef | null {
-    return childOf(this.#agent.getSnapshot().children.singletons, id)
-  }
 }
-
-const ENGINES = ['pegasus', 'tempest'] as const
-const ENGINE_EVENTS = {
-  starting: 'engine.started',
-  ready: 'engine.ready',
-  failed: 'engine.exited',
-  stopped: 'engine.exited'
-} as const
 
 /** What a service's actor is told of its status. */
 const factOf = ({ phase, reason, message }: ServiceStatus): { type: string; reason: string; message: string } => ({

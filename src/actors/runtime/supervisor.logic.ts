@@ -11,14 +11,14 @@ import { kindOf } from './address.ts'
 import { decideRestart, restartPolicy, type RestartPolicy } from './restarts.ts'
 import { tidy } from './tidy.ts'
 
-export type SupervisorEvent =
+type SupervisorEvent =
   /** Starts a child; its logic is the one registered for the kind in its id. A live child of that id is stopped first. */
   | { type: 'child.start'; id: string; input?: unknown }
   | { type: 'child.stop'; id: string }
   /** From the supervisor to itself, when a backoff is over. */
   | { type: 'child.restart'; id: string }
 
-export type SupervisorEmitted =
+type SupervisorEmitted =
   | { type: 'child.started'; id: string }
   | { type: 'child.restarted'; id: string }
   | { type: 'child.finished'; id: string }
@@ -33,7 +33,7 @@ interface Entry {
   timer: Timer | null
 }
 
-export type SupervisorSnapshot = Snapshot<undefined> & { children: Map<string, Entry> }
+type SupervisorSnapshot = Snapshot<undefined> & { children: Map<string, Entry> }
 export type SupervisorLogic = ActorLogic<
   SupervisorSnapshot,
   SupervisorEvent,

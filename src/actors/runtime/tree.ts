@@ -24,7 +24,7 @@ function below(actor: AnyActorRef): ActorJson[] {
 }
 
 /** A machine's state value as text: `active`, `open.draining`, parallel regions joined by a comma. */
-export function stateText(value: unknown): string {
+function stateText(value: unknown): string {
   if (typeof value === 'string') return value
   return Object.entries(value as Record<string, unknown>)
     .map(([key, inner]) =>

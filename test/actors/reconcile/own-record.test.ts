@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { OwnRecord } from '../../../src/actors/reconcile/own-record.ts'
+import type { PeerRecord } from '../../../src/crdt/schema.ts'
+import type { View } from '../../../src/crdt/view.ts'
+import { UnavailableError } from '../../../src/errors.ts'
+import { FakeClock } from '../fakes/clock.ts'
+import { FakeLog } from '../fakes/log.ts'
+import { member, peerId, peerRecord, viewOf } from '../fakes/records.ts'
+
+describe("this peer's own record", () => {
+  let clock: FakeClock
+  let view: View
+  let written: PeerRecord[]
+  let refuse: boolean
+
+  beforeEach(() => {
+    clock = new FakeClock()
+    view = viewOf([member('a', null)])
+    written = []
+    refuse = false
+  })
+
+  const own = (record: PeerRecord): OwnRecord =>
+    new OwnRecord({
+      replica: {
+        view: () => view,
+        putPeer: async (one) => {
+          if (refuse) throw new UnavailableError('the disk is full')
+          written.push(one)
+          view = viewOf([member('a', one)])
+          return one
+        }
+      },
+      clock,
+      log: new FakeLog(),
+      self: peerId('a'),
+      selfRecord: () => record
+    })
+
+  it('is written when it is missing or differs, and left alone when it is right', async () => {
+    const record = own(peerRecord('a', { version: '0.2.0' }))
+    record.look(view)
+    await clock.settle()
+    record.look(view)
+    await clock.settle()
+    assert.deepEqual(
+      written.map(({ version }) => version),
+      ['0.2.0']
+    )
+  })
+
+  it('keeps the name that the cluster knows', async () => {
+    view = viewOf([member('a', peerRecord('a', { name: 'renamed' }))])
+    own(peerRecord('a', { version: '0.2.0' })).look(view)
+    await clock.settle()
+    assert.deepEqual(
+      written.map(({ name, version }) => [name, version]),
+      [['renamed', '0.2.0']]
+    )
+  })
+
+  it('is tried again, less and less often, while the replica refuses it', async () => {
+    refuse = true
+    const record = own(peerRecord('a'))
+    record.look(view)
+    await clock.advance(1_500)
+    refuse = false
+    await clock.advance(1_000)
+    assert.equal(written.length, 0, 'the second wait is twice as long')
+    await clock.advance(1_000)
+    assert.equal(written.length, 1)
+  })
+
+  it('is nothing to write for who is no member, and nothing after stop', async () => {
+    own(peerRecord('b')).look(viewOf([member('b', null)]))
+    refuse = true
+    const record = own(peerRecord('a'))
+    record.look(view)
+    await clock.settle()
+    record.stop()
+    refuse = false
+    await clock.advance(60_000)
+    assert.deepEqual(written, [])
+    assert.equal(clock.pending, 0)
+  })
+})
