@@ -187,6 +187,27 @@ export class UnavailableError extends ArcticError {
   }
 }
 
+/**
+ * A request that is right in itself and does not fit what has happened meanwhile: 409, or 412 for a failed `If-Match`.
+ * The code is `invalid_request`, since the contract has no code of its own for it; status and exit are a conflict's.
+ */
+export class ConflictError extends ArcticError {
+  readonly #status: 409 | 412
+
+  constructor(status: 409 | 412, message: string, details?: Record<string, unknown>) {
+    super('invalid_request', message, details)
+    this.#status = status
+  }
+
+  override get status(): number {
+    return this.#status
+  }
+
+  override get exitCode(): number {
+    return 5
+  }
+}
+
 /** The `error` object for anything thrown: an ArcticError as it is, all else as `internal` without its text. */
 export function toErrorBody(error: unknown): ErrorBody {
   if (error instanceof ArcticError) return error.toJSON()

@@ -72,6 +72,40 @@ describe('cli: output', () => {
     }
   })
 
+  it('comes as names or as an object per line for scripts, and names are taken back', async () => {
+    const { id } = (await host.cli(['services', 'create', '--target-peer', 'edge-b', '-j'])).json
+    const name = (await host.cli(['services', 'list', '-o', 'name'])).out
+    assert.equal(name, `service/${id}\n`)
+    assert.equal((await host.cli(['services', 'get', name.trim(), '-j'])).json.id, id)
+    assert.equal((await host.cli(['peers', 'get', `peer/${EDGE_B}`, '-j'])).json.id, EDGE_B)
+    const lines = (await host.cli(['peers', 'list', '-o', 'jsonl'])).out.trimEnd().split('\n')
+    assert.deepEqual(
+      lines.map((line) => JSON.parse(line).name),
+      ['edge-a', 'edge-b']
+    )
+    assert.equal(JSON.parse((await host.cli(['status', '-o', 'jsonl'])).out).peer.name, 'edge-a')
+    const nameless = await host.cli(['cluster', 'sync', '-o', 'name'])
+    assert.deepEqual([nameless.exit, nameless.out], [2, ''])
+    assert.match(nameless.err, /has no names/)
+    const failed = await host.cli(['services', 'get', 'none', '-o', 'jsonl'])
+    assert.equal(JSON.parse(failed.err).error.code, 'service_not_found')
+  })
+
+  it('is wide when asked for: all columns, whole ids', async () => {
+    const { id } = (await host.cli(['services', 'create', '--target-peer', 'edge-b', '--name', 'web', '-j'])).json
+    await host.cli(['routes', 'add', '--service', id, '--dest-cidr', '10.2.0.0/24'])
+    for (const [noun, head, cell] of [
+      ['services', 'REASON', 'DataplaneDisabled'],
+      ['routes', 'SERVICE NAME', 'web'],
+      ['peers', 'ADDRESSES', EDGE_B]
+    ] as const) {
+      const narrow = (await host.cli([noun, 'list'])).out
+      const wide = (await host.cli([noun, 'list', '-o', 'wide'])).out
+      assert.ok(wide.includes(head) && wide.includes(cell), wide)
+      assert.ok(!narrow.includes(head) && !narrow.includes(cell), narrow)
+    }
+  })
+
   it('of peers is admitted ones unless all are asked for; a peer is found by name, id and prefix', async () => {
     assert.equal((await host.cli(['peers', 'list', '-j'])).json.length, 2)
     assert.equal((await host.cli(['peer', 'list', '--all', '-j'])).json.length, 3)

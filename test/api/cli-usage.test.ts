@@ -62,7 +62,7 @@ describe('cli: usage', () => {
       ['cluster invite --role root', /--role "root" is not one of member, admin/, 'arctic cluster invite --help'],
       ['cluster join', /TOKEN is missing/, 'arctic cluster join --help'],
       ['status --watch', /unknown flag "--watch"/, 'arctic status --help'],
-      ['status -o xml', /--output "xml" is not one of table, json, yaml/, 'arctic status --help'],
+      ['status -o xml', /--output "xml" is not one of table, wide, json, yaml, name, jsonl/, 'arctic status --help'],
       ['status --socket /a --api http://b', /name two agents/, 'arctic --help'],
       ['status --api ftp://host', /is not a URL/, 'arctic --help'],
       ['status --token x', /--token is for --api/, 'arctic --help'],

@@ -8,6 +8,7 @@ import type {
   ServiceJson,
   StatusJson
 } from '../../src/actors/operator/operator.ts'
+import { checkServiceTag } from '../../src/actors/operator/service-tag.ts'
 import { type Clock, isoTime, systemClock } from '../../src/clock.ts'
 import { contains, parseAddress, parseCidr } from '../../src/crdt/cidr.ts'
 import { newId } from '../../src/crdt/ids.ts'
@@ -155,7 +156,8 @@ export class MemoryOperator implements Operator {
     return this.#service(this.#find(id))
   }
 
-  async updateService(id: string, patch: ServicePatch): Promise<ServiceJson> {
+  async updateService(id: string, patch: ServicePatch, { ifMatch }: { ifMatch?: readonly string[] } = {}) {
+    checkServiceTag(this.#find(id), ifMatch)
     const service = { ...patchService(this.#find(id), patch), updated_at: this.#now() }
     this.#checkName(service)
     this.services.set(id, service)
@@ -163,7 +165,8 @@ export class MemoryOperator implements Operator {
     return this.#service(service)
   }
 
-  async deleteService(id: string): Promise<void> {
+  async deleteService(id: string, { ifMatch }: { ifMatch?: readonly string[] } = {}): Promise<void> {
+    checkServiceTag(this.#find(id), ifMatch)
     this.services.delete(this.#find(id).id)
     for (const route of this.routes.values()) if (route.service_id === id) this.routes.delete(route.id)
     this.emit('service.deleted', { id })

@@ -10,6 +10,8 @@ interface Operation {
   responses: Record<string, { content?: Record<string, { schema?: object }> }>
 }
 
+const byText = (a = '', b = ''): number => (a < b ? -1 : a > b ? 1 : 0)
+
 describe('api: openapi.json', () => {
   let host: ApiHost
   let document: {
@@ -36,7 +38,7 @@ describe('api: openapi.json', () => {
     for (const { path, operation } of operations()) {
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => name)
       const declared = (operation.parameters ?? []).filter((one) => one.in === 'path').map(({ name }) => name)
-      assert.deepEqual(declared.sort(), inPath.sort(), path)
+      assert.deepEqual(declared.toSorted(byText), inPath.toSorted(byText), path)
     }
   })
 

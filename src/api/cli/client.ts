@@ -1,14 +1,17 @@
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import type { Clock } from '../../clock.ts'
 import { Failure, failureOfAnswer, usageFailure } from './failure.ts'
-import { answerBytesMax, requestTimeoutMs } from './limits.ts'
+import { answerBytesMax, pageRowsMax, requestTimeoutMs } from './limits.ts'
 import { explainUnreachable } from './unreachable.ts'
 
 /** Where the agent is: a unix socket, or a base URL with a token. */
 export type Target = { kind: 'socket'; path: string } | { kind: 'url'; url: URL; token: string | null }
 
+type QueryValue = string | number | boolean | null | undefined
+
 export interface AskOptions {
-  query?: Readonly<Record<string, unknown>>
+  query?: Readonly<Record<string, QueryValue>>
+  headers?: Readonly<Record<string, string>>
   body?: unknown
   timeoutMs?: number
 }
@@ -34,21 +37,38 @@ export class Client {
     return this.#ask('GET', path, options)
   }
 
+  /** A list, page by page to its end unless `query` has its own `limit`. */
+  async list<T>(path: string, { query = {} }: Pick<AskOptions, 'query'> = {}): Promise<T[]> {
+    if (query['limit'] != null) return this.get(path, { query })
+    const rows: T[] = []
+    let after: string | undefined
+    do {
+      const { body, headers } = await this.exchange('GET', path, {
+        query: { ...query, limit: pageRowsMax, after }
+      })
+      for (const row of body as T[]) rows.push(row)
+      const next = headers['next-page-token']?.toString()
+      // An agent that sends us in a circle is not followed.
+      after = next != null && next > (after ?? '') ? next : undefined
+    } while (after != null)
+    return rows
+  }
+
   post<T>(path: string, body: unknown, options: AskOptions = {}): Promise<T> {
     return this.#ask('POST', path, { ...options, body })
   }
 
-  put<T>(path: string, body: unknown): Promise<T> {
-    return this.#ask('PUT', path, { body })
+  put<T>(path: string, body: unknown, options: AskOptions = {}): Promise<T> {
+    return this.#ask('PUT', path, { ...options, body })
   }
 
-  async delete(path: string): Promise<void> {
-    await this.#ask('DELETE', path, {})
+  async delete(path: string, options: AskOptions = {}): Promise<void> {
+    await this.#ask('DELETE', path, options)
   }
 
   /** The agent's events until the signal aborts or the agent ends the stream. The first one is `open`. */
   async *events(types: string, { signal }: { signal: AbortSignal }): AsyncGenerator<ServerEvent> {
-    const response = await this.#send('GET', `/v1/events${queryText({ types })}`, undefined, signal)
+    const response = await this.#send('GET', `/v1/events${queryText({ types })}`, { signal })
     if (response.statusCode !== 200) throw await this.#failure(response)
     yield { type: 'open', data: null }
     response.setEncoding('utf8')
@@ -64,7 +84,16 @@ export class Client {
     }
   }
 
-  async #ask<T>(method: string, path: string, { query, body, timeoutMs = requestTimeoutMs }: AskOptions): Promise<T> {
+  async #ask<T>(method: string, path: string, options: AskOptions): Promise<T> {
+    return (await this.exchange(method, path, options)).body as T
+  }
+
+  /** One request, for who needs the answer's headers too. */
+  async exchange(
+    method: string,
+    path: string,
+    { query, body, headers = {}, timeoutMs = requestTimeoutMs }: AskOptions = {}
+  ): Promise<{ body: unknown; headers: IncomingMessage['headers'] }> {
     const deadline = new AbortController()
     const timer = this.#clock.after(timeoutMs, () =>
       deadline.abort(
@@ -73,11 +102,14 @@ export class Client {
     )
     try {
       const signal = AbortSignal.any([this.#signal, deadline.signal])
-      const response = await this.#send(method, `${path}${queryText(query)}`, body, signal)
+      const response = await this.#send(method, `${path}${queryText(query)}`, { body, headers, signal })
       const status = response.statusCode ?? 0
       if (status < 200 || status > 299) throw await this.#failure(response)
       const text = await readText(response)
-      return (text === '' ? undefined : parseJson(text, this.#where())) as T
+      return {
+        body: text === '' ? undefined : parseJson(text, this.#where()),
+        headers: response.headers
+      }
     } catch (error) {
       throw deadline.signal.aborted ? deadline.signal.reason : error
     } finally {
@@ -96,10 +128,17 @@ export class Client {
     return failureOfAnswer(response.statusCode ?? 0, body, this.#where())
   }
 
-  async #send(method: string, path: string, body: unknown, signal: AbortSignal): Promise<IncomingMessage> {
+  async #send(
+    method: string,
+    path: string,
+    { body, headers: given = {}, signal }: { body?: unknown; headers?: AskOptions['headers']; signal: AbortSignal }
+  ): Promise<IncomingMessage> {
     const target = this.#target
     const payload = body === undefined ? undefined : JSON.stringify(body)
-    const headers: Record<string, string | number> = { accept: 'application/json, text/event-stream' }
+    const headers: Record<string, string | number> = {
+      accept: 'application/json, text/event-stream',
+      ...given
+    }
     if (payload != null) {
       headers['content-type'] = 'application/json'
       headers['content-length'] = Buffer.byteLength(payload)
@@ -155,7 +194,7 @@ function readUrl(text: string): URL {
   throw usageFailure(`--api "${text}" is not a URL; write for example http://127.0.0.1:8080`)
 }
 
-function queryText(query: Readonly<Record<string, unknown>> = {}): string {
+function queryText(query: NonNullable<AskOptions['query']> = {}): string {
   const pairs = Object.entries(query).flatMap(([name, value]): Array<[string, string]> =>
     value == null ? [] : [[name, String(value)]]
   )

@@ -10,6 +10,8 @@ export interface Command {
   /** `['services', 'create']` or `['status']`. */
   words: readonly string[]
   summary: string
+  /** What `-o name` calls the objects it prints, e.g. `service`; without it, they have no names. */
+  kind?: string
   /** Positional arguments, all required. */
   args?: readonly Argument[]
   flags?: readonly Flag[]
@@ -60,7 +62,7 @@ export interface Context {
   /** Aborts on Ctrl-C and when nobody reads the output any more. */
   signal: AbortSignal
   /** Asks on the terminal; resolves with the answer. Rejects where nobody can be asked. */
-  confirm(question: string): Promise<boolean>
+  confirm: (question: string) => Promise<boolean>
   /** Reads stdin to its end. */
-  readInput(): Promise<string>
+  readInput: () => Promise<string>
 }

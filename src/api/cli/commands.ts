@@ -1,4 +1,5 @@
 import type { Command, Flag } from './command.ts'
+import { FORMATS } from './formats.ts'
 import { actorCommands } from './commands/actors.ts'
 import { agentCommands } from './commands/agent.ts'
 import { clusterCommands } from './commands/cluster.ts'
@@ -24,7 +25,13 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   { name: 'api', kind: 'text', placeholder: 'URL', help: "the agent's TCP address instead (ARCTIC_API)" },
   { name: 'token', kind: 'text', placeholder: 'TOKEN', help: 'bearer token for --api (ARCTIC_TOKEN)' },
   { name: 'json', kind: 'boolean', short: 'j', help: 'JSON output, the same as -o json' },
-  { name: 'output', kind: ['table', 'json', 'yaml'], short: 'o', placeholder: 'FORMAT', help: 'table, json or yaml' },
+  {
+    name: 'output',
+    kind: FORMATS,
+    short: 'o',
+    placeholder: 'FORMAT',
+    help: 'table, wide, json, yaml, name (KIND/ID) or jsonl (an object per line)'
+  },
   { name: 'help', kind: 'boolean', short: 'h', help: 'help for the command' },
   { name: 'version', kind: 'boolean', help: 'the version of this program' }
 ]

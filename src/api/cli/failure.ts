@@ -34,7 +34,7 @@ export function failureOfAnswer(status: number, body: unknown, where: string): F
   const details = (error.details ?? {}) as Record<string, unknown>
   return new Failure(error.code, error.message, {
     details,
-    exitCode: exitOf(error.code) ?? EXIT_OF_STATUS[status] ?? 1
+    exitCode: CONFLICT_STATUS.has(status) ? 5 : (exitOf(error.code) ?? EXIT_OF_STATUS[status] ?? 1)
   })
 }
 
@@ -48,6 +48,9 @@ export function explainFailure(error: unknown, { json }: { json: boolean }): { t
     : `error: ${code}: ${message.replaceAll(/\s*[\r\n]+\s*/g, ' ')}`
   return { text: `${text}\n`, exitCode }
 }
+
+/** A conflict or a limit, whatever the code is: If-Match failed, the state does not fit, too many requests. */
+const CONFLICT_STATUS: ReadonlySet<number> = new Set([409, 412, 429])
 
 const EXIT_OF_STATUS: Record<number, number> = { 400: 2, 401: 6, 403: 6, 404: 4, 409: 5, 503: 3 }
 

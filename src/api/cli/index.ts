@@ -3,7 +3,7 @@ import { type Clock, systemClock } from '../../clock.ts'
 import type { Context, FlagValue } from './command.ts'
 import { Failure, explainFailure, usageFailure } from './failure.ts'
 import { parse, type Parsed } from './parse.ts'
-import type { Format } from './printer.ts'
+import type { Format } from './formats.ts'
 
 /** What a command touches of the process; `process` itself is one. */
 export interface CliIo {
@@ -25,7 +25,7 @@ type Env = Readonly<Record<string, string | undefined>>
  */
 export async function runCli(argv: string[], env: Env, io: CliIo, clock: Clock = systemClock): Promise<number> {
   const { globals, ask } = parse(argv)
-  const json = globals['json'] === true || globals['output'] === 'json'
+  const json = globals['json'] === true || globals['output'] === 'json' || globals['output'] === 'jsonl'
   const interrupted = new AbortController()
   const interrupt = (): void => interrupted.abort(new Stop(watches(ask) ? 0 : 130))
   const closed = (error: NodeJS.ErrnoException): void => interrupted.abort(error.code === 'EPIPE' ? new Stop(0) : error)
@@ -83,6 +83,10 @@ async function run(
     )
   }
   const format = chooseFormat(globals)
+  if (format === 'name' && command.kind == null) {
+    const words = command.words.join(' ')
+    throw usageFailure(`what "${words}" prints has no names; choose another -o`, words)
+  }
   const [{ Client, chooseTarget }, { Printer }] = await Promise.all([import('./client.ts'), import('./printer.ts')])
   let declined = false
   const terminal = io.stdout.isTTY === true
@@ -90,6 +94,7 @@ async function run(
     api: new Client(chooseTarget(globals, env), { clock, signal }),
     print: new Printer({
       format,
+      kind: command.kind,
       terminal,
       colours: terminal && !env['NO_COLOR'] && env['TERM'] !== 'dumb',
       out: io.stdout,

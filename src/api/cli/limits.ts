@@ -6,6 +6,9 @@ export const requestTimeoutMs = 60_000
 /** Joining and syncing wait for other hosts; the agent itself gives up long before. */
 export const longRequestTimeoutMs = 600_000
 
+/** Rows asked for at a time: 3 MB of services; each page costs the agent a round of questions to its peers. */
+export const pageRowsMax = 5_000
+
 /** Largest answer read, bytes: 100,000 services are about 70 MB of JSON. */
 export const answerBytesMax = 256 * 1024 * 1024
 

@@ -3,6 +3,7 @@ import { didYouMean } from '../did-you-mean.ts'
 import type { Command, Flag, FlagValue, Input } from './command.ts'
 import { COMMANDS, GLOBAL_FLAGS, nounOf, nouns, verbsOf } from './commands.ts'
 import { type Failure, usageFailure } from './failure.ts'
+import { idOf } from './names.ts'
 import { readValue } from './values.ts'
 
 /** What an argv asks for. `globals` is there even when the rest is wrong, so that the failure can be said as asked. */
@@ -67,7 +68,7 @@ export function parse(argv: readonly string[]): Parsed {
   for (const [index, { name, help: meaning }] of expected.entries()) {
     const value = found.rest[index]
     if (value == null || value === '') return wrong(usageFailure(`${name} is missing: ${meaning}`, help))
-    args[name] = value
+    args[name] = idOf(value)
   }
   const extra = found.rest[expected.length]
   if (extra != null) {

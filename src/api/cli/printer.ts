@@ -1,23 +1,39 @@
 import type { Writable } from 'node:stream'
 
-export type Format = 'table' | 'json' | 'yaml'
+import type { Format } from './formats.ts'
+import { namesOf } from './names.ts'
 
 /** Data to stdout in the format asked for; remarks to stderr. */
 export class Printer {
   readonly format: Format
   /** Colours are wanted and understood on stdout. */
   readonly colours: boolean
+  readonly #kind: string | undefined
   readonly #terminal: boolean
   readonly #out: Writable
   readonly #err: Writable
   #documents = 0
 
-  constructor(options: { format: Format; colours: boolean; terminal: boolean; out: Writable; err: Writable }) {
+  /** `kind` is what `-o name` calls the objects, e.g. `service`. */
+  constructor(options: {
+    format: Format
+    kind?: string | undefined
+    colours: boolean
+    terminal: boolean
+    out: Writable
+    err: Writable
+  }) {
     this.format = options.format
+    this.#kind = options.kind
     this.colours = options.colours
     this.#terminal = options.terminal
     this.#out = options.out
     this.#err = options.err
+  }
+
+  /** Tables show all there is. */
+  get wide(): boolean {
+    return this.format === 'wide'
   }
 
   /** Prints `value`, or for people what `text` makes of it. JSON is one line unless a terminal shows it. */
@@ -32,7 +48,14 @@ export class Printer {
         this.#write(`${this.#documents === 0 ? '' : '---\n'}${stringify(value)}`)
         break
       }
-      case 'table': {
+      case 'jsonl':
+        for (const row of [value].flat()) this.#write(`${JSON.stringify(row)}\n`)
+        break
+      case 'name':
+        this.#write(namesOf(value, this.#kind ?? 'object'))
+        break
+      case 'table':
+      case 'wide': {
         const shown = await text()
         this.#write(`${this.#documents === 0 ? '' : '\n'}${shown}`)
       }

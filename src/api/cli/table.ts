@@ -3,6 +3,12 @@ export type Colour = 'red' | 'green' | 'yellow' | 'dim'
 /** A cell's text, or text with the colour it gets where colours are wanted. */
 export type Cell = string | { text: string; colour: Colour }
 
+/** How a list is to look; a printer is one. */
+export interface TableOptions {
+  readonly wide: boolean
+  readonly colours: boolean
+}
+
 const CODES: Record<Colour, number> = { red: 31, green: 32, yellow: 33, dim: 2 }
 
 /** Columns aligned to the left, two blanks apart. Control characters, which a remote name may hold, are made visible. */

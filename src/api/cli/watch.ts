@@ -1,6 +1,12 @@
-import type { Context } from './command.ts'
+import type { Context, Flag } from './command.ts'
 import { Failure } from './failure.ts'
 import { watchGatherMs } from './limits.ts'
+
+/** Flags of every list. */
+export const listFlags: readonly Flag[] = [
+  { name: 'limit', kind: 'integer', placeholder: 'N', field: 'limit', help: 'at most so many, the smallest ids first' },
+  { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
+]
 
 /**
  * Prints a list, and with `watch` again after every change until the signal aborts.

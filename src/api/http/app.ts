@@ -7,6 +7,7 @@ import type { Logger } from '../../log.ts'
 import type { Access } from './access.ts'
 import type { EventHub } from './event-hub.ts'
 import { answerClientError, answerFailures, answerFrameworkFailure } from './failure.ts'
+import { Idempotency } from './idempotency.ts'
 import {
   connectionsMax,
   headerBytesMax,
@@ -61,7 +62,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
     },
     frameworkErrors: (error, request, reply) => answerFrameworkFailure(error, request, reply, log),
     serverFactory: (handler) => {
-      listener = handler as RequestListener
+      listener = handler
       return newServer()
     }
   }).withTypeProvider<TypeBoxProvider>()
@@ -74,6 +75,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   app.addHook('onSend', async (_request, reply) => {
     if (stopping.aborted) void reply.header('connection', 'close')
   })
+  new Idempotency(clock).install(app)
   logAccess(app, clock, log)
   answerFailures(app, log)
   await describeApi(app, version)

@@ -25,6 +25,22 @@ export const pathParameterCharsMax = 512
 /** Rows of a list turned into JSON at a time: about 1 ms of work. */
 export const listPieceMax = 250
 
+/** Rows of one page of a list: some 7 MB of services. Without paging a list has no limit. */
+export const pageRowsMax = 10_000
+
+/**
+ * Answers kept for `Idempotency-Key`: more than a client has requests in doubt at once, and more than there can be
+ * connections with a request at work (`connectionsMax` at each of two doors).
+ */
+export const idempotencyAnswersMax = 2_048
+export const idempotencyBytesMax = 16 * 1024 * 1024
+
+/** A client that has not repeated its request within this has given up. */
+export const idempotencyTtlMs = 3_600_000
+
+/** Longest `Idempotency-Key`, characters; a UUID has 36. */
+export const idempotencyKeyCharsMax = 255
+
 /** State changes kept for `Last-Event-ID`; an agent that changes 20 things a second is remembered for 50 s. */
 export const eventsKeptMax = 1_000
 

@@ -1,4 +1,6 @@
 import swagger from '@fastify/swagger'
+import { Type } from 'typebox'
+import { idempotencyKeyCharsMax } from './limits.ts'
 import { ErrorSchema, ref, strict } from './schemas/common.ts'
 import { agentComponents } from './schemas/agent.ts'
 import { clusterComponents } from './schemas/cluster.ts'
@@ -6,6 +8,16 @@ import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
 import { serviceComponents } from './schemas/service.ts'
 import type { App } from './type-provider.ts'
+
+const PostHeadersSchema = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: idempotencyKeyCharsMax,
+      description: 'a repetition with the same key and body gets the answer of the first, and nothing is made twice'
+    })
+  )
+})
 
 /** OpenAPI 3.1 from the very schemas that validate. To be called before any route is declared. */
 export async function describeApi(app: App, version: string): Promise<void> {
@@ -23,6 +35,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     route.schema ??= {}
     const answers = (route.schema.response ?? {}) as Record<string, unknown>
     route.schema.response = { ...answers, default: { ...ref(ErrorSchema), description: 'Any failure' } }
+    if (route.method === 'POST') route.schema.headers ??= PostHeadersSchema
     // Unknown query parameters are refused even where none is known. Probes and scrapers may add what they like.
     if (route.url.startsWith('/v1/')) route.schema.querystring ??= strict({})
   })
@@ -39,6 +52,8 @@ export async function describeApi(app: App, version: string): Promise<void> {
       },
       tags: ['cluster', 'peers', 'services', 'routes', 'actors', 'events', 'agent'].map((name) => ({ name }))
     },
-    refResolver: { buildLocalReference: ({ $id }, _base, _fragment, index) => String($id ?? `schema-${index}`) }
+    refResolver: {
+      buildLocalReference: ({ $id }, _base, _fragment, index) => (typeof $id === 'string' ? $id : `schema-${index}`)
+    }
   })
 }

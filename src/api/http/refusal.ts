@@ -6,23 +6,22 @@ import { didYouMean } from '../did-you-mean.ts'
 const READ_ONLY = new Set(['id', 'service_id', 'created_at', 'updated_at', 'status'])
 const SET_AT_CREATION = new Set(['source_peer_id', 'target_peer_id'])
 
-const PLACE = { body: 'body', querystring: 'query', params: 'path', headers: 'headers' } as const
-type Place = keyof typeof PLACE
+const PLACE: Record<string, string> = { body: 'body', querystring: 'query', params: 'path', headers: 'headers' }
 
 /** Turns what the schema validator found (ajv, `verbose`) into one sentence that names the field. */
 export function refusal(found: readonly FastifySchemaValidationError[], place: string): InvalidRequestError {
-  const where = place in PLACE ? PLACE[place as Place] : place
+  const where = PLACE[place] ?? place
   const error = found[0]
   if (error == null) return new InvalidRequestError(`the ${where} is not valid; see GET /v1/openapi.json`)
   const path = fieldPath(error.instancePath)
   const details = (field: string): Record<string, unknown> => ({ field, in: where })
-  const params = error.params as Record<string, unknown>
+  const { params } = error
 
   switch (error.keyword) {
     case 'additionalProperties': {
       const name = String(params['additionalProperty'])
       const field = join(path, name)
-      return new InvalidRequestError(`${unknownField(name, field, knownFields(error))}`, details(field))
+      return new InvalidRequestError(unknownField(name, field, knownFields(error)), details(field))
     }
     case 'required': {
       const field = join(path, String(params['missingProperty']))

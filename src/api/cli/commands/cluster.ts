@@ -6,6 +6,7 @@ import { longRequestTimeoutMs } from '../limits.ts'
 export const clusterCommands: readonly Command[] = [
   {
     words: ['cluster', 'init'],
+    kind: 'cluster',
     summary: 'Make a new cluster with this peer as its first admin',
     flags: [{ name: 'name', kind: 'text', placeholder: 'NAME', field: 'name', help: 'name of the cluster' }],
     examples: ['arctic cluster init --name offices'],
@@ -30,6 +31,7 @@ export const clusterCommands: readonly Command[] = [
   },
   {
     words: ['cluster', 'join'],
+    kind: 'cluster',
     summary: 'Join a cluster; waits until this peer is admitted and synced',
     args: [{ name: 'TOKEN', help: 'what "arctic cluster invite" printed; - reads it from stdin' }],
     examples: ['arctic cluster join TOKEN', 'arctic cluster join - < token-file'],
@@ -42,6 +44,7 @@ export const clusterCommands: readonly Command[] = [
   },
   {
     words: ['cluster', 'status'],
+    kind: 'cluster',
     summary: 'Members, reachability, agreement and propagation',
     async run({ api, print }) {
       const cluster = await api.get<ClusterJson>('/v1/cluster')

@@ -1,27 +1,26 @@
 import type { PeerJson } from '../../../actors/operator/operator.ts'
 import type { Command } from '../command.ts'
-import { printList } from '../watch.ts'
+import { listFlags, printList } from '../watch.ts'
 
 export const peerCommands: readonly Command[] = [
   {
     words: ['peers', 'list'],
+    kind: 'peer',
     summary: 'List admitted peers',
-    flags: [
-      { name: 'all', kind: 'boolean', field: 'all', help: 'discovered and revoked peers too' },
-      { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
-    ],
+    flags: [{ name: 'all', kind: 'boolean', field: 'all', help: 'discovered and revoked peers too' }, ...listFlags],
     async run(context, { flags, fields }) {
       const { api, print, clock } = context
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'peer.*,cluster.*',
         read: () => api.get<PeerJson[]>('/v1/peers', { query: fields }),
-        text: async (peers) => (await import('../views/peer.ts')).peersText(peers, clock.now(), print.colours)
+        text: async (peers) => (await import('../views/peer.ts')).peersText(peers, clock.now(), print)
       })
     }
   },
   {
     words: ['peers', 'get'],
+    kind: 'peer',
     summary: 'Show one peer',
     args: [{ name: 'PEER', help: 'id, unique start of an id, or name' }],
     async run({ api, print, clock }, { args: { PEER = '' } }) {

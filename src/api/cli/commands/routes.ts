@@ -1,7 +1,7 @@
-import type { RouteJson, RouteTestJson } from '../../../actors/operator/operator.ts'
+import type { RouteJson, RouteTestJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
-import { printList } from '../watch.ts'
+import { listFlags, printList } from '../watch.ts'
 
 const service: Flag = {
   name: 'service',
@@ -39,6 +39,7 @@ const rule: readonly Flag[] = [
 export const routeCommands: readonly Command[] = [
   {
     words: ['routes', 'add'],
+    kind: 'route',
     summary: 'Add a route to a service and print it',
     flags: [service, ...rule],
     examples: ['arctic routes add --service ID --dest-cidr 10.2.0.0/24'],
@@ -50,23 +51,23 @@ export const routeCommands: readonly Command[] = [
   },
   {
     words: ['routes', 'list'],
+    kind: 'route',
     summary: 'List routes',
-    flags: [
-      { ...service, required: false, field: 'service_id', help: 'only those of this service' },
-      { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
-    ],
+    flags: [{ ...service, required: false, field: 'service_id', help: 'only those of this service' }, ...listFlags],
     async run(context, { flags, fields }) {
       const { api, print } = context
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'route.*,service.*',
-        read: () => api.get<RouteJson[]>('/v1/routes', { query: fields }),
-        text: async (routes) => (await import('../views/route.ts')).routesText(routes, print.colours)
+        read: () => api.list<RouteJson>('/v1/routes', { query: fields }),
+        text: async (routes) =>
+          (await import('../views/route.ts')).routesText(routes, print, await serviceNames(context))
       })
     }
   },
   {
     words: ['routes', 'update'],
+    kind: 'route',
     summary: 'Change what is given of a route, leave the rest',
     flags: [service, route, ...rule],
     examples: ['arctic routes update --service ID --route ID --priority 200 --no-source-cidr'],
@@ -77,6 +78,7 @@ export const routeCommands: readonly Command[] = [
   },
   {
     words: ['routes', 'delete'],
+    kind: 'route',
     summary: 'Delete a route',
     flags: [service, route, { name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
     async run({ api, print, confirm }, input) {
@@ -116,6 +118,12 @@ export const routeCommands: readonly Command[] = [
     }
   }
 ]
+
+/** For wide tables only, which show the service's name beside its id. */
+async function serviceNames({ api, print }: Context): Promise<ReadonlyMap<string, string>> {
+  const services = print.wide ? await api.list<ServiceJson>('/v1/services') : []
+  return new Map(services.map(({ id, name }) => [id, name]))
+}
 
 const routePath = ({ flags }: Input): string =>
   `/v1/services/${encodeURIComponent(String(flags['service']))}/routes/${encodeURIComponent(String(flags['route']))}`

@@ -1,7 +1,8 @@
 import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
-import type { Command, Context, Flag } from '../command.ts'
+import type { AskOptions } from '../client.ts'
+import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
-import { printList } from '../watch.ts'
+import { listFlags, printList } from '../watch.ts'
 
 /** What both create and update take. */
 const mutableFlags: readonly Flag[] = [
@@ -60,11 +61,18 @@ const sourcePeer: Flag = {
   field: 'source_peer_id',
   help: 'where the traffic goes in'
 }
+const ifMatch: Flag = {
+  name: 'if-match',
+  kind: 'text',
+  placeholder: 'ETAG',
+  help: 'only if it is still as it was read; "services get" shows its etag'
+}
 const ID = { name: 'ID', help: 'id of a service, see "arctic services list"' }
 
 export const serviceCommands: readonly Command[] = [
   {
     words: ['services', 'create'],
+    kind: 'service',
     summary: 'Create a service and print it; it carries nothing until it has a route',
     flags: [
       { ...targetPeer, required: true },
@@ -78,65 +86,74 @@ export const serviceCommands: readonly Command[] = [
   },
   {
     words: ['services', 'list'],
+    kind: 'service',
     summary: 'List services',
     flags: [
       { ...targetPeer, help: 'only those to this peer' },
       { ...sourcePeer, help: 'only those from this peer' },
-      { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
+      ...listFlags
     ],
     async run(context, { flags, fields }) {
       const { api, print, clock } = context
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'service.*,peer.*',
-        read: () => api.get<ServiceJson[]>('/v1/services', { query: fields }),
+        read: () => api.list<ServiceJson>('/v1/services', { query: fields }),
         text: async (services) => {
           const peers = await api.get<PeerJson[]>('/v1/peers', { query: { all: true } })
-          return (await import('../views/service.ts')).servicesText(services, peers, clock.now(), print.colours)
+          return (await import('../views/service.ts')).servicesText(services, peers, clock.now(), print)
         }
       })
     }
   },
   {
     words: ['services', 'get'],
+    kind: 'service',
     summary: 'Show one service and what is in force of it',
     args: [ID],
     async run(context, { args }) {
-      await printService(context, await context.api.get<ServiceJson>(servicePath(args)))
+      const { body, headers } = await context.api.exchange('GET', servicePath(args))
+      await printService(context, body as ServiceJson, headers.etag)
     }
   },
   {
     words: ['services', 'update'],
+    kind: 'service',
     summary: 'Change what is given, leave the rest; its peers cannot be changed',
     args: [ID],
-    flags: mutableFlags,
+    flags: [...mutableFlags, ifMatch],
     examples: [
       'arctic services update ID --bandwidth-limit 500',
       'arctic services update ID --requires-interface=false'
     ],
-    async run(context, { args, fields }) {
+    async run(context, { args, flags, fields }) {
       if (Object.keys(fields).length === 0) throw usageFailure('nothing to change is given', 'services update')
-      await printService(context, await context.api.put<ServiceJson>(servicePath(args), fields))
+      await printService(context, await context.api.put<ServiceJson>(servicePath(args), fields, condition(flags)))
     }
   },
   {
     words: ['services', 'delete'],
+    kind: 'service',
     summary: 'Delete a service with its routes, rules, device and flows',
     args: [ID],
-    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
+    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, ifMatch],
     async run({ api, print, confirm }, { args, flags }) {
       if (flags['yes'] !== true && !(await confirm(`Delete service ${args['ID']} and its routes?`))) return
-      await api.delete(servicePath(args))
+      await api.delete(servicePath(args), condition(flags))
       await print.data({ id: args['ID'], deleted: true }, () => `service ${args['ID']} deleted\n`)
     }
   }
 ]
 
+/** Shells eat the quotes of an ETag; they are put back. */
+const condition = ({ 'if-match': etag }: Input['flags']): AskOptions =>
+  etag == null ? {} : { headers: { 'if-match': /^(\*$|W?\/?")/.test(String(etag)) ? String(etag) : `"${etag}"` } }
+
 const servicePath = ({ ID: id = '' }: Readonly<Record<string, string>>): string =>
   `/v1/services/${encodeURIComponent(id)}`
 
-async function printService({ print, clock }: Context, service: ServiceJson): Promise<void> {
+async function printService({ print, clock }: Context, service: ServiceJson, etag?: string): Promise<void> {
   await print.data(service, async () =>
-    (await import('../views/service.ts')).serviceText(service, clock.now(), print.colours)
+    (await import('../views/service.ts')).serviceText(service, clock.now(), print.colours, etag)
   )
 }

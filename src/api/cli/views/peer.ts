@@ -1,24 +1,39 @@
 import type { PeerJson } from '../../../actors/operator/operator.ts'
 import { age, bytes, milliseconds, orDash, shortPeer, state, yesNo } from '../humane.ts'
-import { type Cell, record, table } from '../table.ts'
+import { type Cell, record, table, type TableOptions } from '../table.ts'
 
-export function peersText(peers: readonly PeerJson[], now: number, colours: boolean): string {
+export function peersText(peers: readonly PeerJson[], now: number, { wide, colours }: TableOptions): string {
   return table(
-    ['NAME', 'ID', 'STATE', 'ROLE', 'REACHABLE', 'RTT', 'SEEN', 'VERSION', 'ADDRESS'],
+    [
+      'NAME',
+      'ID',
+      'STATE',
+      'ROLE',
+      'REACHABLE',
+      'RTT',
+      'SEEN',
+      'VERSION',
+      ...(wide ? ['TUNNELS', 'ADDRESSES'] : ['ADDRESS'])
+    ],
     peers.map((peer): Cell[] => [
       orDash(peer.name),
-      shortPeer(peer.id),
+      wide ? peer.id : shortPeer(peer.id),
       state(peer.state),
       orDash(peer.role),
       state(yesNo(peer.reachable)),
       milliseconds(peer.rtt_ms),
       seen(peer, now),
       orDash(peer.version),
-      `${orDash(peer.addresses[0])}${peer.addresses.length > 1 ? ` +${peer.addresses.length - 1}` : ''}`
+      ...(wide ? [tunnelsOf(peer), orDash(peer.addresses.join(' '))] : [addressOf(peer)])
     ]),
     colours
   )
 }
+
+const addressOf = ({ addresses }: PeerJson): string =>
+  `${orDash(addresses[0])}${addresses.length > 1 ? ` +${addresses.length - 1}` : ''}`
+
+const tunnelsOf = ({ tunnels }: PeerJson): string => orDash(tunnels.map(({ device }) => device).join(' '))
 
 export function peerText(peer: PeerJson, now: number, colours: boolean): string {
   const head = record(

@@ -1,19 +1,24 @@
 import type { RouteJson, RouteTestJson } from '../../../actors/operator/operator.ts'
 import { orDash, shortPeer, state } from '../humane.ts'
-import { type Cell, record, table } from '../table.ts'
+import { type Cell, record, table, type TableOptions } from '../table.ts'
 
 const any = (cidr: string | null): string => cidr ?? 'any'
 
-export function routesText(routes: readonly RouteJson[], colours: boolean): string {
+export function routesText(
+  routes: readonly RouteJson[],
+  { wide, colours }: TableOptions,
+  names: ReadonlyMap<string, string>
+): string {
   return table(
-    ['ID', 'SERVICE', 'SOURCE', 'DESTINATION', 'PRIORITY', 'STATUS'],
+    ['ID', 'SERVICE', 'SOURCE', 'DESTINATION', 'PRIORITY', 'STATUS', ...(wide ? ['SERVICE NAME'] : [])],
     routes.map((route): Cell[] => [
       route.id,
       route.service_id,
       any(route.source_cidr),
       any(route.dest_cidr),
       String(route.priority),
-      state(route.status)
+      state(route.status),
+      ...(wide ? [orDash(names.get(route.service_id))] : [])
     ]),
     colours
   )

@@ -1,17 +1,20 @@
 import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import { age, bytes, orDash, shortPeer, state, yesNo } from '../humane.ts'
-import { type Cell, record, table } from '../table.ts'
+import { type Cell, record, table, type TableOptions } from '../table.ts'
+
+const COLUMNS = ['ID', 'NAME', 'SOURCE', 'TARGET', 'TRANSPORT', 'PHASE', 'FLOWS', 'IN', 'OUT', 'AGE']
+const WIDE_COLUMNS = ['LIMIT', 'INTERFACE', 'TRANSPARENT', 'UPDATED', 'REASON']
 
 export function servicesText(
   services: readonly ServiceJson[],
   peers: readonly PeerJson[],
   now: number,
-  colours: boolean
+  { wide, colours }: TableOptions
 ): string {
   const names = new Map(peers.map(({ id, name }) => [id, name]))
   const peer = (id: string): string => names.get(id) ?? shortPeer(id)
   return table(
-    ['ID', 'NAME', 'SOURCE', 'TARGET', 'TRANSPORT', 'PHASE', 'FLOWS', 'IN', 'OUT', 'AGE'],
+    wide ? [...COLUMNS, ...WIDE_COLUMNS] : COLUMNS,
     services.map((service): Cell[] => [
       service.id,
       service.name,
@@ -22,19 +25,38 @@ export function servicesText(
       String(service.status.flows),
       bytes(service.status.bytes_in),
       bytes(service.status.bytes_out),
-      age(service.created_at, now)
+      age(service.created_at, now),
+      ...(wide ? wideCells(service, now) : [])
     ]),
     colours
   )
 }
 
-export function serviceText(service: ServiceJson, now: number, colours: boolean): string {
+/** What matters next: limits, the device, and why it is not active. */
+function wideCells(service: ServiceJson, now: number): Cell[] {
+  const { status } = service
+  return [
+    service.bandwidth_limit_mbps === 0 ? '-' : `${service.bandwidth_limit_mbps} Mbit/s`,
+    orDash(status.interface?.name ?? (service.requires_interface ? 'missing' : null)),
+    yesNo(service.fully_transparent),
+    age(service.updated_at, now),
+    orDash(
+      status.conditions
+        .filter((condition) => !condition.status)
+        .map(({ reason }) => reason)
+        .join(',')
+    )
+  ]
+}
+
+export function serviceText(service: ServiceJson, now: number, colours: boolean, etag?: string): string {
   const { status } = service
   const device = status.interface
   const head = record(
     [
       ['id', service.id],
       ['name', service.name],
+      ...(etag == null ? [] : ([['etag', etag]] as const)),
       ['source peer', service.source_peer_id],
       ['target peer', service.target_peer_id],
       ['transport', transport(service)],

@@ -18,7 +18,7 @@ export function peerRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(PeerSchema) }
       }
     },
-    async ({ query }, reply) => sendList(reply, await operator.listPeers({ all: query.all === 'true' }))
+    async ({ query }, reply) => sendList(reply, await operator.listPeers({ all: query.all === 'true' }), query)
   )
 
   app.get(

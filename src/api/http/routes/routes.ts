@@ -2,6 +2,7 @@ import type { Operator } from '../../../actors/operator/operator.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import {
+  PageQuerySchema,
   RouteInputSchema,
   RouteParamsSchema,
   RouteQuerySchema,
@@ -39,10 +40,11 @@ export function routeRoutes(app: App, operator: Operator): void {
         summary: "One service's routes",
         tags,
         params: ServiceParamsSchema,
+        querystring: PageQuerySchema,
         response: { 200: listOf(RouteSchema) }
       }
     },
-    async ({ params }, reply) => sendList(reply, await operator.listRoutes(params.id))
+    async ({ params, query }, reply) => sendList(reply, await operator.listRoutes(params.id), query)
   )
 
   app.put(
@@ -88,7 +90,7 @@ export function routeRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(RouteSchema) }
       }
     },
-    async ({ query }, reply) => sendList(reply, await operator.listRoutes(query.service_id))
+    async ({ query }, reply) => sendList(reply, await operator.listRoutes(query.service_id), query)
   )
 
   app.get(

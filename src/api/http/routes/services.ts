@@ -1,4 +1,7 @@
-import type { Operator } from '../../../actors/operator/operator.ts'
+import type { Operator, ServiceJson } from '../../../actors/operator/operator.ts'
+import type { FastifyReply } from 'fastify'
+import { serviceTag } from '../../../actors/operator/service-tag.ts'
+import { IfMatchSchema, readIfMatch } from '../if-match.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import {
@@ -26,7 +29,7 @@ export function serviceRoutes(app: App, operator: Operator): void {
     },
     async ({ body }, reply) => {
       const source_peer_id = body.source_peer_id ?? (await operator.status()).peer.id
-      return reply.code(201).send(await operator.createService({ ...body, source_peer_id }))
+      return sendService(reply.code(201), await operator.createService({ ...body, source_peer_id }))
     }
   )
 
@@ -41,7 +44,8 @@ export function serviceRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(ServiceSchema) }
       }
     },
-    async ({ query }, reply) => sendList(reply, await operator.listServices(query))
+    async ({ query: { limit, after, ...filter } }, reply) =>
+      sendList(reply, await operator.listServices(filter), { limit, after })
   )
 
   app.get(
@@ -55,7 +59,7 @@ export function serviceRoutes(app: App, operator: Operator): void {
         response: { 200: ref(ServiceSchema) }
       }
     },
-    async ({ params }) => operator.getService(params.id)
+    async ({ params }, reply) => sendService(reply, await operator.getService(params.id))
   )
 
   app.put(
@@ -67,10 +71,12 @@ export function serviceRoutes(app: App, operator: Operator): void {
         tags,
         params: ServiceParamsSchema,
         body: ServicePatchSchema,
+        headers: IfMatchSchema,
         response: { 200: ref(ServiceSchema) }
       }
     },
-    async ({ params, body }) => operator.updateService(params.id, body)
+    async ({ params, body, headers }, reply) =>
+      sendService(reply, await operator.updateService(params.id, body, readIfMatch(headers['if-match'])))
   )
 
   app.delete(
@@ -81,12 +87,16 @@ export function serviceRoutes(app: App, operator: Operator): void {
         summary: 'Delete a service with its routes, rules, device and flows',
         tags,
         params: ServiceParamsSchema,
+        headers: IfMatchSchema,
         response: { 204: NothingSchema }
       }
     },
-    async ({ params }, reply) => {
-      await operator.deleteService(params.id)
+    async ({ params, headers }, reply) => {
+      await operator.deleteService(params.id, readIfMatch(headers['if-match']))
       return reply.code(204).send()
     }
   )
 }
+
+const sendService = (reply: FastifyReply, service: ServiceJson): FastifyReply =>
+  reply.header('etag', serviceTag(service)).send(service)

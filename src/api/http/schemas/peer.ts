@@ -1,8 +1,10 @@
 import { Type } from 'typebox'
+import { pageParameters } from '../list.ts'
 import { listOf, nullable, oneOf, strict } from './common.ts'
 
 export const PeerQuerySchema = strict({
-  all: Type.Optional(oneOf(['true', 'false'], { description: 'discovered and revoked peers too' }))
+  all: Type.Optional(oneOf(['true', 'false'], { description: 'discovered and revoked peers too' })),
+  ...pageParameters
 })
 
 export const PeerParamsSchema = strict({ id: Type.String({ description: 'id, unique id prefix or name' }) })

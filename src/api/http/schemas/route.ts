@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { priorityMax, routesPerRequestMax } from '../../../crdt/limits.ts'
+import { pageParameters } from '../list.ts'
 import { listOf, nullable, oneOf, strict } from './common.ts'
 
 /** A route as it is added or changed: in an update, a missing field stays as it is and `null` removes a CIDR. */
@@ -20,7 +21,9 @@ export const RouteParamsSchema = strict({
   route_id: Type.String({ description: 'route id (ULID)' })
 })
 
-export const RouteQuerySchema = strict({ service_id: Type.Optional(Type.String({ minLength: 1 })) })
+export const RouteQuerySchema = strict({ service_id: Type.Optional(Type.String({ minLength: 1 })), ...pageParameters })
+
+export const PageQuerySchema = strict(pageParameters)
 
 export const RouteSchema = Type.Object(
   {

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { bandwidthLimitMbpsMax } from '../../../crdt/limits.ts'
+import { pageParameters } from '../list.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 const cidr = (family: string) =>
@@ -34,7 +35,8 @@ export const ServicePatchSchema = strict(mutable)
 
 export const ServiceQuerySchema = strict({
   target_peer_id: Type.Optional(Type.String({ minLength: 1 })),
-  source_peer_id: Type.Optional(Type.String({ minLength: 1 }))
+  source_peer_id: Type.Optional(Type.String({ minLength: 1 })),
+  ...pageParameters
 })
 
 export const ServiceParamsSchema = strict({ id: Type.String({ description: 'service id (ULID)' }) })
