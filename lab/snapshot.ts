@@ -5,7 +5,7 @@ export type Snapshot = Readonly<Record<(typeof SECTIONS)[number]['name'], string
 
 /** Nothing here counts or ages by itself: two snapshots of a quiet host are equal. */
 const SECTIONS = [
-  { name: 'nftables', argv: ['nft', 'list', 'ruleset'] },
+  { name: 'nftables', argv: ['nft', '-s', 'list', 'ruleset'] },
   { name: 'rules', argv: ['ip', '-4', 'rule', 'show'] },
   { name: 'rules6', argv: ['ip', '-6', 'rule', 'show'] },
   { name: 'routes', argv: ['ip', '-4', 'route', 'show', 'table', 'all'] },

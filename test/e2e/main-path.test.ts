@@ -113,7 +113,10 @@ describe('e2e: the client reaches the server through the mesh', function () {
     const status = await mesh.a.ask<{ ready: boolean; services: { active: number } }>('status')
     assert.deepEqual([status.ready, status.services.active], [true, 1])
     assert.equal((await askApi(mesh.a.socket, 'GET', '/readyz')).status, 200)
-    assert.match(String((await askApi(mesh.a.socket, 'GET', '/metrics')).body), /^arctic_pegasus_\w+/m)
+    assert.match(
+      String((await askApi(mesh.a.socket, 'GET', '/metrics')).body),
+      new RegExp(`^arctic_service_sent_bytes_total\\{service="${mesh.service.id}"`, 'm')
+    )
     assert.match(JSON.stringify(await mesh.a.ask('actors', 'tree')), new RegExp(`service:${mesh.service.id}`))
   })
 

@@ -97,11 +97,11 @@ describe('e2e: what survives what', function () {
   }
 
   it('somebody flushes the whole ruleset: ours is back, and the log says what vanished', async () => {
-    const wanted = await mesh.a.host.exec(['nft', 'list', 'ruleset'])
+    const wanted = await mesh.a.host.exec(['nft', '-s', 'list', 'ruleset'])
     assert.match(wanted, /table inet arctic/)
     const lines = mesh.a.log().length
     await mesh.a.host.exec(['nft', 'flush', 'ruleset'])
-    const again = async (): Promise<boolean> => (await mesh.a.host.exec(['nft', 'list', 'ruleset'])) === wanted
+    const again = async (): Promise<boolean> => (await mesh.a.host.exec(['nft', '-s', 'list', 'ruleset'])) === wanted
     await until('the ruleset', again, { timeoutMs: repairedMs })
     await carries()
     assert.match(JSON.stringify(mesh.a.log().slice(lines)), /vanish|repair|gone|missing/)
@@ -130,6 +130,23 @@ describe('e2e: what survives what', function () {
         { timeoutMs: repairedMs }
       )
     }
+    await carries()
+  })
+
+  it('the wire is cut: degraded with a reason, TCP is reset; mended: carried again without a command', async () => {
+    const { edgeA } = mesh.sites
+    await edgeA.ip(['link set wire0 down'])
+    for (const peer of [mesh.a, mesh.b]) {
+      const { status } = await peer.phase(mesh.service.id, 'degraded', 15_000)
+      assert.ok(
+        status.conditions.some(({ status: good, message }) => !good && message !== ''),
+        JSON.stringify(status)
+      )
+    }
+    const refused = await tcp(mesh.sites.client, { address: SERVER.v4, port: 7002, waitMs: 10_000 })
+    assert.match(refused.how, /^ECONN(RESET|REFUSED)$/)
+    await edgeA.ip(['link set wire0 up', 'addr replace fd00:9::1/64 dev wire0 nodad'])
+    await Promise.all([mesh.a.active(mesh.service.id, 15_000), mesh.b.active(mesh.service.id, 15_000)])
     await carries()
   })
 

@@ -1,0 +1,19 @@
+/** Bounds of the bench. */
+
+/** Rounds: each contender is measured once a round, in turn, so that what disturbs the machine disturbs all of them. */
+export const roundsDefault = 3
+
+/** How long one measurement takes, seconds. */
+export const secondsDefault = 4
+
+/** Payload of a flooding datagram, bytes: with its headers it fits a tunnel of 1420. */
+export const datagramBytes = 1372
+
+/** Connections that the connection-rate test keeps in the air. */
+export const shortConnections = 32
+
+/** Parallel flows of the second throughput test. */
+export const manyFlows = 8
+
+/** Extra time for a load generator to end by itself, ms. */
+export const graceMs = 20_000

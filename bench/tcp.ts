@@ -1,0 +1,89 @@
+import type { Peer } from '../lab/peer.ts'
+import type { TwoSites } from '../lab/topology.ts'
+import { answerer, entry, exit } from './haproxy.ts'
+import { manyFlows, shortConnections } from './limits.ts'
+import { bulk, iperfServers, requests, type Target } from './load.ts'
+import { inRounds, type Contender, type Figures, type Result } from './rounds.ts'
+import { MESH, PLAIN } from './topology.ts'
+
+/** The same server for everybody: where a contender's bulk flows and its requests go in. */
+interface Path {
+  bulk: Target
+  requests: Target
+}
+
+const IPERF = 5201
+const HTTP = 8080
+
+/** Client → edge-a → edge-b → server, TCP: what the entry and the exit cost and let through. */
+export async function measureTcp(
+  sites: TwoSites,
+  peers: readonly Peer[],
+  { rounds, seconds, progress }: { rounds: number; seconds: number; progress: (text: string) => void }
+): Promise<Result[]> {
+  const { client, server } = sites
+  await iperfServers(server, [MESH, PLAIN], IPERF)
+  await answerer(server, [MESH, PLAIN], HTTP)
+  const contenders: Array<Contender<Path>> = [
+    await mesh(peers),
+    await haproxies(sites, 'HAProxy, TLS 1.3', 6000, true),
+    await haproxies(sites, 'HAProxy, in the clear', 7000, false),
+    {
+      name: 'plain routing',
+      pids: [],
+      path: { bulk: { address: PLAIN, port: IPERF }, requests: { address: PLAIN, port: HTTP } }
+    }
+  ]
+  return await inRounds(
+    contenders,
+    rounds,
+    async ({ path, pids }): Promise<Figures> => {
+      const one = await bulk(client, path.bulk, { flows: 1, seconds, pids })
+      const many = await bulk(client, path.bulk, { flows: manyFlows, seconds, pids })
+      const short = await requests(client, path.requests, { connections: shortConnections, seconds, close: true })
+      const pingPong = await requests(client, path.requests, { connections: 1, seconds, close: false })
+      return {
+        gbps1: one.gbps,
+        gbps8: many.gbps,
+        cpuPerGb: one.cpuPerGb,
+        connections: short.perSecond,
+        p50: pingPong.p50,
+        p99: pingPong.p99
+      }
+    },
+    progress
+  )
+}
+
+/** Pegasus' processes on both edges; the agents move no byte. */
+async function mesh(peers: readonly Peer[]): Promise<Contender<Path>> {
+  const pids = await Promise.all(peers.map((peer) => enginePid(peer, 'pegasus')))
+  const path = { bulk: { address: MESH, port: IPERF }, requests: { address: MESH, port: HTTP } }
+  return { name: 'arctic (Pegasus)', pids, path }
+}
+
+export async function enginePid(peer: Peer, engine: string): Promise<number> {
+  const { dataplane } = await peer.status()
+  const pid = dataplane.engines.find((one) => one.engine === engine)?.pid
+  if (pid == null) throw new Error(`no ${engine} on ${peer.host.name}`)
+  return pid
+}
+
+async function haproxies(sites: TwoSites, name: string, base: number, tls: boolean): Promise<Contender<Path>> {
+  const ports = { bulk: base + 1, requests: base + 2 }
+  const out = await exit(
+    sites.edgeB,
+    [
+      { port: ports.bulk, to: { address: PLAIN, port: IPERF } },
+      { port: ports.requests, to: { address: PLAIN, port: HTTP } }
+    ],
+    tls
+  )
+  const into = await entry(
+    sites.edgeA,
+    [ports.bulk, ports.requests].map((port) => ({ port, to: { address: '10.9.0.2', port } })),
+    tls
+  )
+  const target = (port: number): Target => ({ address: '10.1.0.1', port })
+  return { name, pids: [into.pid, out.pid], path: { bulk: target(ports.bulk), requests: target(ports.requests) } }
+}
