@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import type { ActorJson, OperatorEvent } from '../../src/actors/operator/operator.ts'
+import { connectGraceMs } from '../../src/actors/limits.ts'
 import { FakeLab, type FakeAgent } from './fakes/agents.ts'
+import { FakeLog } from './fakes/log.ts'
 import { peerId } from './fakes/records.ts'
 
 const flat = (tree: ActorJson): Map<string, ActorJson> =>
@@ -208,6 +210,52 @@ describe('actors of several agents', () => {
     await lab.clock.advance(50)
     assert.equal((await c.sees(id)).status.phase, 'active')
     assert.deepEqual([...new Set(c.mesh.refreshed)].sort(), [peerId('a'), peerId('b')])
+  })
+
+  it('calls an endpoint late on a third peer only when that has asked it', async () => {
+    c.mesh.announces = false
+    b.dataplane.gate = new Promise(() => {})
+    const told: string[] = []
+    c.actors.operator.onEvent(
+      ({ type, data }) => type === 'service.status' && 'phase' in data && told.push(String(data.phase))
+    )
+    const { id } = await a.actors.operator.createService({ target_peer_id: 'b' })
+    await a.actors.operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+    await lab.clock.advance(20_000)
+    assert.deepEqual([...new Set(told)], ['pending'], 'silence of a peer that was not asked is no fault')
+    const { status } = await c.sees(id)
+    assert.equal(status.phase, 'degraded')
+    assert.partialDeepStrictEqual(condition({ status }, 'TargetProgrammed'), { reason: 'NotProgrammed' })
+    const stopping = b.actors.stop()
+    await lab.clock.advance(6_000)
+    await stopping
+  })
+
+  it('gives a peer that was never reached a moment before that counts as a fault', async () => {
+    lab.wire.cut(peerId('a'), peerId('d'))
+    const d = await lab.agent('d')
+    const { id } = await d.actors.operator.createService({ target_peer_id: 'a' })
+    await d.actors.operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+    await lab.clock.advance(1_000)
+    assert.partialDeepStrictEqual(condition(await d.sees(id), 'TargetReachable'), { reason: 'Connecting' })
+    assert.equal((await d.sees(id)).status.phase, 'pending')
+    await lab.clock.advance(connectGraceMs)
+    assert.partialDeepStrictEqual(condition(await d.sees(id), 'TargetReachable'), { reason: 'TargetUnreachable' })
+    assert.equal((await d.sees(id)).status.phase, 'degraded')
+  })
+
+  it('says once that a service is degraded, however often that is found again', async () => {
+    const log = new FakeLog()
+    const d = await lab.agent('d', { log })
+    const { id } = await d.actors.operator.createService({ target_peer_id: 'a' })
+    d.dataplane.serviceFailures.set(id, { reason: 'InterfaceConflict', message: 'eth9 exists' })
+    await d.actors.operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+    for (let i = 0; i < 4; i++) {
+      d.dataplane.warnings.set(id, [{ reason: 'ForwardingDisabled', message: `look ${i}` }])
+      await lab.clock.advance(8_000)
+    }
+    assert.match(JSON.stringify(condition(await d.sees(id), 'Forwarding')), /look 3/)
+    assert.equal(log.messages('warn').filter((message) => message.includes('eth9 exists')).length, 1)
   })
 
   it('does not ask engines for counters while there is nothing to count', async () => {
