@@ -120,7 +120,7 @@ impl Inbound {
             return;
         }
         if let Some(key) = opened.confirmed.take() {
-            tunnel.sender().key = Some(key);
+            tunnel.sender().set_key(key);
             self.shared.desk.confirmed(tunnel.id);
             self.confirmed.push(tunnel.clone());
         }

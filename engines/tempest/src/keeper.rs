@@ -4,9 +4,10 @@
 //! Each round: 1. commands, 2. handshakes that workers want, 3. sessions that peers confirmed, 4. a few letters,
 //! 5. when it is time, every timer; 6. devices that are missing; 7. lines about strangers.
 
+mod letters;
+
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{Arc, PoisonError},
     time::Duration,
 };
@@ -17,19 +18,18 @@ use serde::Serialize;
 use crate::{
     clock::{self, Millis},
     cookie::Gate,
-    desk::{Command, Letter, Pile},
+    desk::{Command, Pile},
     devices::Devices,
-    limits::{HANDSHAKES_UNDER_LOAD, INITIATIONS_PER_SECOND_MAX, TICK, UNDER_LOAD_FOR},
+    limits::{HANDSHAKES_UNDER_LOAD, TICK, UNDER_LOAD_FOR},
     listener::Listener,
-    message::{self, Message},
     noise::{Identity, PublicKey},
-    peer::{News, NotAnswered, Peer},
-    refusals::Reason,
+    peer::{News, Peer},
     shared::Shared,
     state::{State, Wanted, understand},
     tunnel::Tunnel,
     worker::{Mailbox, Order},
 };
+use letters::Load;
 
 /// Letters looked at before commands are again.
 const LETTERS_PER_ROUND: usize = 32;
@@ -53,14 +53,6 @@ pub struct Keeper {
     next_id: u64,
     ticked_at: Millis,
     load: Load,
-}
-
-/// Whether strangers keep this host busy.
-#[derive(Default)]
-struct Load {
-    until: Millis,
-    second: Millis,
-    initiations: u32,
 }
 
 #[derive(Serialize)]
@@ -214,7 +206,7 @@ impl Keeper {
         let Some(peer) = self.peers.remove(&id) else { return };
         self.by_key.remove(&peer.public_key);
         self.devices.forget(&peer.tunnel);
-        self.shared.table.remove(&peer.tunnel.clear());
+        self.shared.table.remove(&peer.tunnel.close());
     }
 
     fn remove_all(&mut self) {
@@ -246,102 +238,12 @@ impl Keeper {
         peer.ask(identity, index, &wire, &self.shared.timing, now);
     }
 
-    fn read(&mut self, letter: &Letter, now: Millis) {
-        if let Err(reason) = self.try_read(letter, now) {
-            self.shared.refusals.count(reason, letter.from, None);
-        }
-    }
-
-    fn try_read(&mut self, letter: &Letter, now: Millis) -> Result<(), Reason> {
-        let bytes = &letter.bytes[..letter.length];
-        match message::parse(bytes).ok_or(Reason::Garbage)? {
-            Message::Initiation(initiation) => {
-                self.admit(bytes, letter.from, now)?;
-                self.answer(initiation, letter.from, now)
-            }
-            Message::Response(response) => {
-                self.admit(bytes, letter.from, now)?;
-                let id = self.find_asking(response.receiver).ok_or(Reason::UnknownSession)?;
-                let peer = self.peers.get_mut(&id).ok_or(Reason::UnknownSession)?;
-                let session = peer.finish(response.sender, response.noise, now).ok_or(Reason::BadHandshake)?;
-                let tunnel = peer.tunnel.clone();
-                self.shared.table.insert(response.receiver, &tunnel);
-                let (key, gone) = tunnel.receiver().begin_as_initiator(session);
-                tunnel.sender().key = Some(key);
-                self.shared.table.remove(&gone);
-                tunnel.set_endpoint(Some(letter.from));
-                tunnel.activity.received(false, now);
-                // Shows the peer that this side has the keys; what was kept follows.
-                let wire = self.listener.wire();
-                if let Some(peer) = self.peers.get(&id) {
-                    peer.keepalive(&wire, &self.shared.timing, now);
-                }
-                self.established(id);
-                Ok(())
-            }
-            Message::CookieReply(reply) => {
-                let id = self.find_asking(reply.receiver).ok_or(Reason::UnknownSession)?;
-                let taken = self.peers.get_mut(&id).is_some_and(|peer| peer.take_cookie(&reply, now));
-                if taken { Ok(()) } else { Err(Reason::BadHandshake) }
-            }
-            Message::Data(_) => Err(Reason::Garbage),
-        }
-    }
-
-    /// Whether a message is worth the work that it asks for.
-    fn admit(&mut self, bytes: &[u8], from: SocketAddr, now: Millis) -> Result<(), Reason> {
-        let wire = self.listener.wire();
-        let Some((_, gate)) = &mut self.identity else { return Err(Reason::UnknownPeer) };
-        if !gate.mac1_is_valid(bytes) {
-            return Err(Reason::WrongMac);
-        }
-        if !self.load.is_high(now) {
-            return Ok(());
-        }
-        let address = (from.ip(), from.port());
-        if gate.mac2_is_valid(bytes, address, now) {
-            return Ok(());
-        }
-        if let Some(reply) = gate.reply(bytes, address, now) {
-            wire.send_to(&reply, &from);
-        }
-        Err(Reason::CookieAsked)
-    }
-
-    fn answer(&mut self, initiation: message::Initiation<'_>, from: SocketAddr, now: Millis) -> Result<(), Reason> {
-        let Some((identity, _)) = &self.identity else { return Err(Reason::UnknownPeer) };
-        let consumed = identity.consume(initiation.noise).ok_or(Reason::BadHandshake)?;
-        let id = *self.by_key.get(&consumed.peer).ok_or(Reason::UnknownPeer)?;
-        let index = self.free_index();
-        let peer = self.peers.get_mut(&id).ok_or(Reason::UnknownPeer)?;
-        let (session, response) =
-            peer.answer(consumed, initiation.sender, index, now).map_err(|error| match error {
-                NotAnswered::Replayed => Reason::ReplayedHandshake,
-                NotAnswered::TooSoon => Reason::Flood,
-                NotAnswered::Broken => Reason::BadHandshake,
-            })?;
-        let tunnel = peer.tunnel.clone();
-        // The session is findable before the peer can know of it.
-        self.shared.table.insert(index, &tunnel);
-        let gone = tunnel.receiver().begin_as_responder(session);
-        self.shared.table.remove(&gone);
-        tunnel.set_endpoint(Some(from));
-        tunnel.activity.received(false, now);
-        self.listener.wire().send_to(&response, &from);
-        tunnel.activity.sent(false, now);
-        Ok(())
-    }
-
     fn established(&mut self, id: u64) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let news = peer.established();
         let tunnel = peer.tunnel.clone();
         self.devices.worker_of(&tunnel).send(Order::Flush(id));
         self.tell(&tunnel, news);
-    }
-
-    fn find_asking(&self, index: u32) -> Option<u64> {
-        self.peers.iter().find(|(_, peer)| peer.asking_index() == Some(index)).map(|(id, _)| *id)
     }
 
     /// An index that names no session here; random, so that it tells nothing.
@@ -363,13 +265,18 @@ impl Keeper {
         self.listener.tick(now);
         if let Some((identity, _)) = &self.identity {
             let wire = self.listener.wire();
-            let indices: Vec<(u64, u32)> = self.peers.keys().map(|id| (*id, self.free_index())).collect();
+            let ids: Vec<u64> = self.peers.keys().copied().collect();
+            let mut index = self.free_index();
             let mut news = Vec::new();
-            for (id, index) in indices {
+            for id in ids {
                 let Some(peer) = self.peers.get_mut(&id) else { continue };
-                let (gone, new) = peer.tick(identity, || index, &wire, &self.shared.timing, now);
-                self.shared.table.remove(&gone);
+                let (gone, new) = peer.tick(identity, index, &wire, &self.shared.timing, now);
+                let is_used = peer.asking_index() == Some(index);
                 news.extend(new.map(|new| (peer.tunnel.clone(), new)));
+                self.shared.table.remove(&gone);
+                if is_used {
+                    index = self.free_index();
+                }
             }
             for (tunnel, new) in news {
                 self.tell(&tunnel, Some(new));
@@ -394,17 +301,5 @@ impl Keeper {
                 self.events.send("tunnel", TunnelEvent { peer_id, state: "down", endpoint, error: Some(error) });
             }
         }
-    }
-}
-
-impl Load {
-    /// Counts one more message that knows our key.
-    fn is_high(&mut self, now: Millis) -> bool {
-        if now / 1000 != self.second {
-            self.second = now / 1000;
-            self.initiations = 0;
-        }
-        self.initiations += 1;
-        self.initiations > INITIATIONS_PER_SECOND_MAX || now < self.until
     }
 }

@@ -89,7 +89,7 @@ impl Outbound {
         now: Millis,
     ) -> io::Result<()> {
         let timing = &self.shared.timing;
-        let Sender { key, staged } = sender;
+        let Sender { key, staged, .. } = sender;
         let mut open = key.as_mut().filter(|key| key.is_usable(timing, now)).zip(way);
         if let Some((key, way)) = &mut open {
             if key.wants_rekey(timing, now) {

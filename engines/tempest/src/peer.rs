@@ -187,11 +187,11 @@ impl Peer {
         (self.said.replace(true) != Some(true)).then_some(News::Up(endpoint))
     }
 
-    /// Looks at every timer. `index` gives a free one. Returns indices of sessions that are over, and news.
+    /// Looks at every timer. `index` is a free one. Returns indices of sessions that are over, and news.
     pub fn tick(
         &mut self,
         identity: &Identity,
-        index: impl FnOnce() -> u32,
+        index: u32,
         wire: &impl Wire,
         timing: &Timing,
         now: Millis,
@@ -212,12 +212,12 @@ impl Peer {
                 self.tunnel.activity.handshake_ended();
             } else {
                 let since = if given_up { now } else { since };
-                self.initiate(identity, index(), wire, timing, attempt, since, now);
+                self.initiate(identity, index, wire, timing, attempt, since, now);
             }
             return (gone, self.unanswered(attempt));
         }
         if self.needs_handshake(timing, now) {
-            self.ask(identity, index(), wire, timing, now);
+            self.ask(identity, index, wire, timing, now);
         } else if self.needs_keepalive(timing, now) {
             self.keepalive(wire, timing, now);
         }

@@ -44,6 +44,8 @@ pub struct Tunnel {
 pub struct Sender {
     pub key: Option<SendKey>,
     pub staged: Staged,
+    /// The tunnel is no more; what a worker was just doing must not bring a key back.
+    is_closed: bool,
 }
 
 /// Packets, vnet header included, that wait for a session. The oldest make room.
@@ -123,10 +125,11 @@ impl Tunnel {
         *lock(&self.device_name) = name.to_owned();
     }
 
-    /// Forgets every key and packet. Returns the indices that named its sessions.
-    pub fn clear(&self) -> Vec<u32> {
+    /// Ends the tunnel: forgets every key and packet, for good. Returns the indices that named its sessions.
+    pub fn close(&self) -> Vec<u32> {
         let gone = self.receiver().clear();
         let mut sender = self.sender();
+        sender.is_closed = true;
         sender.key = None;
         sender.staged.clear();
         gone
@@ -142,6 +145,15 @@ impl Tunnel {
         let padded = packet.next_multiple_of(16);
         let padded = if padded > mtu { packet.max(mtu) } else { padded };
         padded + DATA_OVERHEAD_BYTES
+    }
+}
+
+impl Sender {
+    /// Sends under this from now on.
+    pub fn set_key(&mut self, key: SendKey) {
+        if !self.is_closed {
+            self.key = Some(key);
+        }
     }
 }
 

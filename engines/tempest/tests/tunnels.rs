@@ -308,3 +308,48 @@ fn sniff(host: &Host, time: Duration) -> thread::JoinHandle<Vec<Vec<u8>>> {
         seen
     })
 }
+
+#[test]
+fn a_new_private_key_begins_everything_anew() {
+    let Some(lab) = lab() else { return };
+    let (mut a, mut b) = lab.engines();
+    lab.a.reaches("10.77.0.2", SOON);
+    let rotated = [77; 32];
+    a.apply_with_key(&lab.a, &rotated, &[lab.a.to(&lab.b)]);
+    assert!(!lab.a.pings("-c1 -W1 10.77.0.2"), "the peer does not know the new key yet");
+    let mut tunnel = lab.b.to(&lab.a);
+    tunnel["public_key"] = json!(lab::public_key(&rotated));
+    b.apply(&lab.b, &[tunnel]);
+    lab.a.reaches("10.77.0.2", SOON);
+}
+
+#[test]
+fn a_drain_lets_running_traffic_end_and_sigterm_does_not_wait() {
+    let Some(lab) = lab() else { return };
+    let (mut a, mut b) = lab.engines();
+    lab.a.reaches("10.77.0.2", SOON);
+    let start = Instant::now();
+    a.drain(Duration::from_secs(10));
+    assert!(lab.a.pings("-c3 -i0.2 10.77.0.2"), "what runs goes on");
+    assert_eq!(a.exit_code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(5), "silence ends a drain before its time");
+    let start = Instant::now();
+    b.terminate();
+    assert_eq!(b.exit_code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_and_taken_over_when_free() {
+    let Some(lab) = lab() else { return };
+    let squatter = lab.a.inside(|| UdpSocket::bind(("0.0.0.0", PORT)).unwrap()).join().unwrap();
+    let (mut a, mut b) = (lab.a.engine(), lab.b.engine());
+    let answer = a.apply(&lab.a, &[lab.a.to(&lab.b)]);
+    assert_eq!(
+        (&answer["errors"][0]["object"], &answer["errors"][0]["code"]),
+        (&json!("engine"), &json!("ListenFailed"))
+    );
+    b.apply(&lab.b, &[lab.b.to(&lab.a)]);
+    drop(squatter);
+    lab.a.reaches("10.77.0.2", SOON);
+}

@@ -258,6 +258,27 @@ impl Engine {
         }
     }
 
+    pub fn drain(&mut self, timeout: Duration) {
+        self.send(&json!({"type": "drain", "timeout_ms": timeout.as_millis() as u64}));
+        self.answer("draining");
+    }
+
+    pub fn terminate(&self) {
+        // SAFETY: a child of ours that was not waited for.
+        unsafe { libc::kill(self.child.id() as i32, libc::SIGTERM) };
+    }
+
+    /// Waits for the engine to end, at most 10 s.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        for _ in 0..1000 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        None
+    }
+
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -322,7 +343,7 @@ pub fn run(command: &str) {
     assert!(out.status.success(), "{command}: {}", String::from_utf8_lossy(&out.stderr));
 }
 
-fn public_key(private: &[u8; 32]) -> String {
+pub fn public_key(private: &[u8; 32]) -> String {
     let key = aws_lc_rs::agreement::PrivateKey::from_private_key(&aws_lc_rs::agreement::X25519, private).unwrap();
     STANDARD.encode(key.compute_public_key().unwrap())
 }
