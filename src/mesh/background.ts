@@ -33,7 +33,7 @@ export class Background {
 }
 
 /** The mesh was stopped while this was under way. */
-export class StoppedError extends Error {
+class StoppedError extends Error {
   constructor() {
     super('the mesh was stopped')
     this.name = 'StoppedError'

@@ -9,7 +9,7 @@ import { InvalidRequestError, UnavailableError } from '../errors.ts'
 import type { Random } from '../random.ts'
 
 /** An X25519 key pair, raw 32 bytes each in base64. */
-export interface KeyPair {
+interface KeyPair {
   publicKey: string
   privateKey: string
 }

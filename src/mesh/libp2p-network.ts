@@ -92,7 +92,7 @@ export class Libp2pNetwork implements Network {
         pubsub: gossip.service
       }
     })
-    network = new Libp2pNetwork(options, node as unknown as Libp2p, node.services.pubsub, gossip, doorkeeper, quiet)
+    network = new Libp2pNetwork(options, node, node.services.pubsub, gossip, doorkeeper, quiet)
     return network
   }
 
@@ -151,7 +151,7 @@ export class Libp2pNetwork implements Network {
 
   async stop(): Promise<void> {
     this.#connections.stop()
-    for (const topic of [...this.#topics.keys()]) this.#unsubscribe(topic)
+    for (const topic of this.#topics.keys()) this.#unsubscribe(topic)
     await this.#node.stop()
     this.#node.removeEventListener('connection:open', this.#opened)
     this.#node.removeEventListener('connection:close', this.#closed)

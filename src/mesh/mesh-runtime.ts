@@ -136,7 +136,6 @@ export class MeshRuntime implements Mesh {
 
   async start(): Promise<void> {
     const { network, replica, clock } = this.#parts
-    await network.start()
     this.#releases.push(
       network.onConnect((peer) => {
         this.#roster.connected(peer)
@@ -158,10 +157,17 @@ export class MeshRuntime implements Mesh {
         this.#presence.headsChanged()
       })
     )
+    // All of it is there before anybody can connect.
     await this.#admission.start()
     await this.#sync.start()
     await this.#reports.start()
     this.#redial.start()
+    try {
+      await network.start()
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
     this.#pings = clock.every(beatMs, () => this.#pingSome())
     this.#enter()
     this.#log.info({ peer: this.self, addresses: network.addresses() }, 'the mesh is up')
@@ -236,6 +242,7 @@ export class MeshRuntime implements Mesh {
       await network.dial(inviter, addresses, { signal })
       // Only now others can dial this peer, and only once they have its record.
       await replica.putPeer(this.#parts.record())
+      await this.#ownRecord(signal)
       await this.#sync.sync(inviter, { signal })
       this.#log.info({ cluster: replica.clusterId(), inviter }, 'joined')
     } finally {
@@ -261,6 +268,26 @@ export class MeshRuntime implements Mesh {
     return this.#propagation
   }
 
+  /** Waits until this peer's record is in the view: another part may be writing it at the same time. */
+  async #ownRecord(signal: AbortSignal): Promise<void> {
+    const { replica } = this.#parts
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const check = (): void => {
+      if (replica.view().members.get(this.self)?.record != null) resolve()
+    }
+    const abort = (): void => reject(signal.reason)
+    const release = replica.onView(check)
+    signal.addEventListener('abort', abort, { once: true })
+    try {
+      check()
+      signal.throwIfAborted()
+      await promise
+    } finally {
+      release()
+      signal.removeEventListener('abort', abort)
+    }
+  }
+
   /** Begins what belongs to a cluster, if there is one and it has not begun. */
   #enter(): void {
     const { replica, network } = this.#parts
@@ -272,7 +299,8 @@ export class MeshRuntime implements Mesh {
     this.#gossip.start(cluster)
     this.#presence.start(cluster)
     this.#redial.members(this.#others(replica.view()))
-    this.#background.run(() => replica.putPeer(this.#parts.record()))
+    // A join writes it itself, when others can be told.
+    if (!this.#joining) this.#background.run(() => replica.putPeer(this.#parts.record()))
   }
 
   #viewChanged(view: View, previous: View): void {

@@ -60,6 +60,8 @@ export class Redial {
         target.connectedAt = this.#clock.monotonic()
         if (direction === 'outbound') target.lastKnown = this.#network.remoteAddresses(peer)
         this.#evaluate(peer)
+        // The first one after a time alone: this peer's network is back, and the others may be there as well.
+        if (this.#network.connected().length === 1) this.#hintOthers(peer)
       }),
       this.#network.onDisconnect((peer) => {
         const target = this.#targets.get(peer)
@@ -102,9 +104,8 @@ export class Redial {
     this.#now(peer, target)
   }
 
-  /** The network is back: try everybody at once. */
-  hintAll(): void {
-    for (const [peer, target] of this.#targets) this.#now(peer, target)
+  #hintOthers(connected: PeerId): void {
+    for (const [peer, target] of this.#targets) if (peer !== connected) this.#now(peer, target)
   }
 
   #now(peer: PeerId, target: Target): void {

@@ -24,8 +24,8 @@ export function parseQuestion(message: Uint8Array): JoinQuestion | null {
 export function readAnswer(message: Uint8Array): Uint8Array {
   const { error, genesis } = (parseJson(message) ?? {}) as { error?: Partial<ErrorBody>; genesis?: unknown }
   if (error != null) {
-    if (typeof error.code !== 'string' || !Object.hasOwn(ERROR_CODES, error.code)) throw notUnderstood()
-    throw new ArcticError(error.code as ErrorCode, String(error.message), error.details ?? {})
+    if (!isErrorCode(error.code)) throw notUnderstood()
+    throw new ArcticError(error.code, String(error.message), error.details ?? {})
   }
   if (typeof genesis !== 'string') throw notUnderstood()
   return Buffer.from(genesis, 'base64')
@@ -33,6 +33,8 @@ export function readAnswer(message: Uint8Array): Uint8Array {
 
 export const isListening = (message: Uint8Array): boolean =>
   (parseJson(message) as { listening?: unknown } | null)?.listening === true
+
+const isErrorCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)
 
 const notUnderstood = (): UnavailableError =>
   new UnavailableError('the inviting peer gave an answer that this agent does not know; compare both agents’ versions')

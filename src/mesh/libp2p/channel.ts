@@ -1,6 +1,6 @@
 import type { Stream } from '@libp2p/interface'
 import { byteStream } from '@libp2p/utils'
-import { Uint8ArrayList } from 'uint8arraylist'
+import { concat } from 'uint8arrays'
 import { closeTimeoutMs, messageBytesMax, streamWindowBytesMax } from '../limits.ts'
 import type { Clock } from '../../clock.ts'
 import { deadline } from '../deadline.ts'
@@ -22,7 +22,7 @@ export function streamChannel(stream: Stream, clock: Clock): Channel {
       }
       const header = new Uint8Array(HEADER_BYTES)
       new DataView(header.buffer).setUint32(0, message.byteLength)
-      await bytes.write(new Uint8ArrayList(header, message))
+      await bytes.write(concat([header, message]))
     },
     async receive({ signal }) {
       try {

@@ -5,7 +5,7 @@ import { UnavailableError } from '../../errors.ts'
 import { deadline } from '../deadline.ts'
 import { dialAddressesMax, dialAddressTimeoutMs, dialStaggerMs } from '../limits.ts'
 
-export interface Attempt {
+interface Attempt {
   address: string
   reason: string
 }
@@ -69,7 +69,7 @@ function unreachable(peer: PeerId, tried: Attempt[], cause: unknown): Unavailabl
 }
 
 function reasonOf(error: unknown): string {
-  const { message = '', name = '', code } = error as NodeJS.ErrnoException
+  const { message, name, code } = error as NodeJS.ErrnoException
   const known: Record<string, string> = {
     ECONNREFUSED: 'connection refused',
     EHOSTUNREACH: 'no route to host',

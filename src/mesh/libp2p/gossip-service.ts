@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
 import { gossipsub, StrictNoSign, type GossipSub, type GossipSubComponents } from '@libp2p/gossipsub'
 import type { Connection, StreamHandler, StreamHandlerOptions, Topology } from '@libp2p/interface'
-import type { Registrar } from '@libp2p/interface-internal'
 import { gossipBacklogBytesMax, gossipSeenMs, gossipTopicBytesPerPeerMax, messageBytesMax } from '../limits.ts'
 
 const contentHash = (data: Uint8Array): Uint8Array => createHash('sha256').update(data).digest()
+
+type Registrar = GossipSubComponents['registrar']
 
 /** gossipsub that hears of members only, and of them only from us: see {@link MembersOnlyRegistrar}. */
 export function memberGossip(gate: (handler: StreamHandler) => StreamHandler): {
@@ -32,9 +33,9 @@ export function memberGossip(gate: (handler: StreamHandler) => StreamHandler): {
   })
   return {
     service: (components) => {
+      // `components` is a proxy, which cannot be spread.
       const { privateKey, peerId, peerStore, connectionManager, logger } = components
       registrar = new MembersOnlyRegistrar(components.registrar, gate)
-      // oxlint-disable-next-line typescript/no-misused-spread -- components is a proxy: its parts are taken by name
       return create({ privateKey, peerId, peerStore, connectionManager, logger, registrar })
     },
     registrar: () => registrar as MembersOnlyRegistrar

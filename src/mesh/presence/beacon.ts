@@ -29,6 +29,7 @@ export class Beacon {
 
   stop(): void {
     this.#regular?.cancel()
+    this.#regular = null
     this.#soon?.timer.cancel()
     this.#soon = null
   }

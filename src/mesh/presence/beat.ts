@@ -69,7 +69,7 @@ export function parseBeat(message: Uint8Array): Beat | null {
     sentAt,
     everyMs: Math.min(Math.max(everyMs, beatMs), EVERY_MAX_MS),
     version,
-    heads: heads as string[],
+    heads,
     vector,
     report: { incarnation: report[0], seq: report[1] }
   }

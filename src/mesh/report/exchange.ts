@@ -10,7 +10,7 @@ import type { Channel, Network } from '../network.ts'
 import { Slots } from '../slots.ts'
 import type { ReportBook, ReportDelta } from './book.ts'
 
-export const REPORT_PROTOCOL = '/arctic/report/1.0.0'
+const REPORT_PROTOCOL = '/arctic/report/1.0.0'
 
 type Page = ReportDelta & { more: boolean }
 

@@ -30,10 +30,11 @@ export async function transfer(
   let failure: unknown = null
   let wake: (() => void) | undefined
 
+  const isFull = (bytes: number): boolean => failure == null && underWay > 0 && underWay + bytes > syncWindowBytes
   const send = async (): Promise<void> => {
     for (const envelopes of outgoing) {
       const message = frames.batch(envelopes)
-      while (failure == null && underWay > 0 && underWay + message.byteLength > syncWindowBytes) {
+      while (isFull(message.byteLength)) {
         await new Promise<void>((resolve) => (wake = resolve))
       }
       if (failure != null) return

@@ -1,0 +1,149 @@
+import { deepEqual, equal, match, rejects } from 'node:assert/strict'
+import * as fc from 'fast-check'
+import { multiaddr } from '@multiformats/multiaddr'
+import { dialFirst } from '../../src/mesh/libp2p/dial.ts'
+import { hostOf } from '../../src/mesh/libp2p/doorkeeper.ts'
+import { keeper } from '../../src/mesh/libp2p/keeper.ts'
+import { dialable } from '../../src/mesh/libp2p/listen.ts'
+import { crossedDialMs, dialAddressTimeoutMs, dialStaggerMs, quietLogMs } from '../../src/mesh/limits.ts'
+import { QuietLog } from '../../src/mesh/quiet-log.ts'
+import { Slots } from '../../src/mesh/slots.ts'
+import { silentLogger } from '../../src/log.ts'
+import { FakeClock } from '../actors/fakes/clock.ts'
+
+describe('which connection stays', () => {
+  const flip = { inbound: 'outbound', outbound: 'inbound' } as const
+
+  it('is the same for both ends, whatever connections there are', () => {
+    const connections = fc.uniqueArray(
+      fc.record({ direction: fc.constantFrom('inbound', 'outbound'), openedAt: fc.nat(10_000), id: fc.nat() }),
+      { minLength: 1, selector: ({ openedAt }) => openedAt }
+    )
+    fc.assert(
+      fc.property(connections, (mine) => {
+        const theirs = mine.map((one) => ({ ...one, direction: flip[one.direction] }))
+        return keeper(mine, 'a', 'b')?.id === keeper(theirs, 'b', 'a')?.id
+      })
+    )
+  })
+
+  it('is the smaller id’s when dials crossed, else the newest', () => {
+    const [inbound, outbound] = (['inbound', 'outbound'] as const).map((direction) => (openedAt: number) => ({
+      direction,
+      openedAt
+    }))
+    deepEqual(keeper([inbound!(5), outbound!(0)], 'a', 'b'), outbound!(0))
+    deepEqual(keeper([inbound!(5), outbound!(0)], 'b', 'a'), inbound!(5))
+    deepEqual(keeper([inbound!(crossedDialMs + 1), outbound!(0)], 'a', 'b'), inbound!(crossedDialMs + 1))
+    equal(keeper([], 'a', 'b'), undefined)
+  })
+})
+
+describe('dialling several addresses', () => {
+  const peer = 'peer'
+  const addresses = ['/ip4/192.0.2.1/tcp/1', '/ip4/192.0.2.2/tcp/1', '/ip4/192.0.2.3/tcp/1']
+  const never = (_: unknown, signal: AbortSignal): Promise<string> =>
+    new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('given up'))))
+
+  it('goes on to the next after a moment, and gives the others up', async () => {
+    const clock = new FakeClock()
+    let givenUp = 0
+    const dialling = dialFirst(peer, addresses, {
+      clock,
+      signal: AbortSignal.timeout(5_000),
+      connect: async (address, signal) => {
+        if (address.toString().includes('.2/')) return address.toString()
+        signal.addEventListener('abort', () => givenUp++)
+        return never(address, signal)
+      }
+    })
+    await clock.advance(dialStaggerMs)
+    equal(await dialling, addresses[1])
+    await clock.settle()
+    equal(givenUp, 1)
+    equal(clock.pending, 0)
+  })
+
+  it('says of each address why it failed', async () => {
+    const clock = new FakeClock()
+    const connect = async (address: { toString(): string }, signal: AbortSignal): Promise<string> => {
+      if (address.toString().includes('.1/')) throw Object.assign(new Error('x'), { code: 'ECONNREFUSED' })
+      return never(address, signal)
+    }
+    const dialling = dialFirst(peer, addresses.slice(0, 2), { clock, signal: AbortSignal.timeout(5_000), connect })
+    const refused = rejects(dialling, (error: Error) => {
+      match(error.message, /192\.0\.2\.1\/tcp\/1 \(connection refused\), .*192\.0\.2\.2\/tcp\/1 \(timed out\)/)
+      return true
+    })
+    await clock.advance(dialStaggerMs + dialAddressTimeoutMs)
+    await refused
+    await rejects(dialFirst(peer, [], { clock, signal: AbortSignal.timeout(5_000), connect }), /no address to dial/)
+  })
+
+  it('ends with the signal', async () => {
+    const stop = new AbortController()
+    const dialling = dialFirst(peer, addresses, { clock: new FakeClock(), signal: stop.signal, connect: never })
+    stop.abort(new Error('enough'))
+    await rejects(dialling, /enough/)
+  })
+})
+
+describe('addresses', () => {
+  it('count as one source: an IPv4 address, an IPv6 /64', () => {
+    for (const [address, host] of [
+      ['/ip4/192.0.2.1/tcp/1', '192.0.2.1'],
+      ['/ip6/2001:db8:1:2:3:4:5:6/tcp/1', '2001:db8:1:2::/64'],
+      ['/ip6/2001:db8::6/tcp/1', '2001:db8:0:0::/64'],
+      ['/ip6/::1/tcp/1', '0:0:0:0::/64']
+    ] as const) {
+      equal(hostOf(multiaddr(address)), host)
+    }
+  })
+
+  it('to dial leave loopback out unless there is nothing else', () => {
+    const loopback = ['/ip4/127.0.0.1/tcp/1', '/ip6/::1/tcp/2']
+    deepEqual(dialable([...loopback, '/ip4/10.0.0.1/tcp/1'], []), ['/ip4/10.0.0.1/tcp/1'])
+    deepEqual(dialable(loopback, []), loopback)
+    deepEqual(dialable([...loopback], ['mesh.example', '2001:db8::1']), [
+      '/dns/mesh.example/tcp/1',
+      '/ip6/2001:db8::1/tcp/2'
+    ])
+  })
+})
+
+describe('Slots', () => {
+  it('has at most so many holders, the others in order; who gives up waiting loses nothing for the rest', async () => {
+    const slots = new Slots(1)
+    const signal = AbortSignal.timeout(1_000)
+    const first = await slots.take({ signal })
+    const stop = new AbortController()
+    const impatient = slots.take({ signal: stop.signal })
+    const second = slots.take({ signal })
+    equal(slots.tryTake(), null)
+    stop.abort(new Error('no time'))
+    await rejects(impatient, /no time/)
+    first[Symbol.dispose]()
+    first[Symbol.dispose]()
+    const held = await second
+    equal(slots.tryTake(), null)
+    held[Symbol.dispose]()
+    equal(slots.tryTake() == null, false)
+  })
+})
+
+describe('QuietLog', () => {
+  it('says each reason once a minute, with the number left out', async () => {
+    const clock = new FakeClock()
+    const lines: unknown[] = []
+    const log = new QuietLog(clock, { ...silentLogger, info: (fields, message) => void lines.push([message, fields]) })
+    for (let i = 0; i < 1_000; i++) log.info('garbage', { i })
+    log.info('other')
+    await clock.advance(quietLogMs)
+    log.info('garbage', { i: 'later' })
+    deepEqual(lines, [
+      ['garbage', { i: 0, suppressed: 0 }],
+      ['other', { suppressed: 0 }],
+      ['garbage', { i: 'later', suppressed: 999 }]
+    ])
+  })
+})

@@ -1,0 +1,199 @@
+import { deepEqual, equal, ok } from 'node:assert/strict'
+import * as fc from 'fast-check'
+import { signerFromSeed } from '../../src/crdt/signer.ts'
+import { beatBytesMax, beatCoalesceMs, beatMs, beatsMissedMax, discoveredMax } from '../../src/mesh/limits.ts'
+import { Beacon } from '../../src/mesh/presence/beacon.ts'
+import {
+  beatIntervalMs,
+  beatSignedBy,
+  encodeBeat,
+  headsBeatGapMs,
+  parseBeat,
+  type Beat
+} from '../../src/mesh/presence/beat.ts'
+import { Roster } from '../../src/mesh/presence/roster.ts'
+import { systemRandom } from '../../src/random.ts'
+import { FakeClock } from '../actors/fakes/clock.ts'
+
+const signer = signerFromSeed(new Uint8Array(32).fill(7))
+const peer = signer.peerId
+const beat = (change: Partial<Beat> = {}): Beat => ({
+  peer,
+  incarnation: 10,
+  counter: 1,
+  sentAt: Date.UTC(2026, 0, 1),
+  everyMs: beatMs,
+  version: '1.2.3',
+  heads: ['aa', 'bb'],
+  vector: 'digest',
+  report: { incarnation: 10, seq: 3 },
+  ...change
+})
+
+describe('presence', () => {
+  describe('a beat', () => {
+    it('is read as it was written, and is its author’s in its cluster alone', () => {
+      const message = encodeBeat('cluster', beat(), signer)
+      deepEqual(parseBeat(message), beat())
+      equal(beatSignedBy('cluster', message, peer), true)
+      equal(beatSignedBy('another', message, peer), false)
+      equal(beatSignedBy('cluster', message, signerFromSeed(new Uint8Array(32).fill(8)).peerId), false)
+    })
+
+    it('is refused after any change of a byte', () => {
+      const message = encodeBeat('cluster', beat(), signer)
+      fc.assert(
+        fc.property(fc.nat(message.length - 1), fc.integer({ min: 1, max: 255 }), (at, flip) => {
+          const changed = Uint8Array.from(message)
+          changed[at]! ^= flip
+          return parseBeat(changed) == null || !beatSignedBy('cluster', changed, peer)
+        })
+      )
+    })
+
+    it('that is garbage is none, whatever it is', () => {
+      fc.assert(fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => parseBeat(bytes) == null))
+      fc.assert(
+        fc.property(fc.jsonValue(), (value) => {
+          const message = Buffer.concat([Buffer.alloc(64), Buffer.from(JSON.stringify(value))])
+          return parseBeat(message) == null
+        })
+      )
+      equal(parseBeat(new Uint8Array(beatBytesMax + 1)), null)
+    })
+
+    it('comes less often the more members there are, so that their sum stays bounded', () => {
+      deepEqual([2, 100, 200, 1_000].map(beatIntervalMs), [1_000, 1_000, 2_000, 10_000])
+      deepEqual([5, 20, 1_000].map(headsBeatGapMs), [12.5, 200, 10_000])
+    })
+  })
+
+  describe('the beacon', () => {
+    it('beats about once a second, and soon after a change, once for several', async () => {
+      const clock = new FakeClock()
+      let beats = 0
+      const beacon = new Beacon({ clock, random: systemRandom, members: () => 5, send: () => beats++ })
+      beacon.start()
+      equal(beats, 1)
+      await clock.advance(10_000)
+      ok(beats >= 9 && beats <= 13, `${beats}`)
+      const before = beats
+      beacon.changed()
+      beacon.changed()
+      beacon.headsChanged()
+      await clock.advance(beatCoalesceMs)
+      equal(beats, before + 1)
+      beacon.stop()
+      beacon.changed()
+      equal(clock.pending, 0)
+    })
+
+    it('does not answer each change of heads in a big cluster', async () => {
+      const clock = new FakeClock()
+      let beats = 0
+      const beacon = new Beacon({ clock, random: systemRandom, members: () => 100, send: () => beats++ })
+      beacon.start()
+      for (let i = 0; i < 100; i++) {
+        beacon.headsChanged()
+        await clock.advance(10)
+      }
+      ok(beats <= 3, `${beats}`)
+      beacon.stop()
+    })
+  })
+
+  describe('the roster', () => {
+    const make = (isMember = (id: string): boolean => id === peer) => {
+      const clock = new FakeClock()
+      const log: string[] = []
+      const roster: Roster = new Roster({
+        clock,
+        isMember,
+        events: {
+          onChange: (id) => log.push(`${id === peer ? 'peer' : id} ${roster.isReachable(id)}`),
+          onSilent: () => log.push('silent')
+        }
+      })
+      const wait = async (ms: number): Promise<void> => {
+        for (let passed = 0; passed < ms; passed += beatMs / 4) {
+          await clock.advance(beatMs / 4)
+          roster.evaluate()
+        }
+      }
+      return { clock, roster, log, wait }
+    }
+
+    it('holds a peer reachable while beats come and the connection stands', async () => {
+      const { roster, log, wait } = make()
+      roster.heard(beat())
+      equal(roster.isReachable(peer), false)
+      roster.connected(peer)
+      equal(roster.isReachable(peer), true)
+      roster.disconnected(peer)
+      equal(roster.isReachable(peer), false)
+      roster.connected(peer)
+      await wait(beatMs * beatsMissedMax)
+      equal(roster.isReachable(peer), true)
+      await wait(beatMs / 4)
+      equal(roster.isReachable(peer), false)
+      deepEqual(log.slice(-2).sort(), ['peer false', 'silent'])
+      roster.heard(beat({ counter: 2 }))
+      equal(roster.isReachable(peer), true)
+    })
+
+    it('does not call anybody silent for its own stall', async () => {
+      const { clock, roster, wait } = make()
+      roster.connected(peer)
+      roster.heard(beat())
+      await clock.advance(20_000)
+      roster.evaluate()
+      equal(roster.isReachable(peer), true)
+      await wait(beatMs * beatsMissedMax + 1)
+      equal(roster.isReachable(peer), false)
+    })
+
+    it('takes no beat twice and no older one, unless the peer has fallen silent', async () => {
+      const { roster, wait } = make()
+      roster.heard(beat({ counter: 5 }))
+      equal(roster.isNews(beat({ counter: 5 })), false)
+      equal(roster.isNews(beat({ counter: 4 })), false)
+      equal(roster.isNews(beat({ incarnation: 9, counter: 99 })), false)
+      equal(roster.isNews(beat({ counter: 6 })), true)
+      equal(roster.isNews(beat({ incarnation: 11, counter: 1 })), true)
+      await wait(beatMs * beatsMissedMax + 500)
+      equal(roster.isNews(beat({ incarnation: 9, counter: 1 })), true)
+      equal(roster.isNews(beat({ counter: 5 })), false)
+    })
+
+    it('tells only of beats that change something', () => {
+      const { roster, log } = make()
+      roster.connected(peer)
+      roster.heard(beat())
+      log.length = 0
+      roster.heard(beat({ counter: 2 }))
+      deepEqual(log, [])
+      roster.heard(beat({ counter: 3, heads: ['cc'] }))
+      roster.heard(beat({ counter: 4, heads: ['cc'], report: { incarnation: 10, seq: 4 } }))
+      deepEqual(log, ['peer true', 'peer true'])
+    })
+
+    it('remembers a bounded number of strangers, the latest ones', () => {
+      const { roster } = make()
+      roster.heard(beat())
+      for (let i = 0; i < discoveredMax + 10; i++) roster.stranger(`stranger-${i}`, [])
+      equal(roster.peers().length, discoveredMax + 1)
+      ok(roster.peers().includes(peer))
+      ok(!roster.peers().includes('stranger-0'))
+      ok(roster.peers().includes(`stranger-${discoveredMax + 9}`))
+    })
+
+    it('knows how far a clock is off from the least delay and half the round trip', () => {
+      const { clock, roster } = make()
+      equal(roster.clockOffsetMs(peer), 0)
+      roster.heard(beat({ sentAt: clock.now() - 530 }))
+      roster.heard(beat({ counter: 2, sentAt: clock.now() - 510 }))
+      roster.measured(peer, 20)
+      equal(roster.clockOffsetMs(peer), 500)
+    })
+  })
+})

@@ -1,0 +1,142 @@
+import { deepEqual, equal, ok } from 'node:assert/strict'
+import { silentLogger } from '../../src/log.ts'
+import { redialMaxMs } from '../../src/mesh/limits.ts'
+import type { Network } from '../../src/mesh/network.ts'
+import { Redial } from '../../src/mesh/redial.ts'
+import { FakeClock } from '../actors/fakes/clock.ts'
+
+describe('Redial', () => {
+  function make(self = 'b') {
+    const clock = new FakeClock()
+    const up = new Set<string>()
+    const dials: Array<{ peer: string; addresses: string[]; at: number }> = []
+    const listeners: { connect?: (peer: string, direction: 'outbound') => void; disconnect?: (peer: string) => void } =
+      {}
+    const state = { answers: false }
+    const network = {
+      self,
+      connected: () => [...up],
+      remoteAddresses: () => ['/ip4/192.0.2.9/tcp/1'],
+      onConnect: (listener: typeof listeners.connect) => {
+        listeners.connect = listener!
+        return () => delete listeners.connect
+      },
+      onDisconnect: (listener: typeof listeners.disconnect) => {
+        listeners.disconnect = listener!
+        return () => delete listeners.disconnect
+      },
+      dial: async (peer: string, addresses: string[]) => {
+        dials.push({ peer, addresses, at: clock.monotonic() })
+        if (!state.answers) throw new Error('refused')
+        up.add(peer)
+        listeners.connect?.(peer, 'outbound')
+      }
+    } as unknown as Network
+    const addresses: Record<string, string[]> = {
+      c: ['/ip4/192.0.2.1/tcp/1'],
+      a: ['/ip4/192.0.2.2/tcp/1'],
+      d: ['/ip4/192.0.2.3/tcp/1']
+    }
+    const redial = new Redial({
+      network,
+      addressesOf: (peer) => addresses[peer] ?? [],
+      clock,
+      random: { bytes: (n) => new Uint8Array(n), float: () => 0.5 },
+      log: silentLogger
+    })
+    redial.start()
+    const drop = (peer: string): void => {
+      up.delete(peer)
+      listeners.disconnect?.(peer)
+    }
+    return { clock, redial, dials, state, addresses, up, drop, listeners }
+  }
+
+  it('tries ever less often, up to the longest wait, and never gives up', async () => {
+    const { clock, redial, dials } = make()
+    redial.members(['c'])
+    await clock.advance(120_000)
+    const waits = dials.slice(1).map(({ at }, i) => at - dials[i]!.at)
+    ok(dials.length > 25, `${dials.length}`)
+    ok(waits[0]! < 100)
+    deepEqual(
+      waits,
+      waits.toSorted((a, b) => a - b)
+    )
+    equal(Math.max(...waits) <= redialMaxMs, true)
+    await redial.stop()
+    equal(clock.pending, 0)
+  })
+
+  it('leaves the first dial to the smaller id', async () => {
+    const { clock, redial, dials } = make('b')
+    redial.members(['a', 'c'])
+    await clock.advance(50)
+    deepEqual(
+      dials.map(({ peer }) => peer),
+      ['c', 'c'].slice(0, dials.length)
+    )
+    await clock.advance(200)
+    ok(dials.some(({ peer }) => peer === 'a'))
+    await redial.stop()
+  })
+
+  it('dials at once when addresses change, and again where the peer was last', async () => {
+    const { clock, redial, dials, addresses, state, drop } = make()
+    redial.members(['c'])
+    await clock.advance(60_000)
+    const before = dials.length
+    addresses['c'] = ['/ip4/192.0.2.7/tcp/1']
+    state.answers = true
+    redial.hint('c')
+    await clock.advance(1)
+    equal(dials.length, before + 1)
+    deepEqual(dials.at(-1)!.addresses, ['/ip4/192.0.2.7/tcp/1'])
+    await clock.advance(60_000)
+    equal(dials.length, before + 1)
+    drop('c')
+    await clock.advance(1)
+    deepEqual(dials.at(-1)!.addresses, ['/ip4/192.0.2.9/tcp/1', '/ip4/192.0.2.7/tcp/1'])
+    await redial.stop()
+  })
+
+  it('does not hurry to a peer that hangs up at once', async () => {
+    const { clock, redial, dials, state, up, drop } = make()
+    state.answers = true
+    redial.members(['c'])
+    for (let i = 0; i < 6_000; i++) {
+      await clock.advance(10)
+      if (up.has('c')) drop('c')
+    }
+    ok(dials.length < 40, `${dials.length} dials in a minute`)
+    await redial.stop()
+  }).timeout(10_000)
+
+  it('tries all others at once when the first one answers after a time alone', async () => {
+    const { clock, redial, dials, state } = make()
+    redial.members(['c', 'd'])
+    await clock.advance(60_000)
+    state.answers = true
+    const before = dials.length
+    redial.hint('c')
+    await clock.advance(1)
+    deepEqual(
+      dials.slice(before).map(({ peer }) => peer),
+      ['c', 'd']
+    )
+    await redial.stop()
+    equal(clock.pending, 0)
+  })
+
+  it('leaves who is no member any more', async () => {
+    const { clock, redial, dials } = make()
+    redial.members(['c'])
+    await clock.advance(1_000)
+    redial.members([])
+    const before = dials.length
+    await clock.advance(60_000)
+    equal(dials.length, before)
+    equal(clock.pending, 0)
+    await redial.stop()
+  })
+})
