@@ -32,7 +32,7 @@ export const serviceDeviceName = (service: ServiceId): string => service.slice(0
 export const tunnelDevice = (peer: PeerId): WantedDevice => ({
   kind: 'tun',
   name: tunnelDeviceName(peer),
-  alias: `${ALIAS_PREFIX}tunnel ${peer}`
+  alias: `${ALIAS_PREFIX}tunnel ${peer.replaceAll(/[^A-Za-z0-9]/g, '')}`
 })
 
 /** The MAC follows from the service id, so that a device made again keeps its neighbours' ARP entries valid. */

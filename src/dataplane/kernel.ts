@@ -4,6 +4,7 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { logFlow } from './access-log.ts'
 import { checkHost } from './checks.ts'
+import { checkDataPort } from './data-port.ts'
 import type {
   AppliedFailure,
   AppliedService,
@@ -96,6 +97,7 @@ export class KernelDataplane implements Dataplane {
   async start(): Promise<void> {
     await checkHost()
     await this.#engines.start()
+    await this.#checkPorts()
     const saved = await this.#engines.savedConfig('tempest')
     this.#indexes = new Map(Object.entries((saved?.['indexes'] ?? {}) as Record<string, number>))
     this.#ports = portsOf(this.#engines.pegasus.client?.hello.listeners)
@@ -106,6 +108,14 @@ export class KernelDataplane implements Dataplane {
       log: this.#options.log.module('netmgr'),
       onDisturbance: () => this.#serial.run(() => this.#repair())
     })
+  }
+
+  /** Each engine's data port, unless the engine was adopted: then it is at work there. */
+  async #checkPorts(): Promise<void> {
+    const { pegasus, tempest } = this.#engines
+    const { dataListen } = this.#options
+    if (pegasus.client?.hello.generation == null) await checkDataPort(dataListen, 'tcp')
+    if (tempest.client?.hello.generation == null) await checkDataPort(dataListen, 'udp')
   }
 
   apply(desired: DesiredState): Promise<AppliedState> {
@@ -279,12 +289,13 @@ export class KernelDataplane implements Dataplane {
 
   async #repair(): Promise<void> {
     if (!this.#running || this.#desired == null) return
-    const { repaired, networksChanged } = await this.#net.repair()
-    for (const what of repaired) {
+    let deviceBack = false
+    const { networksChanged } = await this.#net.repair((what) => {
+      deviceBack ||= what.startsWith('device')
       this.#options.log.module('netmgr').warn({ what }, 'vanished from the kernel by another hand, put back')
       this.#emit({ type: 'kernel.repaired', what })
-    }
-    if (networksChanged || repaired.some((what) => what.startsWith('device'))) void this.#applyNewest()
+    })
+    if (networksChanged || deviceBack) void this.#applyNewest()
   }
 
   #onReady(engine: EngineName): void {

@@ -56,13 +56,14 @@ export const engineLogLineBytesMax = 16 * 1024
 export const engineExitGraceMs = 1_000
 
 /** A burst of kernel events is answered by one look at the kernel, this long after the first, ms. */
-export const repairSettleMs = 100
+export const repairSettleMs = 30
 
-/** Shortest time between two looks at the kernel, ms: a host full of containers announces changes all day. */
-export const repairIntervalMinMs = 400
-
-/** Pause after a look that failed, ms: what fails once mostly fails again, and the log must stay readable. */
-export const repairRetryMs = 5_000
+/**
+ * Shortest time between two looks at the kernel, ms: a host full of containers announces changes all day. It doubles up to
+ * the longest while looks fail: the first failure is often only a change under way, later ones would fill the log.
+ */
+export const repairIntervalMinMs = 250
+export const repairIntervalMaxMs = 5_000
 
 /** A look at the kernel even when nothing was announced, ms: a lost netlink event must not hide damage for ever. */
 export const repairSweepMs = 30_000

@@ -122,37 +122,43 @@ export class NetManager {
   counters = (): Promise<Map<string, Counter>> => nft.counters()
 
   /**
-   * Compares the kernel with what should be there and puts back what is missing. Answers with what vanished, in words, and
-   * whether the host's networks have changed since they were last read.
+   * Compares the kernel with what should be there and puts back what is missing, the ruleset first. Names in words what had
+   * vanished, as soon as it is back; answers whether the host's networks have changed since they were last read.
    */
-  async repair(): Promise<{ repaired: string[]; networksChanged: boolean }> {
+  async repair(onRepaired: (what: string) => void): Promise<{ networksChanged: boolean }> {
     const before = this.#facts
-    const wanted = this.#wanted
-    const facts = await this.facts()
-    const repaired: string[] = []
-    for (const device of wanted.devices) {
+    const reading = this.facts()
+    const [facts] = await Promise.all([reading, this.#repairRuleset(onRepaired)])
+    for (const device of this.#wanted.devices) {
       const there = facts.links.find(({ ifname }) => ifname === device.name)
       try {
         const commands = deviceCommands(device, facts.links)
         if (commands.length === 0) continue
         await ip.batch(null, commands)
         await this.#setSysctls(device.name)
-        repaired.push(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
+        onRepaired(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
       } catch (error) {
         this.#log.warn({ device: device.name, error: String(error) }, 'device cannot be put back')
       }
     }
-    if (wanted.ruleset != null) {
-      const expected = await wanted.ruleset.listing
-      const listing = await nft.listing()
-      if (listing !== expected) {
-        await this.loadRuleset(wanted.ruleset.text, { force: true })
-        repaired.push(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
-      }
-      const { tunnels } = wanted
-      repaired.push(...(await this.makePolicy(tunnels)).added)
+    if (this.#wanted.ruleset != null) {
+      for (const what of (await this.makePolicy(this.#wanted.tunnels)).added) onRepaired(what)
     }
-    return { repaired, networksChanged: before != null && !sameNetworks(before, facts) }
+    return { networksChanged: before != null && !sameNetworks(before, facts) }
+  }
+
+  async #repairRuleset(onRepaired: (what: string) => void): Promise<void> {
+    const { ruleset } = this.#wanted
+    if (ruleset == null) return
+    const [expected, listing] = await Promise.all([ruleset.listing, nft.listing()])
+    if (listing === expected) return
+    // Without anything to compare with, what is there counts as ours.
+    if (expected == null && listing != null) {
+      ruleset.listing = Promise.resolve(listing)
+      return
+    }
+    await this.loadRuleset(ruleset.text, { force: true })
+    onRepaired(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
   }
 
   /** Takes everything of ours out of the kernel, whoever of us put it there. */

@@ -33,7 +33,9 @@ export function planDevices(
   )
   const devices = [...indexes.keys()].map(tunnelDevice)
   const failures = new Map<ServiceId, AppliedFailure>()
+  for (const { id } of [...desired.outbound, ...desired.inbound]) if (!ID.test(id)) failures.set(id, badId)
   for (const service of desired.outbound) {
+    if (failures.has(service.id)) continue
     if (!indexes.has(service.targetPeer)) failures.set(service.id, noTunnel(marks))
     if (service.interface == null) continue
     const { ipv4Cidr, ipv6Cidr } = service.interface
@@ -46,8 +48,18 @@ export function planDevices(
     if (on == null) failures.set(service.id, noParent)
     else devices.push(serviceDevice(service.id, on, [ipv4Cidr, ipv6Cidr]))
   }
-  for (const { id, sourcePeer } of desired.inbound) if (!indexes.has(sourcePeer)) failures.set(id, noTunnel(marks))
+  for (const { id, sourcePeer } of desired.inbound)
+    if (!indexes.has(sourcePeer) && !failures.has(id)) failures.set(id, noTunnel(marks))
   return { indexes, devices, failures }
+}
+
+/** Ids become names in the kernel. One that cannot must fail alone, not hold up all others. */
+const ID = /^[0-9A-Za-z]{1,32}$/
+
+const badId: AppliedFailure = {
+  reason: 'InvalidId',
+  message:
+    'the id of this service is no plain word, so it cannot name anything in the kernel; delete it and create it anew'
 }
 
 const sameName = (name: string): AppliedFailure => ({
@@ -123,7 +135,7 @@ export function planSteering(
     device: tunnelDeviceName(peer),
     covers: compile(
       desired.inbound
-        .filter(({ sourcePeer }) => sourcePeer === peer)
+        .filter(({ id, sourcePeer }) => sourcePeer === peer && !plan.failures.has(id))
         .map(({ id, routes }) => ({ id, device: null, routes })),
       { own: [], attached: [] },
       { catchAll: 'always' }

@@ -15,7 +15,7 @@ import { lookupChains, mapName, nftSet } from './ruleset-maps.ts'
  *    device it entered by, then the general ones. A hit goes to the chain of the service, which sets the mark.
  * 3. `output`: the same for programs on this host, except what carries the engines' bypass mark.
  * 4. policy routing by mark (`policy.ts`), then `guard`: a marked packet leaves by its own device or not at all.
- * 5. `source_nat`: what came out of a tunnel takes this host's address.
+ * 5. `source_nat…`: what came out of a tunnel takes this host's address.
  */
 export interface Steering {
   marks: Marks
@@ -179,6 +179,7 @@ function hooks({
   const own = steered.filter(({ device }) => device != null && table.devices.includes(device))
   const zones = steeredTunnels.map(({ index, device }) => `"${device}" : ${marks.tunnelZone(index)}`)
   const replies = steeredTunnels.map(({ index }) => `${marks.tunnelZone(index)} : goto reply_${index}`)
+  const fromTunnels = `ct zone ${marks.tunnelZone(1)}-${marks.tunnelZone(marks.tunnelsMax)}`
   const vmap = (key: string, elements: string[]): string[] =>
     elements.length === 0 ? [] : [`${key} vmap { ${elements.join(', ')} }`]
 
@@ -259,11 +260,15 @@ function hooks({
             'iifname @tunnels tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu',
             'oifname @tunnels tcp flags & (syn | rst) == syn tcp option maxseg size set rt mtu'
           ]),
-          hook('source_nat', 'nat', 'postrouting', 'srcnat', [
-            `ct zone ${marks.tunnelZone(1)}-${marks.tunnelZone(marks.tunnelsMax)} oifname != @tunnels masquerade`
+          hook('source_nat', 'nat', 'postrouting', 'srcnat', [`${fromTunnels} oifname != @tunnels masquerade`]),
+          // The same for what is bound for this host itself: it takes the address it came to, or the answer would need a
+          // way to the client in the main table before any hook could send it into the tunnel.
+          hook('source_nat_local', 'nat', 'input', '100', [
+            `${fromTunnels} meta nfproto ipv4 snat ip to ip daddr`,
+            `${fromTunnels} meta nfproto ipv6 snat ip6 to ip6 daddr`
           ]),
-          // No rule: its presence lets conntrack give two clients with one address and port different ports here.
-          hook('distinct_sources', 'nat', 'input', '100', [])
+          // No rule: its presence lets conntrack put the client's address back into those answers.
+          hook('source_nat_answers', 'nat', 'output', '-100', [])
         ])
   ]
 }

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
-import { monitorRestartMs, repairIntervalMinMs, repairRetryMs, repairSettleMs, repairSweepMs } from './limits.ts'
+import { monitorRestartMs, repairIntervalMinMs, repairIntervalMaxMs, repairSettleMs, repairSweepMs } from './limits.ts'
 import type { Marks } from './marks.ts'
 import { TABLE } from './ruleset.ts'
 
@@ -25,13 +25,13 @@ export function watchKernel({ marks, clock, log, onDisturbance }: WatchOptions):
   let pending: Timer | null = null
   let looking = false
   let again = false
-  let failed = false
+  let failures = 0
   let lastLook = Number.NEGATIVE_INFINITY
 
   const disturb = (): void => {
     again = true
     if (looking || pending != null || stopping.signal.aborted) return
-    const interval = failed ? repairRetryMs : repairIntervalMinMs
+    const interval = Math.min(repairIntervalMinMs * 2 ** failures, repairIntervalMaxMs)
     const wait = Math.max(repairSettleMs, lastLook + interval - clock.monotonic())
     pending = clock.after(wait, () => void look())
   }
@@ -42,11 +42,14 @@ export function watchKernel({ marks, clock, log, onDisturbance }: WatchOptions):
     lastLook = clock.monotonic()
     try {
       await onDisturbance()
-      failed = false
+      failures = 0
     } catch (error) {
-      log.warn({ error: String(error) }, 'the kernel could not be compared with what should be there; trying again')
+      log[failures === 0 ? 'debug' : 'warn'](
+        { error: String(error) },
+        'the kernel could not be compared with what should be there; trying again'
+      )
       again = true
-      failed = true
+      failures++
     }
     looking = false
     if (again) disturb()

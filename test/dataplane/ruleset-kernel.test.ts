@@ -6,12 +6,15 @@ import * as fc from 'fast-check'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
 import { createMarks } from '../../src/dataplane/marks.ts'
 import { memberEndpoints, type HostNetworks } from '../../src/dataplane/never-taken.ts'
+import { wantedRoutes, wantedRules } from '../../src/dataplane/policy.ts'
 import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
 import { compile, type RoutedService } from '../../src/dataplane/route-table.ts'
 import { rulesetText, type Steering } from '../../src/dataplane/ruleset.ts'
 import * as arbitrary from './support/arbitraries.ts'
 import { Namespace, needsKernel, wire } from './support/namespace.ts'
 import { route, serviceId } from './support/states.ts'
+
+const script = (name: string): string => fileURLToPath(new URL(`support/${name}.ts`, import.meta.url))
 
 const present = <T>(value: T | null | undefined): T => value ?? assert.fail('a value is missing')
 
@@ -81,7 +84,7 @@ describe('ruleset in the kernel', function () {
   })
 
   it('steers each packet to the service that the route table names', async () => {
-    const sender = client.spawn(process.execPath, [fileURLToPath(new URL('support/sender.ts', import.meta.url))])
+    const sender = client.spawn(process.execPath, [script('sender')])
     const lines = createInterface({ input: sender.stdout! })
     await once(lines, 'line')
     let taken = 0
@@ -159,5 +162,50 @@ describe('ruleset in the kernel', function () {
     // No policy rule at all: what is marked for the tunnel would go by the main table, in the clear.
     client.run('sh', '-c', 'ping -c3 -i0.2 -W1 10.2.0.2 || true')
     assert.equal(counters(edge)['guarded'], 3)
+  })
+
+  it('keeps two clients apart that have one address and one port behind two tunnels', async () => {
+    const other = new Namespace()
+    const server = new Namespace()
+    try {
+      // Wires stand in for the tunnels: what matters is the device a packet comes out of.
+      const clients = [client, other]
+      for (const [i, ns] of clients.entries()) wire(ns, 't0', ['10.1.0.2/24'], edge, `tun${i + 1}`, [])
+      wire(server, 's0', ['10.2.0.2/24'], edge, 's1', ['10.2.0.1/24'])
+      for (const ns of clients) ns.ip('route add 10.2.0.0/24 dev t0')
+      edge.run('sysctl', '-qw', 'net.ipv4.conf.tun1.proxy_arp=1', 'net.ipv4.conf.tun2.proxy_arp=1')
+      const marks = createMarks()
+      const tunnels = [1, 2].map((index) => ({
+        index,
+        device: `tun${index}`,
+        covers: compile(
+          [
+            {
+              id: serviceId(index),
+              device: null,
+              routes: [route(index, serviceId(index), { destCidr: '10.2.0.0/24' })]
+            }
+          ],
+          { own: [], attached: [] }
+        )
+      }))
+      for (const line of wantedRoutes(marks, tunnels)) edge.ip(`route add ${line}`)
+      for (const line of wantedRules(marks, tunnels)) edge.ip(`rule add ${line}`)
+      edge.input('nft', ['-f', '-'], rulesetText(steering([], { tunnels })))
+
+      const echo = (ns: Namespace, address: string): Promise<unknown> =>
+        once(ns.spawn(process.execPath, [script('echo'), address, '7000']).stdout!, 'data')
+      await Promise.all([echo(server, '10.2.0.2'), echo(edge, '10.2.0.1')])
+      for (const address of ['10.2.0.2', '10.2.0.1']) {
+        const answers = clients.map((ns, i) => {
+          const child = ns.spawn(process.execPath, [script('ask'), 'udp', address, '7000', `client ${i}`, '5555'])
+          return once(child.stdout!, 'data').then(([data]) => String(data).trim())
+        })
+        assert.deepEqual(await Promise.all(answers), ['from 10.2.0.1: client 0', 'from 10.2.0.1: client 1'])
+      }
+    } finally {
+      other.remove()
+      server.remove()
+    }
   })
 })

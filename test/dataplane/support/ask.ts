@@ -1,8 +1,8 @@
-/** A client in its namespace: `ask.ts tcp|udp ADDRESS PORT TEXT` prints what came back, or the error code. */
+/** A client in its namespace: `ask.ts tcp|udp ADDRESS PORT TEXT [SOURCE-PORT]` prints what came back, or the error code. */
 import { createSocket } from 'node:dgram'
 import { createConnection } from 'node:net'
 
-const [protocol, address = '', port = '0', text = ''] = process.argv.slice(2)
+const [protocol, address = '', port = '0', text = '', from = '0'] = process.argv.slice(2)
 const finish = (answer: string): void => {
   console.log(answer.trim())
   process.exit(0)
@@ -13,7 +13,7 @@ if (protocol === 'udp') {
   socket.on('message', (message) => finish(message.toString()))
   socket.on('error', (error: NodeJS.ErrnoException) => finish(error.code ?? 'ERROR'))
   const send = (): void => socket.send(text, Number(port), address)
-  send()
+  socket.bind(Number(from), send)
   setInterval(send, 300)
 } else {
   const socket = createConnection(Number(port), address, () => socket.end(text))

@@ -1,0 +1,272 @@
+import assert from 'node:assert/strict'
+import * as fc from 'fast-check'
+import { describe, it } from 'mocha'
+import { DeviceError, deviceCommands, serviceDevice, staleDevices, tunnelDevice } from '../../src/dataplane/devices.ts'
+import { hostFacts, type HostFacts } from '../../src/dataplane/interfaces.ts'
+import type { IpLink, IpRoute } from '../../src/dataplane/ip.ts'
+import { createMarks } from '../../src/dataplane/marks.ts'
+import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
+import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
+import { actualRoutes, actualRules, wantedRoutes, wantedRules, without } from '../../src/dataplane/policy.ts'
+import { formatPrefix } from '../../src/dataplane/prefix.ts'
+import { rulesetText } from '../../src/dataplane/ruleset.ts'
+import { assignIndexes, tempestState } from '../../src/dataplane/tempest.ts'
+import { inboundWarnings, outboundWarnings } from '../../src/dataplane/warnings.ts'
+import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
+
+const link = (ifname: string, cidrs: string[], fields: Partial<IpLink> = {}): IpLink => ({
+  ifindex: 1,
+  ifname,
+  flags: ['UP'],
+  mtu: 1500,
+  link_type: 'ether',
+  addr_info: cidrs.map((cidr) => ({
+    family: cidr.includes(':') ? 'inet6' : 'inet',
+    local: cidr.split('/')[0] ?? '',
+    prefixlen: Number(cidr.split('/')[1]),
+    scope: 'global'
+  })),
+  ...fields
+})
+const via = (dst: string, dev: string, gateway?: string): IpRoute => ({
+  type: '1',
+  dst,
+  dev,
+  ...(gateway == null ? {} : { gateway })
+})
+
+const facts: HostFacts = hostFacts(
+  [
+    link('lo', ['127.0.0.1/8'], { flags: ['LOOPBACK', 'UP'] }),
+    link('lan', ['10.1.0.1/24', 'fd01::1/64']),
+    link('wan', ['10.9.0.1/30'])
+  ],
+  [
+    via('default', 'wan', '10.9.0.2'),
+    via('10.1.0.0/24', 'lan'),
+    via('10.9.0.0/30', 'wan'),
+    via('10.5.0.0/16', 'lan'),
+    via('10.6.0.0/16', 'wan', '10.9.0.2')
+  ],
+  [via('fd01::/64', 'lan'), via('fe80::/64', 'lan')]
+)
+const marks = createMarks()
+const target = peer(2)
+const plan = (state: ReturnType<typeof desired>, at = facts) =>
+  planDevices(state, { known: new Map(), facts: at, marks, parent: null })
+
+describe('plan of the data plane', () => {
+  it('knows the attached networks from addresses and on-link routes', () => {
+    assert.deepEqual(facts.attached.map(formatPrefix).toSorted(), [
+      '10.1.0.0/24',
+      '10.5.0.0/16',
+      '10.9.0.0/30',
+      'fd01::/64'
+    ])
+  })
+
+  it('puts a MACVLAN device on the interface of its address, else on that of the default route', () => {
+    const [a, b] = [deviceServiceId(1), deviceServiceId(2)]
+    const state = desired({
+      peers: [target],
+      outbound: [
+        outbound(a, target, [], { interface: { ipv4Cidr: '10.1.0.50/24', ipv6Cidr: null } }),
+        outbound(b, target, [], { interface: { ipv4Cidr: null, ipv6Cidr: null } })
+      ]
+    })
+    const parents = plan(state).devices.flatMap((device) => (device.kind === 'macvlan' ? [device.parent] : []))
+    assert.deepEqual(parents, ['lan', 'wan'])
+    const nowhere = hostFacts([link('lan', ['10.1.0.1/24'])], [], [])
+    assert.equal(plan(state, nowhere).failures.get(b)?.reason, 'MacvlanFailed')
+  })
+
+  it('refuses the second of two services whose devices would have one name', () => {
+    const ids = ['01AAAAAAAAAAAAAXXXXXXXXXX1', '01AAAAAAAAAAAAAXXXXXXXXXX2']
+    const device = { ipv4Cidr: null, ipv6Cidr: null }
+    const { failures } = plan(
+      desired({ peers: [target], outbound: ids.map((id) => outbound(id, target, [], { interface: device })) })
+    )
+    assert.deepEqual(
+      [...failures].map(([id, { reason }]) => [id, reason]),
+      [[ids[1], 'InterfaceConflict']]
+    )
+  })
+
+  it('never touches a device that is not ours, and makes ours right with few commands', () => {
+    const wanted = serviceDevice(deviceServiceId(1), 'lan', ['10.1.0.50/24'])
+    assert.throws(
+      () => deviceCommands(wanted, [link(wanted.name, [])]),
+      (error) => error instanceof DeviceError && error.reason === 'InterfaceConflict'
+    )
+    const right = link(wanted.name, ['10.1.0.50/24'], {
+      ifalias: wanted.alias,
+      link: 'lan',
+      linkinfo: { info_kind: 'macvlan' }
+    })
+    assert.deepEqual(deviceCommands(wanted, [right]), [])
+    assert.deepEqual(deviceCommands(wanted, [{ ...right, addr_info: [] }]), [
+      `address add 10.1.0.50/24 dev ${wanted.name}`
+    ])
+    assert.deepEqual(staleDevices([], [right, link('lan', [])]), [wanted.name])
+    assert.deepEqual(staleDevices([wanted], [right]), [])
+  })
+
+  it('keeps the numbers of tunnels as long as peers stay', () => {
+    const peers = fc.uniqueArray(fc.constantFrom<string>('a', 'b', 'c', 'd', 'e', 'f'))
+    fc.assert(
+      fc.property(peers, peers, fc.integer({ min: 1, max: 6 }), (before, after, max) => {
+        const first = assignIndexes(before, new Map(), max)
+        const second = assignIndexes(after, first, max)
+        assert.equal(new Set(second.values()).size, second.size)
+        assert.equal(second.size, Math.min(max, after.length))
+        for (const [id, index] of first) if (after.includes(id)) assert.equal(second.get(id), index)
+      })
+    )
+    assert.deepEqual(
+      [
+        ...assignIndexes(
+          ['a', 'b'],
+          new Map([
+            ['a', 2],
+            ['b', 2]
+          ]),
+          9
+        )
+      ],
+      [
+        ['a', 2],
+        ['b', 1]
+      ]
+    )
+  })
+
+  it('compares policy by what the kernel says', () => {
+    const tunnels = [{ index: 1, device: 'arct-1' }]
+    const rules = [
+      { priority: 7946, fwmark: '0x2000000', fwmask: '0xff000000', table: '79460', protocol: '79' },
+      { priority: 7946, fwmark: '0x3000000', fwmask: '0xff000000', table: '79461', protocol: '79' },
+      { priority: 100, fwmark: '0x1', table: '9', protocol: '2' }
+    ]
+    assert.deepEqual(without(wantedRules(marks, tunnels), actualRules(rules, marks)), [])
+    assert.deepEqual(without(actualRules(rules, marks), wantedRules(marks, tunnels)), [])
+    const routes = [
+      { type: '2', dst: 'default', dev: 'lo', table: '79460' },
+      { type: '7', dst: 'default', dev: 'lo', metric: 4294967295, table: '79461' }
+    ]
+    assert.deepEqual(without(wantedRoutes(marks, tunnels), actualRoutes(routes, marks)), [
+      'unicast default dev arct-1 table 79461 proto 79'
+    ])
+    assert.deepEqual(without(['a', 'a', 'b'], ['a']), ['a', 'b'])
+  })
+
+  it('tells the engines what they need, and no more', () => {
+    const [general, own] = [serviceId(1), deviceServiceId(1)]
+    const state = desired({
+      peers: [target],
+      outbound: [
+        outbound(general, target, [
+          route(1, general, { destCidr: '10.0.0.0/8' }),
+          route(2, general, { destCidr: '10.2.0.0/24' })
+        ]),
+        outbound(own, target, [route(3, own, {})], { interface: { ipv4Cidr: null, ipv6Cidr: null } })
+      ],
+      inbound: [inbound(serviceId(9), target, [route(4, serviceId(9), {})])]
+    })
+    const steering = planSteering(state, { plan: plan(state), failedDevices: new Set(), facts, marks })
+    const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass }
+    const pegasus = pegasusState(state, {
+      ...common,
+      table: steering.table,
+      devices: steering.serviceDevices,
+      ports: new Map([[GENERAL_LISTENER, 4000]])
+    })
+    assert.deepEqual(pegasus.listeners, [
+      {
+        name: 'general',
+        port: 4000,
+        table: {
+          attached: facts.attached.map(formatPrefix),
+          routes: [
+            { service_id: general, route_id: route(2, '', {}).id, source: null, dest: '10.2.0.0/24' },
+            { service_id: general, route_id: route(1, '', {}).id, source: null, dest: '10.0.0.0/8' }
+          ]
+        }
+      },
+      { name: own.slice(0, 15).toLowerCase(), port: 0, service_id: own }
+    ])
+    assert.deepEqual(pegasus.inbound[0]?.routes, [])
+    assert.equal(pegasus.inbound[0]?.any, true)
+    const tempest = tempestState(state, { ...common, devices: steering.tunnelDevices })
+    assert.deepEqual(
+      tempest.tunnels.map(({ peer_id, device }) => [peer_id, device]),
+      [[target.id, tunnelDevice(target.id).name]]
+    )
+  })
+
+  it('lets no id become part of the ruleset that is not a plain word, and lets the other services work', () => {
+    const bad = 'X; } table inet evil {'
+    const good = serviceId(1)
+    const services = [bad, good].map((id) => outbound(id, target, [route(1, id, { destCidr: '10.2.0.0/24' })]))
+    const state = desired({
+      peers: [target],
+      outbound: services,
+      inbound: [inbound(`${bad}2`, target, [route(2, bad, {})])]
+    })
+    const planned = plan(state)
+    assert.deepEqual(
+      [...planned.failures].map(([id, { reason }]) => [id, reason]),
+      [
+        [bad, 'InvalidId'],
+        [`${bad}2`, 'InvalidId']
+      ]
+    )
+    const steering = planSteering(state, { plan: planned, failedDevices: new Set(), facts, marks })
+    const text = rulesetText(steering.steering(new Map(), GENERAL_LISTENER)(new Map()))
+    assert.ok(text.includes(`service_${good}`) && !text.includes('evil'))
+    const forced = planSteering(state, {
+      plan: { ...planned, failures: new Map() },
+      failedDevices: new Set(),
+      facts,
+      marks
+    })
+    assert.throws(() => rulesetText(forced.steering(new Map(), GENERAL_LISTENER)(new Map())), TypeError)
+  })
+
+  it('knows a change that only takes away', () => {
+    const id = serviceId(1)
+    const two = desired({
+      peers: [target],
+      outbound: [outbound(id, target, [route(1, id, { destCidr: '10.2.0.0/24' })], { spec: 's' })]
+    })
+    const less = desired({ peers: [target], outbound: [outbound(id, target, [], { spec: 's' })] })
+    const isWithin = (a: Set<string>, b: Set<string>): boolean => [...a].every((line) => b.has(line))
+    assert.ok(isWithin(steeringLines(less), steeringLines(two)))
+    assert.ok(!isWithin(steeringLines(two), steeringLines(less)))
+  })
+
+  it('warns of routes inside attached networks and of hosts that do not forward', () => {
+    const id = serviceId(1)
+    const both = { ipv4: new Set(['lan', 'wan']), ipv6: true }
+    const inside = outbound(id, target, [
+      route(1, id, { destCidr: '10.1.0.128/25' }),
+      route(2, id, { destCidr: '10.0.0.0/8' })
+    ])
+    assert.deepEqual(
+      outboundWarnings(inside, facts, both).map(({ reason }) => reason),
+      ['RouteOverlapsAttachedNetwork']
+    )
+    const from = outbound(id, target, [route(1, id, { sourceCidr: '10.1.0.0/24', destCidr: '10.2.0.0/24' })])
+    assert.deepEqual(outboundWarnings(from, facts, { ipv4: new Set(['lan']), ipv6: false }), [])
+    assert.match(
+      outboundWarnings(from, facts, { ipv4: new Set(['wan']), ipv6: null })[0]?.message ?? '',
+      /net\.ipv4\.conf\.lan\.forwarding=1/
+    )
+    const back = inbound(id, target, [
+      route(1, id, { destCidr: '10.6.3.0/24' }),
+      route(2, id, { destCidr: 'fd01::/64' })
+    ])
+    assert.deepEqual(inboundWarnings(back, facts, both), [])
+    const [warning] = inboundWarnings(back, facts, { ipv4: new Set(['lan']), ipv6: false })
+    assert.match(warning?.message ?? '', /net\.ipv4\.conf\.wan\.forwarding=1 and net\.ipv6\.conf\.all\.forwarding=1/)
+  })
+})
