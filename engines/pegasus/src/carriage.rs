@@ -185,6 +185,7 @@ impl Worker {
                         }
                     }
                 }
+                self.throttles[index].served();
             }
         }
     }
@@ -261,7 +262,10 @@ impl Worker {
             return flow.backlog.is_empty();
         }
         match flow.backlog.flush(&mut flow.plain) {
-            Ok(done) => done,
+            Ok(done) => {
+                flow.finish_if_delivered();
+                done
+            }
             Err(error) => {
                 self.plain_failed(key, &error);
                 true

@@ -30,9 +30,7 @@ impl Worker {
             && let Some(flow) = self.flows.get_mut(flow_key)
         {
             flow.down_ended = true;
-            if flow.backlog.is_empty() && !flow.dialling && !flow.up_ended {
-                flow.plain.finish();
-            }
+            flow.finish_if_delivered();
         }
         self.settle(key);
         Ok(())

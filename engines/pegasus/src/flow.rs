@@ -39,6 +39,8 @@ pub struct Flow {
     pub up_ended: bool,
     /// Carrier → plain is over, but for what waits in `backlog`.
     pub down_ended: bool,
+    /// FIN was said to the plain side.
+    finished: bool,
     /// Opened bytes that the plain side did not take.
     pub backlog: Backlog,
     /// The carrier did not keep up lately: read less.
@@ -92,6 +94,7 @@ impl Flow {
             dialling: false,
             up_ended: false,
             down_ended: false,
+            finished: false,
             backlog: Backlog::default(),
             stalled: false,
             queued: false,
@@ -102,6 +105,15 @@ impl Flow {
             first_byte_ms: None,
             bytes_up: 0,
             bytes_down: 0,
+        }
+    }
+
+    /// Passes the carrier's FIN on once everything before it is delivered. When the other direction is over as well, the
+    /// close says it.
+    pub fn finish_if_delivered(&mut self) {
+        if self.down_ended && !self.up_ended && !self.finished && !self.dialling && self.backlog.is_empty() {
+            self.finished = true;
+            self.plain.finish();
         }
     }
 

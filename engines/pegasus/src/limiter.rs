@@ -43,13 +43,15 @@ impl Bucket {
 pub struct Throttle<K> {
     service: Arc<Service>,
     queue: VecDeque<K>,
+    /// Granted and not yet [`Throttle::served`]: most go back into the line, so they still count.
+    in_service: usize,
     tokens: f64,
     filled: Instant,
 }
 
 impl<K> Throttle<K> {
     pub fn new(service: Arc<Service>, now: Instant) -> Self {
-        Self { service, queue: VecDeque::new(), tokens: 0.0, filled: now }
+        Self { service, queue: VecDeque::new(), in_service: 0, tokens: 0.0, filled: now }
     }
 
     pub fn is_of(&self, service: &Arc<Service>) -> bool {
@@ -68,7 +70,8 @@ impl<K> Throttle<K> {
         self.queue.push_back(flow);
     }
 
-    /// The next flow whose turn it is; give back what it did not read with [`Throttle::refund`].
+    /// The next flow whose turn it is. Then give back what it did not read with [`Throttle::refund`], let it wait again if
+    /// it wants more, and call [`Throttle::served`].
     pub fn grant(&mut self, now: Instant) -> Option<K> {
         self.fill(now);
         let limited = self.service.bucket.is_limited();
@@ -76,11 +79,16 @@ impl<K> Throttle<K> {
             return None;
         }
         let flow = self.queue.pop_front()?;
-        self.service.bucket.waiting.fetch_sub(1, Relaxed);
+        self.in_service += 1;
         if limited {
             self.tokens -= QUANTUM_BYTES as f64;
         }
         Some(flow)
+    }
+
+    pub fn served(&mut self) {
+        self.in_service -= 1;
+        self.service.bucket.waiting.fetch_sub(1, Relaxed);
     }
 
     pub fn refund(&mut self, bytes: usize) {
@@ -107,14 +115,14 @@ impl<K> Throttle<K> {
     /// This worker's share of the service's rate, bytes per second. Nobody waiting: the whole of it.
     fn rate(&self) -> f64 {
         let whole = self.service.bucket.bytes_per_second.load(Relaxed) as f64;
-        let (mine, all) = (self.queue.len(), self.service.bucket.waiting.load(Relaxed));
+        let (mine, all) = (self.queue.len() + self.in_service, self.service.bucket.waiting.load(Relaxed));
         if mine == 0 { whole } else { whole * mine as f64 / all.max(mine) as f64 }
     }
 }
 
 impl<K> Drop for Throttle<K> {
     fn drop(&mut self) {
-        self.service.bucket.waiting.fetch_sub(self.queue.len(), Relaxed);
+        self.service.bucket.waiting.fetch_sub(self.queue.len() + self.in_service, Relaxed);
     }
 }
 
@@ -142,6 +150,7 @@ mod tests {
                 while let Some(flow) = throttle.grant(now) {
                     got[flow] += QUANTUM_BYTES;
                     throttle.wait(flow, now);
+                    throttle.served();
                 }
             }
         }
@@ -180,11 +189,14 @@ mod tests {
         assert_eq!(throttle.grant(later), Some(1));
         throttle.refund(QUANTUM_BYTES);
         throttle.wait(1, later);
+        throttle.served();
         assert_eq!(throttle.wait_time(), Some(Duration::ZERO));
         service.bucket.set_mbps(0.0);
         for _ in 0..100 {
             assert_eq!(throttle.grant(later), Some(1));
             throttle.wait(1, later);
+            throttle.served();
         }
+        assert_eq!(service.bucket.waiting.load(Relaxed), 1);
     }
 }

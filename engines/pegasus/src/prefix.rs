@@ -25,12 +25,6 @@ impl Family {
     }
 }
 
-impl Prefix {
-    pub fn contains(self, ip: IpAddr) -> bool {
-        self.family == Family::of(ip) && mask(bits(ip), self.length) == self.bits
-    }
-}
-
 /// The address, left-aligned in 128 bits.
 pub fn bits(ip: IpAddr) -> u128 {
     match ip {
@@ -70,6 +64,13 @@ mod tests {
         }
         for bad in ["10.2.0.1/24", "10.2.0.0", "10.2.0.0/33", "fd00::1/64", "::/129", "x/8", "", "/"] {
             assert_eq!(bad.parse::<Prefix>(), Err(NotAPrefix), "{bad}");
+        }
+    }
+
+    impl Prefix {
+        /// The plain meaning of a prefix, to hold the tables to.
+        pub fn contains(self, ip: IpAddr) -> bool {
+            self.family == Family::of(ip) && mask(bits(ip), self.length) == self.bits
         }
     }
 

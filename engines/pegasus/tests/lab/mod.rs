@@ -5,6 +5,8 @@
 //! ```
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod stream;
+
 use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
