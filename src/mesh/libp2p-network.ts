@@ -1,4 +1,4 @@
-import type { GossipSub, GossipsubMessage } from '@libp2p/gossipsub'
+import type { GossipSub, GossipsubMessage, SubscriptionChangeData } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { Connection, Libp2p, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
@@ -139,6 +139,7 @@ export class Libp2pNetwork implements Network {
     this.#node.addEventListener('connection:open', this.#opened)
     this.#node.addEventListener('connection:close', this.#closed)
     this.#pubsub.addEventListener('gossipsub:message', this.#deliver)
+    this.#pubsub.addEventListener('subscription-change', this.#subscribed)
     try {
       await this.#node.start()
     } catch (error) {
@@ -156,6 +157,7 @@ export class Libp2pNetwork implements Network {
     this.#node.removeEventListener('connection:open', this.#opened)
     this.#node.removeEventListener('connection:close', this.#closed)
     this.#pubsub.removeEventListener('gossipsub:message', this.#deliver)
+    this.#pubsub.removeEventListener('subscription-change', this.#subscribed)
   }
 
   addresses(): string[] {
@@ -337,6 +339,12 @@ export class Libp2pNetwork implements Network {
     this.#gossip.registrar().disconnected(connection)
     // libp2p remembers everyone it ever met; of a stranger nothing is kept.
     if (!this.#options.membership.isMember(peer.toString())) void this.#node.peerStore.delete(peer).catch(() => {})
+  }
+
+  readonly #subscribed = (event: CustomEvent<SubscriptionChangeData>): void => {
+    for (const { topic, subscribe } of event.detail.subscriptions) {
+      if (subscribe) this.#topics.get(topic)?.onSubscriber?.(event.detail.peerId.toString())
+    }
   }
 
   readonly #deliver = (event: CustomEvent<GossipsubMessage>): void => {

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../clock.ts'
+import type { Clock } from '../clock.ts'
 import type { PeerId, PeerRecord, Role, ServiceId } from '../crdt/schema.ts'
 import type { Signer } from '../crdt/signer.ts'
 import type { ReplicatedState } from '../crdt/state.ts'
@@ -7,20 +7,21 @@ import { NotInClusterError, PeerNotFoundError, UnavailableError } from '../error
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { Background } from './background.ts'
-import { deadline } from './deadline.ts'
 import { ChangeGossip } from './gossip.ts'
 import { Admission, JOIN_PROTOCOL } from './join/admission.ts'
 import { introduce } from './join/introduce.ts'
 import { redeem } from './join/join.ts'
-import { beatMs, beatPeersMax, pingEveryMs, pingTimeoutMs, propagationSamplesMax, settleMs } from './limits.ts'
+import { propagationSamplesMax, settleMs } from './limits.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from './mesh.ts'
 import type { Network } from './network.ts'
 import type { Beat } from './presence/beat.ts'
+import { Pinger } from './presence/pinger.ts'
 import { Presence } from './presence/presence.ts'
 import { Roster } from './presence/roster.ts'
 import { Redial } from './redial.ts'
 import { ReportBook } from './report/book.ts'
 import { ReportExchange } from './report/exchange.ts'
+import { partners } from './report/partners.ts'
 import { AntiEntropy } from './sync/anti-entropy.ts'
 import { vectorDigest } from './sync/frame.ts'
 
@@ -58,6 +59,7 @@ export class MeshRuntime implements Mesh {
   readonly #book: ReportBook
   readonly #reports: ReportExchange
   readonly #redial: Redial
+  readonly #pinger: Pinger
   readonly #admission: Admission
   readonly #onPresence = new Set<(presence: PeerPresence) => void>()
   readonly #onReport = new Set<(peer: PeerId) => void>()
@@ -68,7 +70,6 @@ export class MeshRuntime implements Mesh {
   readonly #reachable = new Set<PeerId>()
   #cluster: string | null = null
   #joining = false
-  #pings: Timer | null = null
   /** Wall-clock ms. */
   #enteredAt = 0
   /** Monotonic ms of the last change of the replica, by whomever. */
@@ -83,7 +84,7 @@ export class MeshRuntime implements Mesh {
     this.#parts = parts
     this.#log = log
     this.#background = new Background((error) => log.debug({ error }, 'work in the background failed'))
-    this.#partners = memoized((view) => partnersOf(view, this.self))
+    this.#partners = partners(this.self)
     this.#sync = new AntiEntropy({
       network,
       replica,
@@ -114,6 +115,7 @@ export class MeshRuntime implements Mesh {
       isMember,
       events: { onChange: (peer) => this.#presenceChanged(peer), onSilent: (peer) => this.#silent(peer) }
     })
+    this.#pinger = new Pinger({ network, roster: this.#roster, clock, random, log })
     this.#presence = new Presence({
       network,
       signer,
@@ -168,19 +170,19 @@ export class MeshRuntime implements Mesh {
       await this.stop()
       throw error
     }
-    this.#pings = clock.every(beatMs, () => this.#pingSome())
+    this.#pinger.start()
     this.#enter()
     this.#log.info({ peer: this.self, addresses: network.addresses() }, 'the mesh is up')
   }
 
   async stop(): Promise<void> {
     for (const release of this.#releases.splice(0)) release()
-    this.#pings?.cancel()
     this.#presence.stop()
     this.#book.stop()
     this.#admission.stop()
     await Promise.all([
       this.#redial.stop(),
+      this.#pinger.stop(),
       this.#gossip.stop(),
       this.#sync.stop(),
       this.#reports.stop(),
@@ -316,8 +318,7 @@ export class MeshRuntime implements Mesh {
     }
     this.#presence.headsChanged()
     // Who became a partner just now may have reported before this peer cared.
-    const partners = this.#partners(view)
-    for (const peer of partners) {
+    for (const peer of this.#partners(view)) {
       const beat = this.#roster.beatOf(peer)
       if (beat != null && !this.#partners(previous).has(peer)) this.#reports.announced(peer, beat.report)
     }
@@ -380,44 +381,6 @@ export class MeshRuntime implements Mesh {
   #vector(): string {
     const { replica } = this.#parts
     return Buffer.from(vectorDigest(replica.clusterId() ?? '', replica.vector())).toString('base64')
-  }
-
-  #pingSome(): void {
-    const connected = this.#parts.network.connected()
-    const share = (beatMs / pingEveryMs) * Math.min(1, beatPeersMax / Math.max(1, connected.length))
-    for (const peer of connected) {
-      if (this.#roster.presence(peer).rttMs == null || this.#parts.random.float() < share) this.#ping(peer)
-    }
-  }
-
-  #ping(peer: PeerId): void {
-    this.#background.run(async (signal) => {
-      using limit = deadline(this.#parts.clock, pingTimeoutMs, { signal })
-      this.#roster.measured(peer, await this.#parts.network.ping(peer, { signal: limit.signal }))
-    })
-  }
-}
-
-/** Who is the other endpoint of a service of `self`. */
-function partnersOf(view: View, self: PeerId): ReadonlySet<PeerId> {
-  const partners = new Set<PeerId>()
-  for (const { source_peer_id: source, target_peer_id: target } of view.services.values()) {
-    if (source === self) partners.add(target)
-    else if (target === self) partners.add(source)
-  }
-  partners.delete(self)
-  return partners
-}
-
-/** Keeps the answers for the last two views: the present one and the one before. */
-function memoized<T>(compute: (view: View) => T): (view: View) => T {
-  let kept: Array<{ view: View; value: T }> = []
-  return (view) => {
-    const held = kept.find((one) => one.view === view)
-    if (held != null) return held.value
-    const value = compute(view)
-    kept = [{ view, value }, ...kept.slice(0, 1)]
-    return value
   }
 }
 

@@ -32,6 +32,8 @@ export interface Network {
     options: {
       validate: (data: Uint8Array) => 'accept' | 'ignore' | 'reject'
       deliver: (data: Uint8Array, from: PeerId) => void
+      /** A connected peer can hear this topic from now on; what was published before, it has missed. */
+      onSubscriber?: (peer: PeerId) => void
     }
   ): () => void
   /** Round-trip time in ms. */

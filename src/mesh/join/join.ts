@@ -11,7 +11,7 @@ import {
   UnavailableError
 } from '../../errors.ts'
 import { deadline } from '../deadline.ts'
-import { joinTimeoutMs, syncSilenceMs } from '../limits.ts'
+import { joinHistoryBytesMax, joinTimeoutMs, syncSilenceMs } from '../limits.ts'
 import type { Network } from '../network.ts'
 import { transfer } from '../sync/transfer.ts'
 import { JOIN_PROTOCOL } from './admission.ts'
@@ -88,7 +88,13 @@ async function ask(
     if (answer == null) throw new Error('it closed the stream without an answer')
     const genesis = readAnswer(answer)
     const envelopes: EnvelopeBytes[] = []
-    await transfer(channel, [], async (batch) => void envelopes.push(...batch), { clock, signal })
+    let bytes = 0
+    const take = async (batch: EnvelopeBytes[]): Promise<void> => {
+      envelopes.push(...batch)
+      bytes += batch.reduce((sum, envelope) => sum + envelope.byteLength, 0)
+      if (bytes > joinHistoryBytesMax) throw new Error(`its history has more than ${joinHistoryBytesMax} bytes`)
+    }
+    await transfer(channel, [], take, { clock, signal })
     return { genesis, envelopes }
   } finally {
     await channel.close()

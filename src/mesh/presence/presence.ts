@@ -61,7 +61,9 @@ export class Presence {
     this.#cluster = cluster
     this.#unsubscribe = this.#network.subscribe(this.#topic(cluster), {
       validate: (data) => this.#validate(data),
-      deliver: (data) => this.#deliver(data)
+      deliver: (data) => this.#deliver(data),
+      // Whoever can hear from now on should not wait a second for it; in a big cluster it has to.
+      onSubscriber: () => this.#beacon.headsChanged()
     })
     this.#timer = this.#clock.every(beatMs / 4, () => this.#roster.evaluate())
     this.#beacon.start()
