@@ -42,6 +42,7 @@ export class ApiHost {
       operator: host.operator,
       socketPath: host.socket,
       apiListen,
+      stateDir: host.directory,
       log: host.#log(),
       version: '0.1.0'
     })

@@ -26,7 +26,14 @@ describe('api: the doors', () => {
   })
 
   const start = (socketPath: string, apiListen: string | null = null) =>
-    startHttp({ operator: new MemoryOperator(), socketPath, apiListen, log: silentLogger, version: '0.1.0' })
+    startHttp({
+      operator: new MemoryOperator(),
+      socketPath,
+      apiListen,
+      stateDir: directory,
+      log: silentLogger,
+      version: '0.1.0'
+    })
   const refused = (socketPath: string, apiListen: string | null, code: string, message: RegExp) =>
     assert.rejects(start(socketPath, apiListen), (error: Error & { code: string }) => {
       assert.equal(error.code, code, error.message)

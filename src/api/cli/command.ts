@@ -63,6 +63,8 @@ export interface Context {
   signal: AbortSignal
   /** Asks on the terminal; resolves with the answer. Rejects where nobody can be asked. */
   confirm: (question: string) => Promise<boolean>
+  /** Somebody sits there: `confirm` can ask. */
+  terminal: boolean
   /** Reads stdin to its end. */
   readInput: () => Promise<string>
 }

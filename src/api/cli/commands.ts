@@ -3,6 +3,7 @@ import { FORMATS } from './formats.ts'
 import { actorCommands } from './commands/actors.ts'
 import { agentCommands } from './commands/agent.ts'
 import { clusterCommands } from './commands/cluster.ts'
+import { declareCommands } from './commands/declare.ts'
 import { peerCommands } from './commands/peers.ts'
 import { routeCommands } from './commands/routes.ts'
 import { serviceCommands } from './commands/services.ts'
@@ -15,6 +16,7 @@ export const COMMANDS: readonly Command[] = [
   ...peerCommands,
   ...serviceCommands,
   ...routeCommands,
+  ...declareCommands,
   ...statusCommands,
   ...actorCommands
 ]

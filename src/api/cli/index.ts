@@ -114,6 +114,7 @@ async function run(
       declined = !agreed
       return agreed
     },
+    terminal: io.stdin.isTTY === true,
     readInput: () => readInput(io.stdin)
   }
   await command.run(context, input)
@@ -130,14 +131,14 @@ function chooseFormat(globals: Readonly<Record<string, FlagValue>>): Format {
 }
 
 async function readInput(stdin: Readable): Promise<string> {
-  const { tokenBytesMax } = await import('./limits.ts')
+  const { inputBytesMax } = await import('./limits.ts')
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of stdin) {
     const part = Buffer.from(chunk as Uint8Array)
     bytes += part.length
-    if (bytes > tokenBytesMax)
-      throw new Failure('invalid_request', `stdin holds more than ${tokenBytesMax} bytes; give one token`)
+    if (bytes > inputBytesMax)
+      throw new Failure('invalid_request', `stdin holds more than ${inputBytesMax} bytes; give less`)
     chunks.push(part)
   }
   return Buffer.concat(chunks).toString('utf8')

@@ -15,5 +15,5 @@ export const answerBytesMax = 256 * 1024 * 1024
 /** `--watch` gathers the changes of this span into one print, so that a burst does not print a list per change. */
 export const watchGatherMs = 100
 
-/** Largest token read from stdin (`cluster join -`), bytes; the API takes no longer one. */
-export const tokenBytesMax = 16 * 1024
+/** Read from stdin at most, bytes: as much as the API takes of a mesh file (`apply -f -`). */
+export const inputBytesMax = 8 * 1024 * 1024

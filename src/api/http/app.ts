@@ -4,6 +4,7 @@ import type { Operator } from '../../actors/operator/operator.ts'
 import type { Clock } from '../../clock.ts'
 import { apiBodyBytesMax } from '../../limits.ts'
 import type { Logger } from '../../log.ts'
+import type { Applier } from '../declare/applier.ts'
 import type { Access } from './access.ts'
 import type { EventHub } from './event-hub.ts'
 import { answerClientError, answerFailures, answerFrameworkFailure } from './failure.ts'
@@ -19,6 +20,7 @@ import {
 import { describeApi } from './openapi.ts'
 import { agentRoutes } from './routes/agent.ts'
 import { clusterRoutes } from './routes/cluster.ts'
+import { declareRoutes } from './routes/declare.ts'
 import { eventRoutes } from './routes/events.ts'
 import { peerRoutes } from './routes/peers.ts'
 import { routeRoutes } from './routes/routes.ts'
@@ -27,6 +29,7 @@ import type { App, TypeBoxProvider } from './type-provider.ts'
 
 export interface AppParts {
   operator: Operator
+  applier: Applier
   hub: EventHub
   access: Access
   clock: Clock
@@ -37,7 +40,7 @@ export interface AppParts {
 
 /** The application without any listener; `newServer` makes an HTTP server in front of it, as many as there are doors. */
 export async function createApp(parts: AppParts): Promise<{ app: App; newServer: () => Server }> {
-  const { operator, hub, access, clock, log, version, stopping } = parts
+  const { operator, applier, hub, access, clock, log, version, stopping } = parts
   let listener: RequestListener | undefined
   const newServer = (): Server => {
     const server = createServer(serverOptions, listener)
@@ -84,6 +87,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   routeRoutes(app, operator)
   peerRoutes(app, operator)
   clusterRoutes(app, operator)
+  declareRoutes(app, applier)
   agentRoutes(app, operator)
   eventRoutes(app, hub, clock, { stopping })
   await app.ready()

@@ -66,7 +66,7 @@ async function answer(
   reply: FastifyReply,
   log: Logger
 ): Promise<FastifyReply> {
-  const [status, body] = explain(error)
+  const [status, body] = explain(error, request.routeOptions.bodyLimit)
   if (status >= 500 && body.code === 'internal') {
     log.error({ error, method: request.method, path: request.routeOptions.url ?? null }, 'a request failed by a bug')
   }
@@ -101,7 +101,7 @@ interface FastifyFailure {
   validationContext?: string
 }
 
-function explain(error: unknown): [status: number, body: ErrorBody] {
+function explain(error: unknown, bodyLimit?: number): [status: number, body: ErrorBody] {
   if (error instanceof ArcticError) return [error.status, error.toJSON()]
   if (error instanceof HangUpError) return [503, new UnavailableError(error.message).toJSON()]
   const { code, statusCode, validation, validationContext } = (error ?? {}) as FastifyFailure
@@ -112,7 +112,7 @@ function explain(error: unknown): [status: number, body: ErrorBody] {
   ]
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return invalid(413, `the body exceeds ${apiBodyBytesMax} bytes; send less at a time`)
+      return invalid(413, `the body exceeds ${bodyLimit ?? apiBodyBytesMax} bytes; send less at a time`)
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return invalid(415, 'the body has another type than JSON; send it with "Content-Type: application/json"')
     case 'FST_ERR_CTP_INVALID_JSON_BODY':

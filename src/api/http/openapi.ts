@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { idempotencyKeyCharsMax } from './limits.ts'
 import { ErrorSchema, ref, strict } from './schemas/common.ts'
 import { agentComponents } from './schemas/agent.ts'
+import { declareComponents } from './schemas/declare.ts'
 import { clusterComponents } from './schemas/cluster.ts'
 import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
@@ -27,7 +28,8 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...routeComponents,
     ...peerComponents,
     ...clusterComponents,
-    ...agentComponents
+    ...agentComponents,
+    ...declareComponents
   ]
   for (const schema of components) app.addSchema(schema)
 
@@ -50,7 +52,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
           'The API of an arctic agent: the same on its unix socket and on its TCP address. Times are ISO 8601 in UTC, ' +
           'ids of services and routes are ULIDs, a peer is named by id, unique id prefix or name.'
       },
-      tags: ['cluster', 'peers', 'services', 'routes', 'actors', 'events', 'agent'].map((name) => ({ name }))
+      tags: ['cluster', 'peers', 'services', 'routes', 'mesh', 'actors', 'events', 'agent'].map((name) => ({ name }))
     },
     refResolver: {
       buildLocalReference: ({ $id }, _base, _fragment, index) => (typeof $id === 'string' ? $id : `schema-${index}`)

@@ -1,7 +1,10 @@
 import type { Server } from 'node:http'
+import { join } from 'node:path'
 import type { Operator } from '../../actors/operator/operator.ts'
 import { type Clock, systemClock } from '../../clock.ts'
 import type { Logger } from '../../log.ts'
+import { Applier } from '../declare/applier.ts'
+import { Journal } from '../declare/journal.ts'
 import { Access } from './access.ts'
 import { createApp } from './app.ts'
 import { EventHub } from './event-hub.ts'
@@ -14,6 +17,8 @@ export interface HttpOptions {
   socketPath: string
   /** `HOST:PORT` on loopback, or null for none. */
   apiListen: string | null
+  /** Where an apply that waits for its confirmation is kept. */
+  stateDir: string
   log: Logger
   version: string
   clock?: Clock
@@ -34,13 +39,20 @@ export interface Http {
  * Rejects with ArcticError when a door cannot be opened, and then has left nothing open.
  */
 export async function startHttp(options: HttpOptions): Promise<Http> {
-  const { operator, socketPath, apiListen, version, clock = systemClock } = options
+  const { operator, socketPath, apiListen, stateDir, version, clock = systemClock } = options
   const log = options.log.module('api')
   const access = new Access()
   const hub = new EventHub(clock.now())
   const stopping = new AbortController()
+  const applier = new Applier({
+    operator,
+    journal: new Journal(join(stateDir, 'apply-pending.json')),
+    clock,
+    log
+  })
   const { app, newServer } = await createApp({
     operator,
+    applier,
     hub,
     access,
     clock,
@@ -58,6 +70,7 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
     stopping.abort()
     await Promise.all(servers.map((server) => closeServer(server, clock)))
     await app.close()
+    await applier.stop()
   }
 
   try {
@@ -71,6 +84,7 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
       tcpAddress = await listenOnTcp(remote, apiListen)
       servers.push(remote)
     }
+    await applier.start()
     log.info({ socket: socketPath, tcp: tcpAddress }, 'the API listens')
     return { tcpAddress, stop }
   } catch (error) {

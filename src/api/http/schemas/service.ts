@@ -7,7 +7,7 @@ const cidr = (family: string) =>
   nullable.string({ description: `${family} address and prefix of the service's own device`, examples: [null] })
 
 /** Fields that both create and update take. */
-const mutable = {
+export const mutableFields = {
   name: Type.Optional(Type.String({ description: 'human name; made up when missing' })),
   transport_type: Type.Optional(oneOf(['tcp', 'kcp'], { description: 'how TCP is carried between the two peers' })),
   requires_interface: Type.Optional(Type.Boolean({ description: 'make a MACVLAN device on the source peer' })),
@@ -28,10 +28,10 @@ export const ServiceInputSchema = strict({
   source_peer_id: Type.Optional(
     Type.String({ minLength: 1, description: 'id, unique id prefix or name; the answering peer when missing' })
   ),
-  ...mutable
+  ...mutableFields
 })
 
-export const ServicePatchSchema = strict(mutable)
+export const ServicePatchSchema = strict(mutableFields)
 
 export const ServiceQuerySchema = strict({
   target_peer_id: Type.Optional(Type.String({ minLength: 1 })),

@@ -1,0 +1,37 @@
+import { readFile, stat } from 'node:fs/promises'
+import { parseDocument } from 'yaml'
+import { meshBodyBytesMax } from '../declare/limits.ts'
+import { usageFailure } from './failure.ts'
+
+/** A file with `services:`, as YAML (JSON is YAML too). What stands in it is checked by the agent. */
+export async function readMeshFile(path: string, readInput: () => Promise<string>): Promise<object> {
+  const text = path === '-' ? await readInput() : await read(path)
+  const where = path === '-' ? 'stdin' : path
+  const document = parseDocument(text)
+  const [error] = document.errors
+  if (error != null) throw usageFailure(`${where} is not YAML: ${error.message.split('\n')[0]}`)
+  let mesh: unknown
+  try {
+    mesh = document.toJS()
+  } catch (failure) {
+    // Aliases that would grow without end.
+    throw usageFailure(`${where} cannot be read: ${(failure as Error).message}`)
+  }
+  if (typeof mesh !== 'object' || mesh == null || Array.isArray(mesh) || !('services' in mesh)) {
+    throw usageFailure(`${where} has no list "services:"; "arctic export" shows the form`)
+  }
+  // An empty list is written `services:` too.
+  return mesh.services == null ? { ...mesh, services: [] } : mesh
+}
+
+async function read(path: string): Promise<string> {
+  try {
+    const { size } = await stat(path)
+    if (size > meshBodyBytesMax) throw usageFailure(`${path} has more than ${meshBodyBytesMax} bytes; split it`)
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (error instanceof Error && 'exitCode' in error) throw error
+    throw usageFailure(`${path} cannot be read (${code ?? 'unknown'}); check the path`)
+  }
+}

@@ -1,0 +1,44 @@
+import type { Applied } from '../../declare/applier.ts'
+import type { Change } from '../../declare/mesh-file.ts'
+import type { Colour } from '../table.ts'
+import { table } from '../table.ts'
+
+const SIGNS: Record<Change['action'], [sign: string, colour: Colour]> = {
+  create: ['+', 'green'],
+  update: ['~', 'yellow'],
+  delete: ['-', 'red']
+}
+
+/** The steps, one per line, and what they come to. */
+export function appliedText({ dry_run, changes, pending }: Applied, colours: boolean): string {
+  if (changes.length === 0) return 'nothing to change\n'
+  const rows = changes.map((change) => {
+    const [sign, colour] = SIGNS[change.action]
+    return [{ text: sign, colour }, change.kind, change.service, describe(change)]
+  })
+  const counts = (['create', 'update', 'delete'] as const).map(
+    (action) => `${changes.filter((change) => change.action === action).length} to ${action}`
+  )
+  const sum = dry_run ? `dry run: ${counts.join(', ')}` : `done: ${counts.join(', ').replaceAll(' to ', ' × ')}`
+  const wait =
+    dry_run || pending == null ? '' : `\ntaken back at ${pending.expires_at} unless you run "arctic confirm" before`
+  return `${table(['', 'KIND', 'SERVICE', 'WHAT'], rows, colours)}\n${sum}${wait}\n`
+}
+
+function describe({ action, before, after }: Change): string {
+  if (action !== 'update') return fields(after ?? before ?? {})
+  const old = new Map(Object.entries(before))
+  return Object.entries(after)
+    .filter(([field, value]) => old.get(field) !== value)
+    .map(([field, value]) => `${field}: ${text(old.get(field))} → ${text(value)}`)
+    .concat('dest_cidr' in after ? [fields({ source_cidr: after.source_cidr, dest_cidr: after.dest_cidr })] : [])
+    .join(', ')
+}
+
+const fields = (object: object): string =>
+  Object.entries(object)
+    .filter(([field, value]) => field !== 'name' && value != null)
+    .map(([field, value]) => (Array.isArray(value) ? `${value.length} ${field}` : `${field}: ${text(value)}`))
+    .join(', ')
+
+const text = (value: unknown): string => (typeof value === 'string' ? value : JSON.stringify(value ?? null))
