@@ -1,7 +1,82 @@
-import { constants } from 'node:fs'
-import { open, rename } from 'node:fs/promises'
+import { constants, readSync } from 'node:fs'
+import { copyFile, mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { UnavailableError } from '../errors.ts'
+import type { Random } from '../random.ts'
+import { acquireLock, type Lock } from './lock.ts'
+
+/**
+ * What the replica needs of a disk, as an argument: the product gets {@link systemDisk}, a simulator one that can tear
+ * and fail. Rejections are those of `node:fs`, with a `code`; {@link diskError} says what they mean to an operator.
+ */
+export interface Disk {
+  /** A directory for this user alone, with its parents; nothing happens when it is there. */
+  makeDirectory(path: string): Promise<void>
+  /** UnavailableError when a live process holds it. */
+  lock(path: string, random: Random): Promise<Lock>
+  /** The whole file; null when there is none. */
+  read(path: string): Promise<Uint8Array | null>
+  /** Makes `path` hold `data` and nothing else, whole or not at all, whatever happens in between. */
+  write(path: string, data: Uint8Array): Promise<void>
+  /** A durable copy. */
+  copy(from: string, to: string): Promise<void>
+  /** A file that is there, for reading and writing. */
+  open(path: string): Promise<DiskFile>
+}
+
+export interface DiskFile {
+  size(): Promise<number>
+  /** All of `bytes`; durable only after the next `sync`, and until then in any part or none. */
+  write(bytes: Uint8Array, position: number): Promise<void>
+  /** At once, since a change that is asked for must not wait; fewer bytes at the end of the file. */
+  read(length: number, position: number): Uint8Array
+  /** Makes what was written durable. */
+  sync(): Promise<void>
+  /** Cuts the file off, durably. */
+  truncate(length: number): Promise<void>
+  close(): Promise<void>
+}
+
+export const systemDisk: Disk = {
+  async makeDirectory(path) {
+    await mkdir(path, { recursive: true, mode: 0o700 })
+  },
+  lock: (path, random) => acquireLock(path, random),
+  async read(path) {
+    try {
+      return await readFile(path)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
+      throw error
+    }
+  },
+  write: (path, data) => writeDurably(path, data),
+  async copy(from, to) {
+    await copyFile(from, to)
+    await syncDirectory(dirname(to))
+  },
+  async open(path) {
+    const file = await open(path, 'r+')
+    return {
+      size: async () => (await file.stat()).size,
+      async write(bytes, position) {
+        for (let done = 0; done < bytes.length;) {
+          done += (await file.write(bytes, done, bytes.length - done, position + done)).bytesWritten
+        }
+      },
+      read(length, position) {
+        const bytes = new Uint8Array(length)
+        return bytes.subarray(0, readSync(file.fd, bytes, 0, length, position))
+      },
+      sync: () => file.datasync(),
+      async truncate(length) {
+        await file.truncate(length)
+        await file.sync()
+      },
+      close: () => file.close()
+    }
+  }
+}
 
 /** Small durable file operations, and what their failures mean to an operator. */
 
@@ -20,7 +95,7 @@ export async function writeDurably(path: string, data: Uint8Array): Promise<void
 }
 
 /** A new name in a directory is durable only once the directory is. */
-export async function syncDirectory(path: string): Promise<void> {
+async function syncDirectory(path: string): Promise<void> {
   const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     await directory.sync()

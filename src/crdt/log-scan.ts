@@ -1,8 +1,6 @@
-import { copyFile, open, type FileHandle } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { UnavailableError } from '../errors.ts'
 import { ByteReader, MalformedError } from './bytes.ts'
-import { syncDirectory } from './disk.ts'
+import { systemDisk, type Disk } from './disk.ts'
 import { frameReadBytesMax } from './limits.ts'
 import { FILE_HEADER, FRAME_HEADER_BYTES, frameChecksum, LOG_MAGIC, LOG_VERSION } from './log.ts'
 import type { Damage } from './state.ts'
@@ -35,20 +33,9 @@ export interface LogRecord {
 }
 
 /** null when there is no log. UnavailableError when nothing of it can be used. */
-export async function scanLog(path: string, stamp: string): Promise<Scan | null> {
-  let file: FileHandle
-  try {
-    file = await open(path, 'r')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw error
-  }
-  let bytes: Uint8Array
-  try {
-    bytes = await file.readFile()
-  } finally {
-    await file.close()
-  }
+export async function scanLog(path: string, stamp: string, disk: Disk = systemDisk): Promise<Scan | null> {
+  const bytes = await disk.read(path)
+  if (bytes == null) return null
   checkHeader(path, bytes)
   const scan: Scan = { records: [], salvaged: [], length: FILE_HEADER.length, tornBytes: 0, damage: null }
   for (;;) {
@@ -61,8 +48,7 @@ export async function scanLog(path: string, stamp: string): Promise<Scan | null>
   const salvaged = salvage(bytes, bad + 1)
   if (salvaged.length === 0 && !isComplete(bytes, bad)) return { ...scan, tornBytes: bytes.length - bad }
   const keptAs = `${path}.damaged-${stamp}`
-  await copyFile(path, keptAs)
-  await syncDirectory(dirname(path))
+  await disk.copy(path, keptAs)
   const what =
     salvaged.length === 0
       ? `the last write in ${path} is damaged and was dropped`

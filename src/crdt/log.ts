@@ -1,9 +1,7 @@
-import { readSync } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
 import { crc32 } from 'node:zlib'
 import { UnavailableError } from '../errors.ts'
 import { concat, u32 } from './bytes.ts'
-import { diskError, writeDurably } from './disk.ts'
+import { diskError, systemDisk, type Disk, type DiskFile } from './disk.ts'
 import { frameBytesMax, frameReadBytesMax, probeBytes } from './limits.ts'
 
 /**
@@ -20,7 +18,7 @@ export class Log {
   /** Called at once when an append fails, before any promise rejects: nothing that was waiting is on disk. */
   onFailure: (error: unknown) => void = () => {}
   readonly #path: string
-  readonly #file: FileHandle
+  readonly #file: DiskFile
   #length: number
   #queue: Waiting[] = []
   #pump: Promise<void> | null = null
@@ -29,13 +27,10 @@ export class Log {
   #closed = false
 
   /** Opens a log whose good part ends at `length`; what follows is cut off. */
-  static async open(path: string, length: number): Promise<Log> {
-    const file = await open(path, 'r+')
+  static async open(path: string, length: number, disk: Disk = systemDisk): Promise<Log> {
+    const file = await disk.open(path)
     try {
-      if ((await file.stat()).size > length) {
-        await file.truncate(length)
-        await file.sync()
-      }
+      if ((await file.size()) > length) await file.truncate(length)
     } catch (error) {
       await file.close()
       throw error
@@ -44,7 +39,11 @@ export class Log {
   }
 
   /** Makes a new log with these records in it, whole or not at all. */
-  static async create(path: string, records: Uint8Array[]): Promise<{ log: Log; offsets: number[] }> {
+  static async create(
+    path: string,
+    records: Uint8Array[],
+    disk: Disk = systemDisk
+  ): Promise<{ log: Log; offsets: number[] }> {
     const parts = [FILE_HEADER]
     const offsets: number[] = []
     let at = FILE_HEADER.length
@@ -54,11 +53,11 @@ export class Log {
       at += bytes.length
       parts.push(bytes)
     }
-    await writeDurably(path, concat(parts))
-    return { log: await Log.open(path, at), offsets }
+    await disk.write(path, concat(parts))
+    return { log: await Log.open(path, at, disk), offsets }
   }
 
-  private constructor(path: string, file: FileHandle, length: number) {
+  private constructor(path: string, file: DiskFile, length: number) {
     this.#path = path
     this.#file = file
     this.#length = length
@@ -88,8 +87,8 @@ export class Log {
     if (this.#pump != null) return
     this.#dirty = true
     try {
-      await this.#file.write(new Uint8Array(probeBytes), 0, probeBytes, this.#length)
-      await this.#file.datasync()
+      await this.#file.write(new Uint8Array(probeBytes), this.#length)
+      await this.#file.sync()
     } catch (error) {
       throw diskError(error, this.#path)
     }
@@ -97,9 +96,8 @@ export class Log {
 
   /** A record that is durable. */
   read(offset: number, length: number): Uint8Array {
-    const bytes = new Uint8Array(length)
-    const count = readSync(this.#file.fd, bytes, 0, length, offset)
-    if (count !== length) throw new Error(`the log ends within a record at ${offset}`)
+    const bytes = this.#file.read(length, offset)
+    if (bytes.length !== length) throw new Error(`the log ends within a record at ${offset}`)
     return bytes
   }
 
@@ -136,14 +134,11 @@ export class Log {
   async #write(bytes: Uint8Array): Promise<void> {
     if (this.#dirty) {
       await this.#file.truncate(this.#length)
-      await this.#file.sync()
       this.#dirty = false
     }
     this.#dirty = true
-    for (let done = 0; done < bytes.length;) {
-      done += (await this.#file.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten
-    }
-    await this.#file.datasync()
+    await this.#file.write(bytes, this.#length)
+    await this.#file.sync()
     this.#dirty = false
     this.#length += bytes.length
   }

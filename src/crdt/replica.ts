@@ -12,6 +12,7 @@ import type { Random } from '../random.ts'
 import { encodeAdmit } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
+import type { Disk } from './disk.ts'
 import { genesisChunk, isGenesisChunk } from './document.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { checkInvite, createInvite, parseInvite } from './invite.ts'
@@ -54,6 +55,8 @@ export interface ReplicaOptions {
   clock: Clock
   random: Random
   log: Logger
+  /** Left out: this host's. */
+  disk?: Disk
 }
 
 /** The replicated state of one peer on its disk. See {@link ReplicatedState} for what each method promises. */

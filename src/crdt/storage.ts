@@ -1,13 +1,12 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { UnavailableError } from '../errors.ts'
 import { concat, u8 } from './bytes.ts'
-import { diskError } from './disk.ts'
+import { diskError, systemDisk, type Disk } from './disk.ts'
 import { nextIncarnation } from './incarnation.ts'
-import { acquireLock, type Lock } from './lock.ts'
+import type { Lock } from './lock.ts'
 import { Log } from './log.ts'
 import { scanLog, type Scan } from './log-scan.ts'
 import type { Damage } from './state.ts'
@@ -21,25 +20,27 @@ export class Storage {
   /** What was found; null when this peer is in no cluster. */
   readonly found: Found | null
   readonly damage: Damage | null
+  readonly #disk: Disk
   readonly #path: string
   readonly #lock: Lock
   #log: Log | null
 
   /** UnavailableError when the directory cannot be used, is in use, or is of a newer format. */
-  static async open(stateDir: string, deps: { clock: Clock; random: Random; log: Logger }): Promise<Storage> {
+  static async open(stateDir: string, deps: StorageDeps): Promise<Storage> {
+    const disk = deps.disk ?? systemDisk
     const directory = join(stateDir, 'cluster')
     try {
-      await mkdir(directory, { recursive: true, mode: 0o700 })
-      const lock = await acquireLock(join(directory, 'lock'), deps.random)
+      await disk.makeDirectory(directory)
+      const lock = await disk.lock(join(directory, 'lock'), deps.random)
       try {
         const path = join(directory, 'log')
         const stamp = new Date(deps.clock.now()).toISOString().replaceAll(/[-:.]/g, '')
-        const scan = await scanLog(path, stamp)
+        const scan = await scanLog(path, stamp, disk)
         const found = scan == null ? null : readRecords(path, scan)
-        const log = scan == null ? null : await Log.open(path, scan.length)
+        const incarnation = await nextIncarnation(join(directory, 'incarnation'), disk)
+        const log = scan == null ? null : await Log.open(path, scan.length, disk)
         report(deps.log, path, scan)
-        const incarnation = await nextIncarnation(join(directory, 'incarnation'))
-        return new Storage(path, lock, log, found, scan?.damage ?? null, incarnation)
+        return new Storage(disk, path, lock, log, found, scan?.damage ?? null, incarnation)
       } catch (error) {
         await lock.release()
         throw error
@@ -50,6 +51,7 @@ export class Storage {
   }
 
   private constructor(
+    disk: Disk,
     path: string,
     lock: Lock,
     log: Log | null,
@@ -57,6 +59,7 @@ export class Storage {
     damage: Damage | null,
     incarnation: number
   ) {
+    this.#disk = disk
     this.#path = path
     this.#lock = lock
     this.#log = log
@@ -75,7 +78,7 @@ export class Storage {
   async create(genesis: Uint8Array, envelopes: Uint8Array[]): Promise<number[]> {
     try {
       const records = [concat([u8(GENESIS), genesis]), ...envelopes.map(envelopeRecord)]
-      const { log, offsets } = await Log.create(this.#path, records)
+      const { log, offsets } = await Log.create(this.#path, records, this.#disk)
       this.#log = log
       return offsets.slice(1).map((offset) => offset + 1)
     } catch (error) {
@@ -97,6 +100,14 @@ export class Storage {
     await this.#log?.close()
     await this.#lock.release()
   }
+}
+
+interface StorageDeps {
+  clock: Clock
+  random: Random
+  log: Logger
+  /** Left out: this host's. */
+  disk?: Disk
 }
 
 export interface Found {
