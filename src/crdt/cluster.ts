@@ -36,7 +36,7 @@ export class Cluster {
   static load(genesis: Genesis, stored: Array<{ offset: number; bytes: Uint8Array }>, deps: ClusterDeps): Cluster {
     const ledger = new Ledger(genesis)
     for (const { bytes } of stored) {
-      const item = openEnvelope(parseEnvelope(bytes))
+      const item = openEnvelope(parseEnvelope(bytes), { own: true })
       if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
       ledger.add(item)
     }
@@ -242,7 +242,8 @@ export class Cluster {
         seq,
         writtenAt: this.#lastWrittenAt,
         body
-      })
+      }),
+      { own: true }
     )
   }
 }

@@ -1,4 +1,5 @@
-import { decodeChange, getBackend, init, isImmutableString } from '@automerge/automerge'
+import { decodeChange, encodeChange, getBackend, init, isImmutableString } from '@automerge/automerge'
+import { equalBytes } from './bytes.ts'
 import { plainChunk } from './chunk.ts'
 import { GENESIS_ACTOR } from './genesis.ts'
 import { applyBatchMax } from './limits.ts'
@@ -82,25 +83,46 @@ export interface Writer {
 }
 export type FieldValue = string | number | boolean | null | string[]
 
-/** One operation of a change, as far as it matters here. */
-export interface Operation {
-  /** `counter@actor`: the id of the object that it makes, if it makes one. */
-  id: string
-  /** The object that it changes: `_root` or such an id. */
-  object: string
-  key: string
-  makes: boolean
+/** The operations of a change, as far as they matter here. Each has the number after the one before it. */
+export interface Operations {
+  /** The number of the first; an operation's id is `number@actor`. */
+  start: number
+  list: Operation[]
 }
 
-/** What a verified change does. Throws for bytes that are no change to Automerge, whoever signed them. */
-export function operationsOf(chunk: Uint8Array): Operation[] {
+export interface Operation {
+  id: string
+  action: string
+  /** The object that it changes: `_root` or the id of the operation that made it. */
+  object: string
+  /** Of a map. */
+  key: string | null
+  /** Of a list: `_head` or the id of the operation that inserted the element. */
+  element: string | null
+  /** Ids of the operations that it replaces. */
+  replaces: string[]
+}
+
+/** What a change does. Throws for bytes that are no change to Automerge. */
+export function operationsOf(chunk: Uint8Array): Operations {
   const { ops, startOp, actor } = decodeChange(chunk)
-  return ops.map((op, i) => ({
+  const list = ops.map((op, i) => ({
     id: `${startOp + i}@${actor}`,
+    action: op.action,
     object: op.obj,
-    key: String(op.key),
-    makes: op.action.startsWith('make')
+    key: op.key ?? null,
+    element: (op as { elemId?: string }).elemId ?? null,
+    replaces: op.pred
   }))
+  return { start: startOp, list }
+}
+
+/**
+ * True when these are exactly the bytes that Automerge itself makes of what is in them. It takes in much that it never
+ * writes, and some of that makes it panic later, at a read that has nothing to do with it.
+ */
+export function isCanonical(chunk: Uint8Array): boolean {
+  return equalBytes(plainChunk(encodeChange(decodeChange(chunk))), chunk)
 }
 
 /** The change that makes the root maps: the same bytes for each cluster. */
@@ -118,7 +140,7 @@ export function genesisChunk(): Uint8Array {
 
 /** True when a first change makes the root maps and their buckets, each where all peers look for it. */
 export function isGenesisChunk(chunk: Uint8Array): boolean {
-  const made = operationsOf(chunk).filter(({ makes }) => makes)
+  const made = operationsOf(chunk).list
   const expected = KINDS.flatMap((kind, k) => [
     { id: genesisObject(k, 0), object: '_root', key: kind },
     ...Array.from({ length: BUCKETS }, (_, i) => ({
@@ -127,9 +149,10 @@ export function isGenesisChunk(chunk: Uint8Array): boolean {
       key: bucketName(i)
     }))
   ])
-  return expected.every(({ id, object, key }, i) => {
-    const found = made[i]
-    return found?.id === id && found.object === object && found.key === key
+  if (made.length !== expected.length) return false
+  return expected.every(({ id, object, key }) => {
+    const found = made.find((operation) => operation.id === id)
+    return found?.action === 'makeMap' && found.object === object && found.key === key
   })
 }
 
@@ -139,6 +162,9 @@ export const GENESIS_OBJECTS: ReadonlyMap<string, { kind: Kind; isBucket: boolea
     Array.from({ length: BUCKETS + 1 }, (_, i) => [genesisObject(k, i), { kind, isBucket: i > 0 }] as const)
   )
 )
+
+/** How many operations the genesis has. */
+export const GENESIS_OPERATIONS: number = KINDS.length * (BUCKETS + 1)
 
 /** `i`: 0 for the kind's map, then its buckets. */
 function genesisObject(kind: number, i: number): string {

@@ -3,9 +3,9 @@ import { isoTime } from '../clock.ts'
 import { Document, type Kind, type Writer } from './document.ts'
 import { bodyOf } from './envelope.ts'
 import type { Entry, Ledger } from './ledger.ts'
-import type { PeerId } from './schema.ts'
+import type { PeerId, ServiceRecord } from './schema.ts'
 import { membersOf, type Membership } from './validity.ts'
-import { Records } from './records.ts'
+import { pickService, Records } from './records.ts'
 import { rejectedShownMax } from './limits.ts'
 import type { Member, RejectedChange, View } from './view.ts'
 
@@ -62,8 +62,7 @@ export class Fold {
       if (entry.valid) applicable.push(entry)
       else this.#invalid.add(entry)
     }
-    this.#apply(applicable)
-    this.#show(applicable)
+    this.#take(applicable)
   }
 
   /** Makes a change of this peer's own and applies it; null when nothing was written. To be followed by {@link took}. */
@@ -80,6 +79,12 @@ export class Fold {
   /** Ids of all routes of a service, also of those that are not in the view. */
   routesOf(serviceId: string): string[] {
     return this.#records.routeIdsOf(serviceId)
+  }
+
+  /** A service as it was merged, also when it is left out of the view because its fields do not go together. */
+  mergedService(id: string): ServiceRecord | null {
+    const record = this.#document.read('services', id)
+    return typeof record === 'object' && record != null ? pickService(record, id) : null
   }
 
   /** True when a service's id begins so, also one that is not in the view. */
@@ -127,8 +132,7 @@ export class Fold {
       this.#replay()
       return
     }
-    this.#apply(gained)
-    this.#show(gained)
+    this.#take(gained)
   }
 
   #isValid(entry: Entry): boolean {
@@ -145,29 +149,33 @@ export class Fold {
     const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
     const valid = changes.filter((entry) => entry.valid)
     this.#invalid = new Set(changes.filter((entry) => !entry.valid))
-    this.#apply(valid)
-    this.#show(valid)
+    this.#take(valid)
   }
 
-  #apply(entries: Entry[]): void {
-    if (entries.length === 0) return
-    const chunkOf = (entry: Entry): Uint8Array => bodyOf(this.#bytesOf(entry))
+  /** Applies valid changes and shows what they did. */
+  #take(entries: Entry[]): void {
     try {
-      this.#document.apply(entries.map(chunkOf))
+      this.#document.apply(entries.map((entry) => this.#chunkOf(entry)))
+      this.#show(entries)
     } catch (error) {
-      this.#quarantine(entries, chunkOf, error)
+      this.#quarantine(entries, error)
     }
   }
 
   /**
-   * Automerge refused something that was signed and well-formed. Which change it was is found by applying one after
-   * the other; it is forbidden from then on, as it is on each peer that meets it.
+   * Automerge refused something that was signed and well-formed, or broke on it. Which change it was is found by taking
+   * one after the other; it is forbidden from then on, as it is on each peer that meets it.
    */
-  #quarantine(entries: Entry[], chunkOf: (entry: Entry) => Uint8Array, cause: unknown): void {
+  #quarantine(entries: Entry[], cause: unknown): void {
     const later = new Set(entries)
-    const before = this.#ledger.entries.filter((entry) => entry.valid && entry.kind === 'change' && !later.has(entry))
-    this.#document = new Document(this.#ledger.genesis.chunk, this.#actor)
-    this.#document.apply(before.map(chunkOf))
+    const sound = this.#ledger.entries.filter((entry) => entry.valid && entry.kind === 'change' && !later.has(entry))
+    const anew = (): Document => {
+      const document = new Document(this.#ledger.genesis.chunk, this.#actor)
+      document.apply(sound.map((entry) => this.#chunkOf(entry)))
+      return document
+    }
+    // A document that has broken once is not even asked to free its memory: the collector does that.
+    this.#document = anew()
     for (const entry of entries) {
       entry.valid = this.#isValid(entry)
       if (!entry.valid) {
@@ -175,13 +183,22 @@ export class Fold {
         continue
       }
       try {
-        this.#document.apply([chunkOf(entry)])
+        this.#document.apply([this.#chunkOf(entry)])
+        for (const { kind, id } of entry.touches) this.#document.read(kind, id)
+        sound.push(entry)
       } catch {
         entry.forbidden = `it cannot be applied: ${cause instanceof Error ? cause.message : String(cause)}`
         entry.valid = false
         this.#invalid.add(entry)
+        this.#document = anew()
       }
     }
+    this.#records = new Records()
+    this.#show(sound)
+  }
+
+  #chunkOf(entry: Entry): Uint8Array {
+    return bodyOf(this.#bytesOf(entry))
   }
 
   /** The next view, after `applied` were applied. */

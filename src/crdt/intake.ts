@@ -29,7 +29,7 @@ export class Intake {
       const envelope = parseEnvelope(bytes)
       if (this.#ledger.get(envelope.hash) != null || this.#pending.has(envelope.hash)) return 'known'
       if (!this.#isSigned(envelope)) return { refused: "its signature is not its author's for this cluster" }
-      const item = openEnvelope(envelope)
+      const item = openEnvelope(envelope, { own: false })
       const key = this.#ledger.waitsFor(item)
       if (key != null) {
         this.#pending.add(key, item)

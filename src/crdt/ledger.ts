@@ -1,9 +1,9 @@
 import { FIRST, parseAuthEntry, type AuthEntry } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
-import { operationsOf } from './document.ts'
+import { GENESIS_OPERATIONS, isCanonical, operationsOf, type Operations } from './document.ts'
 import type { Envelope } from './envelope.ts'
-import type { Genesis } from './genesis.ts'
+import { GENESIS_ACTOR, type Genesis } from './genesis.ts'
 import type { VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
 import { TouchIndex, type Touch } from './touch.ts'
@@ -85,15 +85,23 @@ export class Ledger {
     if (envelope.seq > held + 1) return `seq ${envelope.actor} ${envelope.seq - 1}`
     if (auth != null) return this.#waitsForPrevious(envelope, auth)
     const missing = envelope.deps.find((dep) => dep !== this.#genesisHash && !this.#byHash.has(dep))
-    return missing == null ? null : `hash ${missing}`
+    if (missing != null) return `hash ${missing}`
+    for (const operation of foreignOperations(item)) {
+      if (this.#makerOf(operation) === undefined) return `operations ${operation.actor}`
+    }
+    return null
   }
 
   /** Appends one that waits for nothing. */
   add({ envelope, auth, operations }: Unheld): Entry {
     const { touches, forbidden } =
-      operations == null ? { touches: [], forbidden: null } : this.#touches.add(operations, envelope.authorId)
+      operations == null ? { touches: [], forbidden: null } : this.#touches.add(operations.list, envelope.authorId)
     const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
-    const deps = envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? [])
+    const deps = new Set(envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? []))
+    for (const operation of foreignOperations({ envelope, auth, operations })) {
+      const maker = this.#makerOf(operation)
+      if (maker != null) deps.add(maker)
+    }
     const entry: Entry = {
       kind,
       authorId,
@@ -101,7 +109,9 @@ export class Ledger {
       seq,
       writtenAt,
       hash,
-      deps,
+      deps: [...deps],
+      firstOperation: operations?.start ?? 0,
+      operationCount: operations?.list.length ?? 0,
       auth,
       touches,
       forbidden,
@@ -127,6 +137,7 @@ export class Ledger {
   provides(entry: Entry): string[] {
     const keys = [`seq ${entry.actor} ${entry.seq}`, `hash ${entry.hash}`]
     if (entry.auth != null) keys.push(`author ${entry.auth.peer}`)
+    else keys.push(`operations ${entry.actor}`)
     return keys
   }
 
@@ -143,6 +154,29 @@ export class Ledger {
     }
   }
 
+  /**
+   * The entry that holds an operation; null for the genesis, undefined as long as it may still come. MalformedError when
+   * its actor never made it.
+   */
+  #makerOf({ actor, number }: OperationName): Entry | null | undefined {
+    if (actor === GENESIS_ACTOR) {
+      if (number >= 1 && number <= GENESIS_OPERATIONS) return null
+      throw new MalformedError('it names an operation that does not exist')
+    }
+    const entries = this.#byActor.get(actor) ?? []
+    let low = 0
+    let high = entries.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((entries[middle] as Entry).firstOperation <= number) low = middle + 1
+      else high = middle
+    }
+    const found = entries[low - 1]
+    if (found != null && number < found.firstOperation + found.operationCount) return found
+    if (low === entries.length) return undefined
+    throw new MalformedError('it names an operation that does not exist')
+  }
+
   #waitsForPrevious(envelope: Envelope, { previous }: AuthEntry): string | null {
     if (previous === this.lastAuth(envelope.authorId)) return null
     if (previous === FIRST || this.#byHash.has(previous)) {
@@ -156,16 +190,50 @@ export class Ledger {
 export interface Unheld {
   envelope: Envelope
   auth: AuthEntry | null
-  operations: ReturnType<typeof operationsOf> | null
+  operations: Operations | null
 }
 
-/** Reads what is inside a verified envelope. MalformedError when it is nothing that this version can hold. */
-export function openEnvelope(envelope: Envelope): Unheld {
+/**
+ * Reads what is inside a verified envelope. `own`: made or checked here before. MalformedError when it is nothing that
+ * this version can hold.
+ */
+export function openEnvelope(envelope: Envelope, { own }: { own: boolean }): Unheld {
   if (envelope.kind === 'auth') return { envelope, auth: parseAuthEntry(envelope), operations: null }
+  let canonical = false
+  let operations: Operations | null = null
   try {
-    return { envelope, auth: null, operations: operationsOf(envelope.body) }
+    operations = operationsOf(envelope.body)
+    canonical = own || isCanonical(envelope.body)
   } catch {
     throw new MalformedError('the change inside cannot be read')
+  }
+  if (!canonical) throw new MalformedError('the change inside is not in its one proper form')
+  return { envelope, auth: null, operations }
+}
+
+interface OperationName {
+  number: number
+  actor: string
+}
+
+/** The operations of other changes that a change names, each once. MalformedError for a name that is none. */
+function* foreignOperations({ envelope, operations }: Unheld): Generator<OperationName> {
+  if (operations == null) return
+  const names = new Set<string>()
+  for (const { object, element, replaces } of operations.list) {
+    if (object !== '_root') names.add(object)
+    if (element != null && element !== '_head') names.add(element)
+    for (const name of replaces) names.add(name)
+  }
+  for (const name of names) {
+    const [number, actor] = name.split('@')
+    if (actor == null || !/^[1-9]\d{0,14}$/.test(number ?? '')) throw new MalformedError('it names no operation')
+    // Within one change what is named must come before; what comes after is found to be no object, or no number yet.
+    if (actor === envelope.actor && Number(number) >= operations.start) {
+      if (Number(number) < operations.start + operations.list.length) continue
+      throw new MalformedError('it names an operation that does not exist')
+    }
+    yield { number: Number(number), actor }
   }
 }
 
@@ -177,8 +245,11 @@ export interface Entry {
   readonly seq: number
   readonly writtenAt: number
   readonly hash: string
-  /** The changes before it, but for the genesis. */
+  /** The changes before it, and those whose objects or values it changes; without the genesis. */
   readonly deps: readonly Entry[]
+  /** A change's operations are numbered; see `document.ts`. */
+  readonly firstOperation: number
+  readonly operationCount: number
   readonly auth: AuthEntry | null
   readonly touches: readonly Touch[]
   /** Why it must never be applied; null when it may be. */

@@ -4,7 +4,7 @@ import type { PeerId, PeerRecord, RouteRecord, ServiceRecord } from './schema.ts
 import { equalRecords } from './diff.ts'
 import { InvalidRequestError } from '../errors.ts'
 import { SortedMap } from './sorted-map.ts'
-import { attempt, checkPeer, checkRoute, checkService, PEER_FIELDS } from './validate.ts'
+import { attempt, checkPeer, checkRoute, checkService, PEER_FIELDS, SERVICE_RECORD_FIELDS } from './validate.ts'
 import type { RejectedChange } from './view.ts'
 
 /**
@@ -141,6 +141,9 @@ export interface Touched {
 }
 
 type Raw = Record<string, unknown>
+
+/** What a service would be if it passed its checks. */
+export const pickService = (value: object, id: string): ServiceRecord => pick(value, id, SERVICE_RECORD_FIELDS)
 
 /** The record as the checks take it, its key as its id. Fields of newer versions stay in the document, out of the view. */
 function pick<T extends { id: string }>(value: unknown, id: string, fields?: readonly string[]): T {

@@ -38,6 +38,14 @@ const SERVICE_FIELDS = [
   'bandwidth_limit_mbps',
   'fully_transparent'
 ] as const
+export const SERVICE_RECORD_FIELDS = [
+  'id',
+  'source_peer_id',
+  'target_peer_id',
+  ...SERVICE_FIELDS,
+  'created_at',
+  'updated_at'
+] as const
 const ROUTE_FIELDS = ['source_cidr', 'dest_cidr', 'priority'] as const
 
 /** A whole record from what an operator gave, with the defaults. Whether the peers are members is not checked here. */

@@ -73,7 +73,9 @@ export async function updateService(
   patch: ServicePatch
 ): Promise<ServiceRecord> {
   const { view } = cluster.fold
-  const held = serviceOf(view, id)
+  // Two edits, each right by itself, may together be wrong: then a third one must be able to mend them.
+  const held = view.services.get(id) ?? cluster.fold.mergedService(id)
+  if (held == null) throw new ServiceNotFoundError(id)
   const patched = patchService(held, patch)
   if (equalRecords(held, patched)) return held
   const service = { ...patched, updated_at: isoTime(clock.now()) }
@@ -85,7 +87,7 @@ export async function updateService(
 
 export async function deleteService(cluster: Cluster, id: ServiceId): Promise<void> {
   const { fold } = cluster
-  serviceOf(fold.view, id)
+  if (fold.mergedService(id) == null) throw new ServiceNotFoundError(id)
   await cluster.change((writer) => {
     for (const route of fold.routesOf(id)) writer.remove('routes', route)
     writer.remove('services', id)

@@ -9,7 +9,8 @@ import { Bench } from './support.ts'
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 const record = (i: number): Uint8Array => Buffer.from(`record-${i}-${'x'.repeat(i * 3)}`)
 
-describe('crdt/log', () => {
+describe('crdt/log', function () {
+  this.timeout(60_000)
   const bench = new Bench()
   afterEach(() => bench.clean())
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { SortedMap } from '../../src/crdt/sorted-map.ts'
 
 const steps = fc.array(fc.record({ key: fc.nat(400).map(String), value: fc.option(fc.nat(5), { nil: undefined }) }), {
@@ -19,7 +19,8 @@ function apply(map: SortedMap<number>, model: Map<string, number>, list: Array<{
   return map
 }
 
-describe('crdt/sorted-map', () => {
+describe('crdt/sorted-map', function () {
+  this.timeout(60_000)
   it('is a map in the order of its keys', () => {
     fc.assert(
       fc.property(steps, fc.nat(400).map(String), (list, probe) => {

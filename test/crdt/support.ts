@@ -2,9 +2,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
+import { Fold } from '../../src/crdt/fold.ts'
+import { parseGenesis } from '../../src/crdt/genesis.ts'
+import { Intake } from '../../src/crdt/intake.ts'
+import { Ledger, type Entry } from '../../src/crdt/ledger.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import { Replica } from '../../src/crdt/replica.ts'
 import type { PeerRecord, ServiceInput } from '../../src/crdt/schema.ts'
+import type { View } from '../../src/crdt/view.ts'
 import { silentLogger } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
 
@@ -79,4 +84,28 @@ export function state(replica: Replica): unknown {
   const { cluster, members, services, routes, routesOf, heads } = replica.view()
   const byId = [...members].sort(([a], [b]) => (a < b ? -1 : 1))
   return { cluster, members: byId, services: [...services], routes: [...routes], routesOf: [...routesOf], heads }
+}
+
+/** A peer without a disk: what the replica does with envelopes, and nothing else. */
+export class Observer {
+  readonly #ledger: Ledger
+  readonly #intake: Intake
+  readonly #fold: Fold
+
+  constructor(genesis: Uint8Array) {
+    this.#ledger = new Ledger(parseGenesis(genesis))
+    this.#intake = new Intake(this.#ledger)
+    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => entry.bytes as Uint8Array)
+  }
+
+  take(batch: Uint8Array[]): Array<ReturnType<Intake['take']>> {
+    const added: Entry[] = []
+    const outcomes = batch.map((bytes) => this.#intake.take(bytes, added))
+    if (added.length > 0) this.#fold.integrate(added)
+    return outcomes
+  }
+
+  get view(): View {
+    return this.#fold.view
+  }
 }
