@@ -241,4 +241,33 @@ describe('dataplane in the kernel', function () {
     assert.match(service?.warnings[0]?.message ?? '', /net\.ipv4\.conf\.e0\.forwarding=1/)
     await driver.stop('remove')
   })
+
+  it('brings 10,000 routes into force, and one more, fast enough for a change by hand', async () => {
+    const routes = Array.from({ length: 10_000 }, (_, i) =>
+      route(i, one, { destCidr: `10.${100 + (i >> 8)}.${i & 255}.0/24` })
+    )
+    await driver.start()
+    const times: number[] = []
+    for (const destCidr of ['172.16.0.0/12', '172.16.0.0/13']) {
+      const at = performance.now()
+      const many = desired({ peers: [b], outbound: [outbound(one, b, [...routes, route(10_000, one, { destCidr })])] })
+      assert.equal((await driver.apply(many)).failure, null)
+      times.push(Math.round(performance.now() - at))
+    }
+    console.log(`      10,000 routes applied in ${times.join(' and ')} ms`)
+    assert.ok(times.every((ms) => ms < 5_000))
+    await driver.stop('remove')
+  })
+
+  it('says at start what is missing: the capability, room for the socket path, an engine', async () => {
+    const refusal = (at: Driver): Promise<string> => at.start().then(() => assert.fail('it started'), String)
+    const unprivileged = new Driver(edge, state, ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'])
+    assert.match(await refusal(unprivileged), /CAP_NET_ADMIN is missing.*--dataplane none/)
+    const tooLong = new Driver(edge, { ...state, stateDir: join(state.stateDir, 'x'.repeat(100)) })
+    assert.match(await refusal(tooLong), /at most 107; choose a shorter --state-dir/)
+    const noEngine = new Driver(edge, { ...state, enginesDir: join(state.enginesDir, 'nowhere') })
+    assert.match(await refusal(noEngine), /engine .*pegasus is missing; build it with "npm run setup"/)
+    for (const each of [unprivileged, tooLong, noEngine]) await each.kill()
+    assert.doesNotMatch(edge.run('nft', 'list', 'tables'), /arctic/)
+  })
 })

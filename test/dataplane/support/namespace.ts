@@ -178,9 +178,12 @@ export class Driver {
 
   constructor(
     ns: Namespace,
-    options: { stateDir: string; enginesDir?: string; privateKeys?: Record<'pegasus' | 'tempest', string> }
+    options: { stateDir: string; enginesDir?: string; privateKeys?: Record<'pegasus' | 'tempest', string> },
+    /** A program that starts the driver, with its arguments. */
+    by: string[] = []
   ) {
-    this.child = ns.spawn(process.execPath, [join(here, 'driver.ts'), JSON.stringify(options)])
+    const [program = '', ...args] = [...by, process.execPath, join(here, 'driver.ts'), JSON.stringify(options)]
+    this.child = ns.spawn(program, args)
     this.child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (this.#log += chunk))
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.#receive(line))
     this.child.once('close', () => {
