@@ -13,14 +13,30 @@ export function dataAddresses(listen: string, advertise: readonly string[], host
   return hosts.filter((one) => host === '::' || !isIPv6(one)).map((one) => joinHostPort(one, port))
 }
 
-/** Addresses of this host's interfaces, IPv4 first; loopback and link-local ones lead nobody here. */
-export function ownHosts(): string[] {
-  const all = Object.entries(networkInterfaces())
-    .filter(([device]) => !device.startsWith('arct-'))
+/** Tunnels, and services' MACVLAN devices: the first 15 characters of a ULID in lower case. */
+const OWN_DEVICE = /^(arct-.*|[0-7][0-9a-hjkmnp-tv-z]{14})$/
+
+/** Addresses of this host's interfaces, IPv4 first; loopback and link-local ones lead nobody here, our own devices astray. */
+export function ownHosts(interfaces = networkInterfaces()): string[] {
+  const all = Object.entries(interfaces)
+    .filter(([device]) => !OWN_DEVICE.test(device))
     .flatMap(([, list]) => list ?? [])
     .filter(({ internal, address }) => !internal && !/^(169\.254\.|fe[89ab])/.test(address))
     .map(({ address }) => address)
   return [...all.filter((address) => !isIPv6(address)), ...all.filter((address) => isIPv6(address))]
+}
+
+/**
+ * Mesh addresses (multiaddrs) that are not those of our own devices: such an address comes and goes with a service, and
+ * what is sent to it may be carried away by that service.
+ */
+export function withoutOwnDevices(multiaddrs: readonly string[], interfaces = networkInterfaces()): string[] {
+  const own = new Set(
+    Object.entries(interfaces)
+      .filter(([device]) => OWN_DEVICE.test(device))
+      .flatMap(([, list]) => (list ?? []).map(({ address }) => address))
+  )
+  return multiaddrs.filter((one) => !own.has(one.split('/')[2] ?? ''))
 }
 
 export function splitHostPort(text: string): { host: string; port: string } {
