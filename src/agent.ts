@@ -15,7 +15,7 @@ import type { Logger } from './log.ts'
 import { openIdentity, type Identity } from './mesh/identity.ts'
 import { Libp2pNetwork } from './mesh/libp2p-network.ts'
 import { MeshRuntime, OPEN_PROTOCOLS } from './mesh/mesh-runtime.ts'
-import { dataAddresses } from './own-addresses.ts'
+import { dataAddresses, withoutOwnDevices } from './own-addresses.ts'
 import { systemRandom } from './random.ts'
 import { version } from './version.ts'
 
@@ -72,7 +72,7 @@ export class Agent {
     const record = (): PeerRecord => ({
       id: identity.peerId,
       name: config.name,
-      mesh_addresses: network.addresses(),
+      mesh_addresses: withoutOwnDevices(network.addresses()),
       data_addresses: dataAddresses(config.dataListen, config.advertise),
       pegasus_key: identity.pegasus.publicKey,
       tempest_key: identity.tempest.publicKey,
