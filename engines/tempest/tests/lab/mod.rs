@@ -314,7 +314,7 @@ pub fn echoes(from: &Host, to: &Host, address: &'static str, sizes: Vec<usize>, 
     server.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     let echo = thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
-        while let Ok((length, from)) = server.recv_from(&mut buffer) {
+        while let Ok((length @ 1.., from)) = server.recv_from(&mut buffer) {
             let _ = server.send_to(&buffer[..length], from);
         }
     });
@@ -331,6 +331,8 @@ pub fn echoes(from: &Host, to: &Host, address: &'static str, sizes: Vec<usize>, 
             back += usize::from(client.recv(&mut buffer).is_ok_and(|length| buffer[..length] == message));
             thread::sleep(pause);
         }
+        // Nothing more comes.
+        client.send(&[]).unwrap();
         back
     });
     let back = back.join().unwrap();
