@@ -22,6 +22,7 @@ export class Log {
   #length: number
   #queue: Waiting[] = []
   #pump: Promise<void> | null = null
+  #probing: Promise<void> | null = null
   /** Bytes of a failed append may stand behind the durable end. */
   #dirty = false
   #closed = false
@@ -83,15 +84,9 @@ export class Log {
   }
 
   /** Writes some zeros behind the end and cuts them off again. UnavailableError when the disk does not take them. */
-  async probe(): Promise<void> {
-    if (this.#pump != null) return
-    this.#dirty = true
-    try {
-      await this.#file.write(new Uint8Array(probeBytes), this.#length)
-      await this.#file.sync()
-    } catch (error) {
-      throw diskError(error, this.#path)
-    }
+  probe(): Promise<void> {
+    this.#probing ??= this.#probe().finally(() => (this.#probing = null))
+    return this.#probing
   }
 
   /** A record that is durable. */
@@ -104,13 +99,26 @@ export class Log {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    await this.#probing?.catch(() => {})
     await this.#pump
     await this.#file.close()
   }
 
+  /** Alone at the end of the file: what is being written goes first, what comes waits (see `#run`). */
+  async #probe(): Promise<void> {
+    await this.#pump
+    this.#dirty = true
+    try {
+      await this.#file.write(new Uint8Array(probeBytes), this.#length)
+      await this.#file.sync()
+    } catch (error) {
+      throw diskError(error, this.#path)
+    }
+  }
+
   async #run(): Promise<void> {
     // One turn of the loop, so that all that is asked for in the same turn shares the first fdatasync too.
-    await Promise.resolve()
+    await (this.#probing?.catch(() => {}) ?? Promise.resolve())
     while (this.#queue.length > 0) {
       const group = takeGroup(this.#queue)
       const { bytes, offsets } = frame(group.flatMap(({ records }) => records))

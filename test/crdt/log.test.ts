@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { systemClock } from '../../src/clock.ts'
+import { systemDisk, type Disk } from '../../src/crdt/disk.ts'
 import { UnavailableError } from '../../src/errors.ts'
 import { Log } from '../../src/crdt/log.ts'
 import { scanLog, type Scan } from '../../src/crdt/log-scan.ts'
@@ -125,5 +127,35 @@ describe('crdt/log', function () {
     }
     await assert.rejects(full.probe(), /the disk is full/)
     await full.close()
+  })
+
+  it('lets a slow look at the disk finish before anything is written', async () => {
+    const path = join(await bench.dir(), 'log')
+    // Zeros are what a probe writes; on this disk they take their time.
+    const slow: Disk = {
+      ...systemDisk,
+      async open(name) {
+        const file = await systemDisk.open(name)
+        return {
+          ...file,
+          async write(bytes, position) {
+            if (bytes.every((byte) => byte === 0)) await systemClock.sleep(30)
+            await file.write(bytes, position)
+          }
+        }
+      }
+    }
+    const { log } = await Log.create(path, [record(0)], slow)
+    const probes = [log.probe(), log.probe()]
+    await Promise.all([1, 2, 3].map((i) => log.append([record(i)], () => {})))
+    await Promise.all([...probes, log.probe(), log.append([record(4)], () => {})])
+    await log.append([record(5)], () => {})
+    await log.close()
+    const scan = await scanLog(path, 'x')
+    assert.deepEqual(
+      recordsOf(scan),
+      Array.from({ length: 6 }, (_, i) => text(record(i)))
+    )
+    assert.equal(scan?.damage, null)
   })
 })

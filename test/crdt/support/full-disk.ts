@@ -40,6 +40,9 @@ assert.equal(seen.length % 2, 0)
 if (seen.length === 0) assert.deepEqual({ ...(state(a) as object) }, before)
 
 await rm(ballast)
+// All of these ask the disk first, at the same time.
+const peers = { source_peer_id: a.self, target_peer_id: signer(2).peerId }
+await Promise.all(Array.from({ length: 20 }, () => a.createService(peers)))
 await a.updateService(service.id, { name: 'after' })
 const after = state(a)
 await a.close()
