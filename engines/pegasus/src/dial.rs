@@ -3,7 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -26,6 +26,44 @@ pub fn connect(socket: &Socket, address: SocketAddr) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         other => other,
     }
+}
+
+/// A connection on its way to `destination` from the client's own address and, if it is free here, port; else from
+/// another port of that address. The way back to us is the host's rules' business.
+pub fn connect_as(client: SocketAddr, destination: SocketAddr, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
+    let from = |address: SocketAddr| -> io::Result<(Socket, io::Result<()>)> {
+        let socket = socket(destination, mark)?;
+        crate::listener::set_transparent(&socket, destination.is_ipv6())?;
+        socket.set_reuse_address(true)?;
+        if address.port() == 0 {
+            // The port is chosen when the destination is known: 64k per destination, not in all.
+            bind_without_port(&socket)?;
+        }
+        let started = socket.bind(&address.into()).and_then(|()| connect(&socket, destination));
+        Ok((socket, started))
+    };
+    match from(client)? {
+        // In use here, or the same four addresses are still in TIME_WAIT.
+        (_, Err(error)) if matches!(error.raw_os_error(), Some(libc::EADDRINUSE | libc::EADDRNOTAVAIL)) => {
+            from(SocketAddr::new(client.ip(), 0))
+        }
+        other => Ok(other),
+    }
+}
+
+fn bind_without_port(socket: &Socket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes one int, which lives here. It is an IPPROTO_IP option for both families.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// A carrier on its way to a peer.

@@ -123,7 +123,9 @@ impl Worker {
         if inbound.transport != Transport::Tcp {
             return Err(Reason::TransportNotBuilt);
         }
-        if !inbound.covers(open.client, open.destination) || self.shared.own.contains(&open.destination) {
+        let one_family = open.client.is_ipv4() == open.destination.is_ipv4();
+        if !one_family || !inbound.covers(open.client, open.destination) || self.shared.own.contains(&open.destination)
+        {
             return Err(Reason::NotCovered);
         }
         Ok(inbound.clone())
@@ -137,7 +139,7 @@ impl Worker {
     }
 
     fn dial_for(&mut self, carrier_key: Key, peer: &Arc<Peer>, inbound: &Inbound, open: &Open) {
-        let (socket, started) = match dial(open, self.config.bypass_mark) {
+        let (socket, started) = match dial(open, inbound.transparent, self.config.bypass_mark) {
             Ok(dialling) => dialling,
             Err(error) => {
                 self.shared.refusals.count(Some(&peer.id), open.destination, dial_reason(&error).word(), self.now);
@@ -179,8 +181,12 @@ impl Worker {
     }
 }
 
-/// A socket that connects to the destination from this host's own address, and whether it could start to.
-fn dial(open: &Open, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
+/// A socket that connects to the destination, from this host's own address or the client's, and whether it could
+/// start to.
+fn dial(open: &Open, transparent: bool, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
+    if transparent {
+        return crate::dial::connect_as(open.client, open.destination, mark);
+    }
     let socket = crate::dial::socket(open.destination, mark)?;
     let started = crate::dial::connect(&socket, open.destination);
     Ok((socket, started))

@@ -4,14 +4,16 @@ mod lab;
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
 };
 
 use lab::{
+    PATIENCE,
     stream::{connect, drink, echo, echoes, pour, serve},
-    v4, v6,
+    target_state, v4, v6,
 };
+use socket2::{Domain, Socket, Type};
 
 #[test]
 fn a_request_is_answered_and_both_sides_write_one_line() {
@@ -152,14 +154,16 @@ fn a_burst_of_flows_is_carried_and_leaves_nothing_behind() {
     assert!(echoes(&mut first, b"warm"));
     drop(first);
     let warm = |stats: &serde_json::Value| stats["services"][0]["flows"] == 0;
-    (a.until("no flow", warm), b.until("no flow", warm));
+    a.until("no flow", warm);
+    b.until("no flow", warm);
     for _ in 0..2 {
         let mut clients: Vec<_> = (0..300).map(|_| connect(&lab, v4(7))).collect();
         for (number, client) in clients.iter_mut().enumerate() {
             assert!(echoes(client, format!("word {number}").as_bytes()), "{number}: {:?}", client.local_addr());
         }
         drop(clients);
-        (a.until("no flow", warm), b.until("no flow", warm));
+        a.until("no flow", warm);
+        b.until("no flow", warm);
     }
     let stats = a.stats();
     assert_eq!(stats["services"][0]["flows_total"], 601);
@@ -169,5 +173,42 @@ fn a_burst_of_flows_is_carried_and_leaves_nothing_behind() {
     for engine in [&a, &b] {
         let files = engine.open_files();
         assert!(files < carriers + 40, "{} has {files} files open with {carriers} carriers", engine.name);
+    }
+}
+
+#[test]
+fn a_transparent_service_shows_the_destination_the_client_itself() {
+    let Some(lab) = lab::lab() else { return };
+    let (a, b) = lab.pair(1);
+    let mut target = target_state();
+    target["inbound"][0]["transparent"] = true.into();
+    b.apply_ok(2, target);
+    lab.steer("edge-b", "");
+    for address in [v4(8001), v6(8001)] {
+        // The second time somebody at the target has that port: another has to do.
+        for same_port in [true, false] {
+            let _taken = (!same_port).then(|| lab.on("edge-b", || TcpListener::bind("[::]:5555").unwrap()));
+            let server = serve(&lab, address, |mut stream| {
+                stream.write_all(b"seen").unwrap();
+                stream.peer_addr().unwrap()
+            });
+            let from: SocketAddr = if address.is_ipv4() { "10.1.0.2:5555" } else { "[fd01::2]:5555" }.parse().unwrap();
+            let mut client: TcpStream = lab.on("client", || {
+                let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+                socket.set_reuse_address(true).unwrap();
+                socket.bind(&from.into()).unwrap();
+                socket.connect(&address.into()).unwrap();
+                socket.into()
+            });
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut word = Vec::new();
+            client.read_to_end(&mut word).unwrap();
+            drop(client);
+            let seen = server.join().unwrap();
+            assert_eq!((&word[..], seen.ip(), seen.port() == from.port()), (&b"seen"[..], from.ip(), same_port));
+            let line = b.flow();
+            assert_eq!((&line["client"], &line["dialled_from"]), (&from.to_string().into(), &seen.to_string().into()));
+            a.flow();
+        }
     }
 }

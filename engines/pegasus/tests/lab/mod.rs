@@ -125,12 +125,21 @@ impl Lab {
 
     /// What netmgr does on a source peer: TCP from the client's side towards 10.2/16 and fd02::/16 goes to this port.
     pub fn intercept(&self, port: u16) {
-        let ns = self.ns("edge-a");
+        self.steer(
+            "edge-a",
+            &format!(
+                "iifname w1r ip daddr 10.2.0.0/16 meta l4proto tcp tproxy ip to 127.0.0.1:{port} meta mark set 0x1 accept\n\
+                 iifname w1r ip6 daddr fd02::/16 meta l4proto tcp tproxy ip6 to [::1]:{port} meta mark set 0x1 accept"
+            ),
+        );
+    }
+
+    /// What netmgr does on a target peer of a transparent service: answers to the clients' addresses come back to us.
+    pub fn steer(&self, host: &str, rules: &str) {
+        let ns = self.ns(host);
         let rules = format!(
             "table inet arctic\ndelete table inet arctic\ntable inet arctic {{\nchain pre {{\ntype filter hook prerouting priority mangle; policy accept;\n\
-             meta l4proto tcp socket transparent 1 meta mark set 0x1 accept\n\
-             iifname w1r ip daddr 10.2.0.0/16 meta l4proto tcp tproxy ip to 127.0.0.1:{port} meta mark set 0x1 accept\n\
-             iifname w1r ip6 daddr fd02::/16 meta l4proto tcp tproxy ip6 to [::1]:{port} meta mark set 0x1 accept\n}}\n}}\n"
+             meta l4proto tcp socket transparent 1 meta mark set 0x1 accept\n{rules}\n}}\n}}\n"
         );
         let mut nft =
             Command::new("ip").args(["netns", "exec", &ns, "nft", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
