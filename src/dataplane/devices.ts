@@ -8,7 +8,13 @@ import { formatPrefix, parseAddress, parsePrefix } from './prefix.ts'
 /** A device that should be there. Names are unique on the host; `alias` marks it as ours. */
 export type WantedDevice =
   | { kind: 'tun'; name: string; alias: string }
-  | { kind: 'macvlan'; name: string; alias: string; parent: string; mac: string; addresses: string[] }
+  | { kind: 'macvlan'; name: string; alias: string; parent: string; mac: string; addresses: DeviceAddress[] }
+
+export interface DeviceAddress {
+  cidr: string
+  /** The host reaches this network by another interface already, and goes on to: no second route to it. */
+  shared: boolean
+}
 
 /** A device that cannot be made, with the reason an operator reads as a condition. */
 export class DeviceError extends Error {
@@ -36,7 +42,7 @@ export const tunnelDevice = (peer: PeerId): WantedDevice => ({
 })
 
 /** The MAC follows from the service id, so that a device made again keeps its neighbours' ARP entries valid. */
-export function serviceDevice(service: ServiceId, parent: string, addresses: readonly (string | null)[]): WantedDevice {
+export function serviceDevice(service: ServiceId, parent: string, addresses: readonly DeviceAddress[]): WantedDevice {
   const mac = [0x02, ...digest(`macvlan ${service}`).subarray(0, 5)].map((byte) => byte.toString(16).padStart(2, '0'))
   return {
     kind: 'macvlan',
@@ -44,7 +50,7 @@ export function serviceDevice(service: ServiceId, parent: string, addresses: rea
     alias: `${ALIAS_PREFIX}service ${service}`,
     parent,
     mac: mac.join(':'),
-    addresses: addresses.filter((address) => address != null)
+    addresses: [...addresses]
   }
 }
 
@@ -95,12 +101,14 @@ function addressCommands(wanted: WantedDevice, link: IpLink | null): string[] {
   const now = (link?.addr_info ?? [])
     .filter(({ scope }) => scope !== 'link')
     .map(({ local, prefixlen }) => `${local}/${prefixlen}`)
-  const want = wanted.addresses.map(canonical)
+  const want = wanted.addresses.map(({ cidr, shared }) => ({ cidr: canonical(cidr), shared }))
   return [
     ...now
-      .filter((address) => !want.includes(address))
+      .filter((address) => !want.some(({ cidr }) => cidr === address))
       .map((address) => `address delete ${address} dev ${wanted.name}`),
-    ...want.filter((address) => !now.includes(address)).map((address) => `address add ${address} dev ${wanted.name}`)
+    ...want
+      .filter(({ cidr }) => !now.includes(cidr))
+      .map(({ cidr, shared }) => `address add ${cidr} dev ${wanted.name}${shared ? ' noprefixroute' : ''}`)
   ]
 }
 

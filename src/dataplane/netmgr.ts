@@ -1,5 +1,7 @@
+import { isIPv4 } from 'node:net'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { ArpGuard } from './arp-guard.ts'
 import { DeviceError, deviceCommands, staleDevices, type WantedDevice } from './devices.ts'
 import { ProgramFailedError } from './exec.ts'
 import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts'
@@ -37,6 +39,7 @@ export class NetManager {
   readonly #log: Logger
   readonly #clock: Clock
   #wanted: Wanted = { devices: [], tunnels: [], ruleset: null }
+  readonly #arp = new ArpGuard()
   #ipv6 = true
   #facts: HostFacts | null = null
 
@@ -86,6 +89,7 @@ export class NetManager {
       }
     }
     this.#wanted.devices = devices.filter(({ name }) => !failures.has(name))
+    await this.#guardAddresses()
     return { failures, changed }
   }
 
@@ -141,6 +145,7 @@ export class NetManager {
         this.#log.warn({ device: device.name, error: String(error) }, 'device cannot be put back')
       }
     }
+    if (await this.#arp.repair()) onRepaired('nftables table arp arctic')
     if (this.#wanted.ruleset != null) {
       for (const what of (await this.makePolicy(this.#wanted.tunnels)).added) onRepaired(what)
     }
@@ -166,6 +171,7 @@ export class NetManager {
     this.#wanted = { devices: [], tunnels: [], ruleset: null }
     this.#ipv6 = await speaksIpv6(sysctl)
     await nft.remove()
+    await this.#arp.remove()
     const { prune } = await this.#policy([], [])
     await prune()
     await this.dropStaleDevices({ links: await ip.links() })
@@ -203,6 +209,22 @@ export class NetManager {
         ...without(haveRules, rules).map((line) => `rule delete ${line}`),
         ...without(haveRoutes, routes).map((line) => `route delete ${line}`)
       ]
+    }
+  }
+
+  async #guardAddresses(): Promise<void> {
+    const guarded = this.#wanted.devices.flatMap((device) =>
+      device.kind === 'tun'
+        ? []
+        : device.addresses.map(({ cidr }) => ({ device: device.name, address: cidr.split('/')[0] ?? '' }))
+    )
+    try {
+      await this.#arp.set(guarded.filter(({ address }) => isIPv4(address)))
+    } catch (error) {
+      this.#log.warn(
+        { error: String(error) },
+        'other interfaces of this host may answer ARP for the addresses of services'
+      )
     }
   }
 

@@ -1,10 +1,17 @@
 import type { PeerId, ServiceId } from '../crdt/schema.ts'
 import type { AppliedFailure, DesiredState, OutboundService } from './desired.ts'
-import { serviceDevice, serviceDeviceName, tunnelDevice, tunnelDeviceName, type WantedDevice } from './devices.ts'
+import {
+  serviceDevice,
+  serviceDeviceName,
+  tunnelDevice,
+  tunnelDeviceName,
+  type DeviceAddress,
+  type WantedDevice
+} from './devices.ts'
 import { defaultDevice, isOurs, type HostFacts } from './interfaces.ts'
 import type { Marks } from './marks.ts'
 import { memberEndpoints } from './never-taken.ts'
-import { contains, parsePrefix } from './prefix.ts'
+import { contains, parsePrefix, samePrefix } from './prefix.ts'
 import { compile, type RouteTable } from './route-table.ts'
 import type { Counter, SteeredService, Steering } from './ruleset.ts'
 import { assignIndexes } from './tempest.ts'
@@ -46,11 +53,22 @@ export function planDevices(
     }
     const on = parent ?? parentDevice(name, [ipv4Cidr, ipv6Cidr], facts)
     if (on == null) failures.set(service.id, noParent)
-    else devices.push(serviceDevice(service.id, on, [ipv4Cidr, ipv6Cidr]))
+    else devices.push(serviceDevice(service.id, on, deviceAddresses(name, [ipv4Cidr, ipv6Cidr], facts)))
   }
   for (const { id, sourcePeer } of desired.inbound)
     if (!indexes.has(sourcePeer) && !failures.has(id)) failures.set(id, noTunnel(marks))
   return { indexes, devices, failures }
+}
+
+/** A network counts as shared when an interface other than the device itself is on it. */
+function deviceAddresses(name: string, cidrs: readonly (string | null)[], facts: HostFacts): DeviceAddress[] {
+  const others = facts.ways.filter(({ device }) => device !== name)
+  return cidrs
+    .filter((cidr) => cidr != null)
+    .map((cidr) => {
+      const network = parsePrefix(cidr)
+      return { cidr, shared: network != null && others.some((way) => samePrefix(way.network, network)) }
+    })
 }
 
 /** Ids become names in the kernel. One that cannot must fail alone, not hold up all others. */

@@ -31,7 +31,8 @@ export const sysctl: Sysctl = {
 /**
  * What our own devices need, by device name. `conf.all.*` is never written: it belongs to the host. Reverse-path
  * filtering is loose at most, because replies come by another way than the main table knows; the kernel takes the greater of
- * `all` and the device's value, so where `all` is strict the host's owner has decided.
+ * `all` and the device's value, so where `all` is strict the host's owner has decided. A device of ours answers ARP for its
+ * own addresses only: whoever learned its MAC for another of the host's would have all traffic carried.
  */
 export function deviceSysctls(
   device: string,
@@ -41,6 +42,8 @@ export function deviceSysctls(
   const v4: [string, string][] = [
     [`ipv4/conf/${device}/rp_filter`, allRpFilter === '0' ? '0' : '2'],
     [`ipv4/conf/${device}/forwarding`, '1'],
+    [`ipv4/conf/${device}/arp_ignore`, '1'],
+    [`ipv4/conf/${device}/arp_announce`, '2'],
     [`ipv4/conf/${device}/send_redirects`, '0'],
     [`ipv4/conf/${device}/accept_redirects`, '0']
   ]

@@ -55,9 +55,12 @@ export function watchKernel({ marks, clock, log, onDisturbance }: WatchOptions):
     if (again) disturb()
   }
 
-  const ours = `inet ${TABLE}`
   const monitors = [
-    monitor('nft', ['monitor', 'destroy'], (line) => line.includes(ours) || line.includes('lost')),
+    monitor(
+      'nft',
+      ['monitor', 'destroy'],
+      (line) => (/ (inet|arp) /.test(line) && line.includes(` ${TABLE}`)) || line.includes('lost')
+    ),
     monitor('ip', ['-o', 'monitor', 'link', 'address'], () => true),
     monitor('ip', ['-o', '-N', 'monitor', 'rule', 'route'], (line) => line.includes(`proto ${marks.protocol}`))
   ]

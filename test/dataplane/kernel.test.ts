@@ -214,6 +214,14 @@ describe('dataplane in the kernel', function () {
     assert.equal(device?.ipv4, '10.1.0.50/24')
     assert.equal(device?.ipv6, 'fd01::50/64')
     assert.match(client.run('ping', '-c1', '-W2', '10.1.0.50'), / 0% packet loss/)
+    // A killed agent's device and its ARP rules go with the first state that does not want them.
+    await driver.kill()
+    driver = new Driver(edge, state)
+    await driver.start()
+    await driver.apply(desired({}))
+    assert.doesNotMatch(edge.run('nft', 'list', 'tables'), /arp arctic/)
+    await driver.apply(withDevice)
+    assert.match(edge.run('nft', 'list', 'tables'), /arp arctic/)
     await driver.stop('remove')
     assert.equal(edge.snapshot(), before)
 

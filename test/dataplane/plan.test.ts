@@ -93,7 +93,7 @@ describe('plan of the data plane', () => {
   })
 
   it('never touches a device that is not ours, and makes ours right with few commands', () => {
-    const wanted = serviceDevice(deviceServiceId(1), 'lan', ['10.1.0.50/24'])
+    const wanted = serviceDevice(deviceServiceId(1), 'lan', [{ cidr: '10.1.0.50/24', shared: true }])
     assert.throws(
       () => deviceCommands(wanted, [link(wanted.name, [])]),
       (error) => error instanceof DeviceError && error.reason === 'InterfaceConflict'
@@ -105,7 +105,7 @@ describe('plan of the data plane', () => {
     })
     assert.deepEqual(deviceCommands(wanted, [right]), [])
     assert.deepEqual(deviceCommands(wanted, [{ ...right, addr_info: [] }]), [
-      `address add 10.1.0.50/24 dev ${wanted.name}`
+      `address add 10.1.0.50/24 dev ${wanted.name} noprefixroute`
     ])
     assert.deepEqual(staleDevices([], [right, link('lan', [])]), [wanted.name])
     assert.deepEqual(staleDevices([wanted], [right]), [])
