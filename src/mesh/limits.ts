@@ -95,6 +95,9 @@ export const discoveredTtlMs = 24 * 3_600_000
 export const pingEveryMs = 5_000
 export const pingTimeoutMs = 2_000
 
+/** Pings in a row that may stay unanswered before a connection counts as dead: one may be lost in a stall. */
+export const pingsMissedMax = 2
+
 /** Reports in one message of a fetch, and removals remembered for deltas; whoever is further behind gets everything. */
 export const reportsPerMessageMax = 256
 export const reportRemovalsMax = 1_024
