@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { access, mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { startActors, type Actors } from './actors/start.ts'
 import { startHttp, type Http } from './api/http/server.ts'
@@ -15,7 +16,7 @@ import type { Logger } from './log.ts'
 import { openIdentity, type Identity } from './mesh/identity.ts'
 import { Libp2pNetwork } from './mesh/libp2p-network.ts'
 import { MeshRuntime, OPEN_PROTOCOLS } from './mesh/mesh-runtime.ts'
-import { dataAddresses, withoutOwnDevices } from './own-addresses.ts'
+import { dataAddresses, ownHosts, withoutOwnDevices } from './own-addresses.ts'
 import { systemRandom } from './random.ts'
 import { version } from './version.ts'
 
@@ -96,7 +97,7 @@ export class Agent {
         data: config.dataListen,
         api: this.#http?.tcpAddress ?? null,
         socket: config.socket,
-        api_fingerprint: null
+        api_fingerprint: this.#http?.fingerprint ?? null
       }),
       onFatal
     })
@@ -107,6 +108,12 @@ export class Agent {
       socketPath: config.socket,
       apiListen: config.apiListen,
       stateDir: config.stateDir,
+      tls: {
+        cert: config.apiCert,
+        key: config.apiKey,
+        plain: config.apiPlain,
+        names: [hostname(), config.name, ...ownHosts(), ...config.advertise]
+      },
       log,
       version,
       clock
@@ -126,6 +133,7 @@ export class Agent {
       (key) => key !== 'drainMs' && JSON.stringify(config[key]) !== JSON.stringify(this.#config[key])
     )
     this.#config = { ...this.#config, drainMs: config.drainMs }
+    void this.#http?.reload()
     this.#log.info({ drain_timeout_ms: config.drainMs, needs_restart: waiting }, 'the configuration was read again')
   }
 

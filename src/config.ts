@@ -18,6 +18,11 @@ export interface AgentConfig {
   socket: string
   /** null: off. */
   apiListen: string | null
+  /** Files of the API's certificate and its key; both null: one of its own where it needs one. */
+  apiCert: string | null
+  apiKey: string | null
+  /** Plain HTTP even beyond loopback. */
+  apiPlain: boolean
   meshListen: string[]
   dataListen: string
   advertise: string[]
@@ -37,6 +42,8 @@ interface Setting<T> {
   key: string
   /** Given several times as a flag, comma-separated in the environment, a list in the file. */
   repeatable?: true
+  /** `--FLAG` alone switches it on. */
+  toggle?: true
   read: (text: string, where: string) => T
   fallback: (context: { terminal: boolean }) => T
 }
@@ -60,6 +67,19 @@ const SETTINGS = {
     (value, where) => (value === 'off' ? null : hostPort(value, where)),
     () => '127.0.0.1:8080'
   ),
+  apiCert: text<string | null>(
+    'api-cert',
+    'ARCTIC_API_CERT',
+    (value) => resolve(value),
+    () => null
+  ),
+  apiKey: text<string | null>(
+    'api-key',
+    'ARCTIC_API_KEY',
+    (value) => resolve(value),
+    () => null
+  ),
+  apiPlain: { ...text('api-plain', 'ARCTIC_API_PLAIN', onOff, () => false), toggle: true },
   meshListen: {
     ...text('mesh-listen', 'ARCTIC_MESH_LISTEN', multiaddr, () => `/ip4/0.0.0.0/tcp/${meshPort}`),
     repeatable: true
@@ -99,16 +119,27 @@ export function readAgentConfig(
       values[property] = setting.repeatable === true ? read : read.at(-1)
     }
   }
-  return values as unknown as AgentConfig
+  const config = values as unknown as AgentConfig
+  if ((config.apiCert == null) !== (config.apiKey == null)) {
+    const [given, missing] = config.apiCert == null ? ['key', 'cert'] : ['cert', 'key']
+    throw new InvalidRequestError(
+      `--api-${given} needs --api-${missing} too; give both, or neither for a certificate of its own`
+    )
+  }
+  return config
 }
 
 function readFlags(argv: string[]): Record<string, string | string[] | undefined> {
-  const options: Record<string, { type: 'string'; multiple?: boolean }> = { config: { type: 'string' } }
+  const options: Record<string, { type: 'string' | 'boolean'; multiple?: boolean }> = { config: { type: 'string' } }
   for (const setting of Object.values(SETTINGS)) {
-    options[setting.flag] = { type: 'string', multiple: 'repeatable' in setting }
+    options[setting.flag] =
+      'toggle' in setting ? { type: 'boolean' } : { type: 'string', multiple: 'repeatable' in setting }
   }
   try {
-    return parseArgs({ args: argv, options, strict: true, allowPositionals: false }).values
+    const { values } = parseArgs({ args: argv, options, strict: true, allowPositionals: false })
+    return Object.fromEntries(
+      Object.entries(values).map(([flag, value]) => [flag, value === true ? 'on' : (value as string | string[])])
+    )
   } catch (error) {
     const why = (error as Error).message.split('. ')[0]!
     throw new InvalidRequestError(`${why}; see "arctic agent --help"`)
@@ -217,6 +248,12 @@ function oneOf<T extends string>(...choices: T[]): Setting<T>['read'] {
     if ((choices as string[]).includes(value)) return value as T
     throw new InvalidRequestError(`${where} "${value}" is not one of ${choices.join(', ')}`)
   }
+}
+
+function onOff(value: string, where: string): boolean {
+  if (['on', 'true', 'yes', '1'].includes(value)) return true
+  if (['off', 'false', 'no', '0'].includes(value)) return false
+  throw new InvalidRequestError(`${where} "${value}" is not one of on, off`)
 }
 
 function duration(value: string, where: string): number {

@@ -33,6 +33,9 @@ describe('agent configuration', () => {
       stateDir: '/var/lib/arctic',
       socket: '/run/arctic/agent.sock',
       apiListen: '127.0.0.1:8080',
+      apiCert: null,
+      apiKey: null,
+      apiPlain: false,
       meshListen: ['/ip4/0.0.0.0/tcp/7946'],
       dataListen: '0.0.0.0:7947',
       advertise: [],
@@ -65,6 +68,19 @@ describe('agent configuration', () => {
   it('switches the TCP API off in every spelling', () => {
     for (const off of ['off', 'false']) assert.equal(read(['--config', file(`api_listen: ${off}\n`)]).apiListen, null)
     assert.equal(read(['--api-listen', 'off']).apiListen, null)
+  })
+
+  it('takes a certificate with its key only, and plain HTTP in every spelling', () => {
+    const pair = read(['--api-cert', '/c.pem'], { ARCTIC_API_KEY: '/k.pem' })
+    assert.deepEqual([pair.apiCert, pair.apiKey], ['/c.pem', '/k.pem'])
+    refused(() => read(['--api-cert', '/c.pem']), /--api-cert needs --api-key too/)
+    refused(() => read([], { ARCTIC_API_KEY: '/k.pem' }), /--api-key needs --api-cert too/)
+    assert.equal(read(['--api-plain']).apiPlain, true)
+    for (const on of ['on', 'true', '1']) assert.equal(read([], { ARCTIC_API_PLAIN: on }).apiPlain, true)
+    for (const value of [true, false]) {
+      assert.equal(read(['--config', file(`api_plain: ${value}\n`)]).apiPlain, value)
+    }
+    refused(() => read([], { ARCTIC_API_PLAIN: 'maybe' }), /ARCTIC_API_PLAIN "maybe" is not one of on, off/)
   })
 
   it('says which place is wrong and what would be right', () => {

@@ -137,11 +137,9 @@ describe('api: the doors', () => {
       assert.match(ran.err, /^error: unauthorized: .*socket/)
     })
 
-    it('is loopback only, free, well formed; else nothing is left open', async () => {
+    it('is free and well formed; else nothing is left open', async () => {
       const path = join(directory, 'agent.sock')
-      await refused(path, '0.0.0.0:0', 'invalid_request', /HTTPS.*use 127\.0\.0\.1/)
-      await refused(path, '[::]:0', 'invalid_request', /HTTPS/)
-      await refused(path, '192.0.2.1:80', 'invalid_request', /HTTPS/)
+      await refused(path, '192.0.2.1:80', 'unavailable', /not an address of this host/)
       await refused(path, '127.0.0.1', 'invalid_request', /HOST:PORT/)
       await refused(path, '127.0.0.1:70000', 'invalid_request', /HOST:PORT/)
       const other = createServer().listen(0, '127.0.0.1')

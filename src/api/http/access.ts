@@ -19,7 +19,9 @@ export class Access {
   /** Throws unless the request may be answered. */
   check(request: FastifyRequest): void {
     if (this.#trusted.has(request.raw.socket)) return
-    checkHost(request.headers.host)
+    const { socket } = request.raw
+    // A certificate's name would be wrong, and an address beyond loopback is anybody's to name.
+    if (!('encrypted' in socket) && isLoopback(socket.localAddress ?? '')) checkHost(request.headers.host)
     if (OPEN_PATHS.has(request.routeOptions.url ?? '')) return
     throw new ArcticError(
       'unauthorized',

@@ -1,4 +1,5 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import fastify from 'fastify'
 import type { Operator } from '../../actors/operator/operator.ts'
 import type { Clock } from '../../clock.ts'
@@ -15,7 +16,8 @@ import {
   headersTimeoutMs,
   keepAliveTimeoutMs,
   pathParameterCharsMax,
-  requestTimeoutMs
+  requestTimeoutMs,
+  tlsHandshakeTimeoutMs
 } from './limits.ts'
 import { describeApi } from './openapi.ts'
 import { agentRoutes } from './routes/agent.ts'
@@ -25,6 +27,7 @@ import { eventRoutes } from './routes/events.ts'
 import { peerRoutes } from './routes/peers.ts'
 import { routeRoutes } from './routes/routes.ts'
 import { serviceRoutes } from './routes/services.ts'
+import type { KeyPair } from './tls/api-tls.ts'
 import type { App, TypeBoxProvider } from './type-provider.ts'
 
 export interface AppParts {
@@ -38,16 +41,25 @@ export interface AppParts {
   stopping: AbortSignal
 }
 
+/** A server of the application; HTTPS when it gets a certificate. */
+export interface NewServer {
+  (): Server
+  (pair: KeyPair): TlsServer
+}
+
 /** The application without any listener; `newServer` makes an HTTP server in front of it, as many as there are doors. */
-export async function createApp(parts: AppParts): Promise<{ app: App; newServer: () => Server }> {
+export async function createApp(parts: AppParts): Promise<{ app: App; newServer: NewServer }> {
   const { operator, applier, hub, access, clock, log, version, stopping } = parts
   let listener: RequestListener | undefined
-  const newServer = (): Server => {
-    const server = createServer(serverOptions, listener)
+  const newServer = ((pair?: KeyPair): Server | TlsServer => {
+    const server =
+      pair == null
+        ? createServer(serverOptions, listener)
+        : createTlsServer({ ...serverOptions, ...pair, handshakeTimeout: tlsHandshakeTimeoutMs }, listener)
     server.maxConnections = connectionsMax
     server.on('clientError', answerClientError)
     return server
-  }
+  }) as NewServer
   const app: App = fastify({
     logger: false,
     bodyLimit: apiBodyBytesMax,

@@ -58,3 +58,12 @@ export const socketProbeMs = 1_000
 
 /** On stop, running requests get this long before their connections are cut. */
 export const stopGraceMs = 2_000
+
+/** Certificate files are looked at this often; whoever renews one waits no longer than for anything else here. */
+export const certificateCheckMs = 5_000
+
+/** The log warns of a certificate that ends within this: two weeks, as renewals usually begin before. */
+export const certificateWarnMs = 14 * 24 * 3600 * 1000
+
+/** A client has this long for its TLS handshake. */
+export const tlsHandshakeTimeoutMs = 10_000

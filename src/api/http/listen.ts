@@ -35,15 +35,15 @@ export async function listenOnSocket(server: Server, path: string, clock: Clock)
   }
 }
 
-/** Binds `server` to a loopback address; resolves with the `HOST:PORT` it got. */
+/** Nobody but this host reaches it. */
+export function isLocal(apiListen: string): boolean {
+  const { host } = parseHostPort(apiListen)
+  return host === 'localhost' || isLoopback(host)
+}
+
+/** Binds `server` to an address; resolves with the `HOST:PORT` it got. */
 export async function listenOnTcp(server: Server, apiListen: string): Promise<string> {
   const { host, port } = parseHostPort(apiListen)
-  if (host !== 'localhost' && !isLoopback(host)) {
-    throw new InvalidRequestError(
-      `--api-listen ${apiListen} is reachable from other hosts, where the API must be HTTPS, which this version does not ` +
-        'have yet; use 127.0.0.1:PORT, [::1]:PORT or off'
-    )
-  }
   try {
     await listen(server, { host, port })
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import type { Server as TlsServer } from 'node:https'
 import { join } from 'node:path'
 import type { Operator } from '../../actors/operator/operator.ts'
 import { type Clock, systemClock } from '../../clock.ts'
@@ -6,17 +7,20 @@ import type { Logger } from '../../log.ts'
 import { Applier } from '../declare/applier.ts'
 import { Journal } from '../declare/journal.ts'
 import { Access } from './access.ts'
-import { createApp } from './app.ts'
+import { createApp, type NewServer } from './app.ts'
 import { EventHub } from './event-hub.ts'
 import { stopGraceMs } from './limits.ts'
-import { listenOnSocket, listenOnTcp } from './listen.ts'
+import { isLocal, listenOnSocket, listenOnTcp } from './listen.ts'
+import { ApiTls } from './tls/api-tls.ts'
 
 export interface HttpOptions {
   operator: Operator
   /** Where the unix socket is made. */
   socketPath: string
-  /** `HOST:PORT` on loopback, or null for none. */
+  /** `HOST:PORT`, or null for none. */
   apiListen: string | null
+  /** How it is protected there. Beyond loopback it is HTTPS unless `plain`, by a certificate of its own if none is given. */
+  tls?: { cert: string | null; key: string | null; plain: boolean; names: readonly string[] }
   /** Where an apply that waits for its confirmation is kept. */
   stateDir: string
   log: Logger
@@ -27,6 +31,10 @@ export interface HttpOptions {
 export interface Http {
   /** `HOST:PORT` as bound, or null. */
   readonly tcpAddress: string | null
+  /** SHA-256 of the certificate in use, `AB:CD:…`; null where the API is plain HTTP. */
+  readonly fingerprint: string | null
+  /** Reads the certificate again. */
+  reload(): Promise<void>
   /** Stops accepting, ends event streams, gives running requests `stopGraceMs`, then cuts. Removes the socket file. */
   stop(): Promise<void>
 }
@@ -63,6 +71,7 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
   const unsubscribe = operator.onEvent((event) => hub.publish(event))
   const servers: Server[] = []
 
+  let tls: ApiTls | null = null
   let stopped: Promise<void> | undefined
   const stop = (): Promise<void> => (stopped ??= close())
   const close = async (): Promise<void> => {
@@ -71,6 +80,7 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
     await Promise.all(servers.map((server) => closeServer(server, clock)))
     await app.close()
     await applier.stop()
+    tls?.stop()
   }
 
   try {
@@ -80,17 +90,50 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
     servers.push(local)
     let tcpAddress: string | null = null
     if (apiListen != null) {
-      const remote = newServer()
+      tls = await openTls(options, apiListen, { clock, log })
+      const remote = tls == null ? newServer() : secureServer(newServer, tls)
       tcpAddress = await listenOnTcp(remote, apiListen)
       servers.push(remote)
     }
     await applier.start()
-    log.info({ socket: socketPath, tcp: tcpAddress }, 'the API listens')
-    return { tcpAddress, stop }
+    log.info({ socket: socketPath, tcp: tcpAddress, fingerprint: tls?.fingerprint ?? null }, 'the API listens')
+    return {
+      tcpAddress,
+      get fingerprint() {
+        return tls?.fingerprint ?? null
+      },
+      reload: async () => tls?.reload(),
+      stop
+    }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** The certificate of the TCP address; null where it is plain HTTP. */
+async function openTls(
+  { tls = { cert: null, key: null, plain: false, names: [] }, stateDir }: HttpOptions,
+  apiListen: string,
+  parts: { clock: Clock; log: Logger }
+): Promise<ApiTls | null> {
+  const { cert, key, plain, names } = tls
+  if (cert != null && key != null) return ApiTls.open({ kind: 'files', cert, key }, parts)
+  if (isLocal(apiListen)) return null
+  if (plain) {
+    parts.log.warn(
+      { api_listen: apiListen },
+      'the API is plain HTTP beyond loopback: tokens cross the network in clear'
+    )
+    return null
+  }
+  return ApiTls.open({ kind: 'own', stateDir, names }, parts)
+}
+
+function secureServer(newServer: NewServer, tls: ApiTls): TlsServer {
+  const server = newServer(tls.pair)
+  tls.onChange((pair) => server.setSecureContext(pair))
+  return server
 }
 
 function closeServer(server: Server, clock: Clock): Promise<void> {

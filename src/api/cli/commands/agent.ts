@@ -31,6 +31,14 @@ export const agentCommands: readonly Command[] = [
         help: 'remote API, or off (127.0.0.1:8080; ARCTIC_API_LISTEN)'
       },
       {
+        name: 'api-cert',
+        kind: 'text',
+        placeholder: 'FILE',
+        help: 'PEM certificate of the remote API, with --api-key; without, beyond loopback, one of its own (ARCTIC_API_CERT)'
+      },
+      { name: 'api-key', kind: 'text', placeholder: 'FILE', help: 'PEM key of that certificate (ARCTIC_API_KEY)' },
+      { name: 'api-plain', kind: 'boolean', help: 'plain HTTP even beyond loopback (ARCTIC_API_PLAIN)' },
+      {
         name: 'mesh-listen',
         kind: 'text',
         placeholder: 'MULTIADDR',
