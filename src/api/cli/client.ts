@@ -1,11 +1,10 @@
 import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../../clock.ts'
-import { Failure, failureOfAnswer, usageFailure } from './failure.ts'
+import { Failure, failureOfAnswer } from './failure.ts'
 import { answerBytesMax, pageRowsMax, requestTimeoutMs } from './limits.ts'
+import type { Target } from './target.ts'
 import { explainUnreachable } from './unreachable.ts'
-
-/** Where the agent is: a unix socket, or a base URL with a token. */
-export type Target = { kind: 'socket'; path: string } | { kind: 'url'; url: URL; token: string | null }
 
 type QueryValue = string | number | boolean | null | undefined
 
@@ -149,12 +148,17 @@ export class Client {
       options.socketPath = target.path
       headers['host'] = 'localhost'
     } else {
-      const { url, token } = target
+      const { url, token, fingerprint } = target
       options.hostname = url.hostname.replace(/^\[(.*)\]$/, '$1')
       options.port = url.port
       options.path = `${url.pathname.replace(/\/$/, '')}${path}`
       if (token != null) headers['authorization'] = `Bearer ${token}`
-      if (url.protocol === 'https:') send = (await import('node:https')).request
+      if (fingerprint != null) {
+        const socket = await this.#pinned(url, fingerprint, signal)
+        options.createConnection = () => socket
+        options.agent = undefined
+        headers['host'] = url.host
+      } else if (url.protocol === 'https:') send = (await import('node:https')).request
     }
     return new Promise((resolve, reject) => {
       const request = send(options)
@@ -166,32 +170,19 @@ export class Client {
     })
   }
 
+  async #pinned(url: URL, fingerprint: string, signal: AbortSignal): Promise<TLSSocket> {
+    const { connectPinned } = await import('./pinned.ts')
+    try {
+      return await connectPinned(url, fingerprint, signal)
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      throw error instanceof Failure ? error : explainUnreachable(error as NodeJS.ErrnoException, this.#target)
+    }
+  }
+
   #where(): string {
     return this.#target.kind === 'socket' ? `socket ${this.#target.path}` : this.#target.url.href
   }
-}
-
-/** Flag > environment > default. An API address in the environment gives way to `--socket`. */
-export function chooseTarget(
-  flags: Readonly<Record<string, unknown>>,
-  env: Readonly<Record<string, string | undefined>>
-): Target {
-  const socket = flags['socket'] as string | undefined
-  const api = flags['api'] as string | undefined
-  if (socket != null && api != null) throw usageFailure('--socket and --api name two agents; give one of them')
-  if (socket === '') throw usageFailure('--socket is empty')
-  if (socket != null) return { kind: 'socket', path: socket }
-  const token = (flags['token'] as string | undefined) ?? (env['ARCTIC_TOKEN'] || null)
-  const address = api ?? (env['ARCTIC_API'] || null)
-  if (address != null) return { kind: 'url', url: readUrl(address), token }
-  if (flags['token'] != null) throw usageFailure('--token is for --api URL; the socket needs none')
-  return { kind: 'socket', path: env['ARCTIC_SOCKET'] || '/run/arctic/agent.sock' }
-}
-
-function readUrl(text: string): URL {
-  const url = URL.parse(text.includes('://') ? text : `http://${text}`)
-  if (url != null && (url.protocol === 'http:' || url.protocol === 'https:') && url.hostname !== '') return url
-  throw usageFailure(`--api "${text}" is not a URL; write for example http://127.0.0.1:8080`)
 }
 
 function queryText(query: NonNullable<AskOptions['query']> = {}): string {

@@ -17,6 +17,8 @@ export interface Command {
   flags?: readonly Flag[]
   /** Lines under the flags in its help. */
   examples?: readonly string[]
+  /** Asks no agent: it runs without one, and whatever contexts say. */
+  local?: true
   /** Null: the command is listed here and run elsewhere. */
   run: ((context: Context, input: Input) => Promise<void>) | null
 }
@@ -57,12 +59,14 @@ export interface Input {
 
 export interface Context {
   api: Client
+  globals: Readonly<Record<string, FlagValue>>
+  env: Readonly<Record<string, string | undefined>>
   print: Printer
   clock: Clock
   /** Aborts on Ctrl-C and when nobody reads the output any more. */
   signal: AbortSignal
-  /** Asks on the terminal; resolves with the answer. Rejects where nobody can be asked. */
-  confirm: (question: string) => Promise<boolean>
+  /** Asks on the terminal; resolves with the answer. A no ends the command with exit 1 and `otherwise`. Rejects where nobody can be asked. */
+  confirm: (question: string, otherwise?: string) => Promise<boolean>
   /** Somebody sits there: `confirm` can ask. */
   terminal: boolean
   /** Reads stdin to its end. */

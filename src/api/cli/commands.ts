@@ -3,6 +3,7 @@ import { FORMATS } from './formats.ts'
 import { actorCommands } from './commands/actors.ts'
 import { agentCommands } from './commands/agent.ts'
 import { clusterCommands } from './commands/cluster.ts'
+import { contextCommands } from './commands/context.ts'
 import { declareCommands } from './commands/declare.ts'
 import { peerCommands } from './commands/peers.ts'
 import { routeCommands } from './commands/routes.ts'
@@ -18,7 +19,8 @@ export const COMMANDS: readonly Command[] = [
   ...routeCommands,
   ...declareCommands,
   ...statusCommands,
-  ...actorCommands
+  ...actorCommands,
+  ...contextCommands
 ]
 
 /** Flags of every command; they may stand before or after it. */
@@ -26,6 +28,14 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   { name: 'socket', kind: 'text', placeholder: 'PATH', help: "the agent's unix socket (ARCTIC_SOCKET)" },
   { name: 'api', kind: 'text', placeholder: 'URL', help: "the agent's TCP address instead (ARCTIC_API)" },
   { name: 'token', kind: 'text', placeholder: 'TOKEN', help: 'bearer token for --api (ARCTIC_TOKEN)' },
+  {
+    name: 'fingerprint',
+    kind: 'text',
+    placeholder: 'SHA256',
+    help: 'the only certificate to trust at --api, as "status" shows it there'
+  },
+  { name: 'api-plain', kind: 'boolean', help: 'send a token even over plain http:// to another host' },
+  { name: 'context', kind: 'text', placeholder: 'NAME', help: 'an agent named by "context add" (ARCTIC_CONTEXT)' },
   { name: 'json', kind: 'boolean', short: 'j', help: 'JSON output, the same as -o json' },
   {
     name: 'output',
@@ -38,8 +48,14 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
   { name: 'version', kind: 'boolean', help: 'the version of this program' }
 ]
 
-/** Nouns are plural, except where there is one thing only; the singular is understood. */
-const SINGULAR: Record<string, string> = { peer: 'peers', service: 'services', route: 'routes', actor: 'actors' }
+/** Nouns are plural, except where there is one thing only, and contexts, as kubectl's are; the other form is understood. */
+const SINGULAR: Record<string, string> = {
+  peer: 'peers',
+  service: 'services',
+  route: 'routes',
+  actor: 'actors',
+  contexts: 'context'
+}
 
 export const nouns = (): string[] => [
   ...new Set(COMMANDS.flatMap(({ words: [noun, verb] }) => (noun != null && verb != null ? [noun] : [])))

@@ -87,11 +87,18 @@ async function run(
     const words = command.words.join(' ')
     throw usageFailure(`what "${words}" prints has no names; choose another -o`, words)
   }
-  const [{ Client, chooseTarget }, { Printer }] = await Promise.all([import('./client.ts'), import('./printer.ts')])
-  let declined = false
+  const [{ Client }, { Printer }, { chooseTarget }] = await Promise.all([
+    import('./client.ts'),
+    import('./printer.ts'),
+    import('./target.ts')
+  ])
+  const target = command.local === true ? await chooseTarget({}, {}) : await chooseTarget(globals, env)
+  let declined: string | null = null
   const terminal = io.stdout.isTTY === true
   const context: Context = {
-    api: new Client(chooseTarget(globals, env), { clock, signal }),
+    api: new Client(target, { clock, signal }),
+    globals,
+    env,
     print: new Printer({
       format,
       kind: command.kind,
@@ -102,7 +109,7 @@ async function run(
     }),
     clock,
     signal,
-    async confirm(question) {
+    async confirm(question, otherwise = 'nothing was deleted') {
       if (io.stdin.isTTY !== true) {
         throw usageFailure(
           'deleting asks first, and there is no terminal to ask on; add --yes',
@@ -111,7 +118,7 @@ async function run(
       }
       const { askTerminal } = await import('./confirm.ts')
       const agreed = await askTerminal(question, { stdin: io.stdin, stderr: io.stderr, signal })
-      declined = !agreed
+      if (!agreed) declined = otherwise
       return agreed
     },
     terminal: io.stdin.isTTY === true,
@@ -119,8 +126,9 @@ async function run(
   }
   await command.run(context, input)
   signal.throwIfAborted()
-  if (declined) context.print.remark('nothing was deleted')
-  return declined ? 1 : 0
+  if (declined == null) return 0
+  context.print.remark(declined)
+  return 1
 }
 
 function chooseFormat(globals: Readonly<Record<string, FlagValue>>): Format {
