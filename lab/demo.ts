@@ -17,7 +17,7 @@ import { Lab } from './lab.ts'
 import { removeRun, runs } from './leftovers.ts'
 import { Peer } from './peer.ts'
 import { ensurePrivilege, missingPrograms } from './privileges.ts'
-import { snapshotHost } from './snapshot.ts'
+import { settledSnapshot, snapshotHost } from './snapshot.ts'
 import { Story } from './story.ts'
 import { twoSites } from './topology.ts'
 import { timed } from './wait.ts'
@@ -69,7 +69,8 @@ async function tell(lab: Lab, story: Story, keep: boolean): Promise<boolean> {
     (await story.step('One invite makes them a cluster', (e) => formCluster(stage, e)))
   if (!told) return false
 
-  const beforeService = { a: await snapshotHost(sites.edgeA), b: await snapshotHost(sites.edgeB) }
+  const [restA, restB] = await Promise.all([settledSnapshot(sites.edgeA), settledSnapshot(sites.edgeB)])
+  const beforeService = { a: restA, b: restB }
   let serviceId = ''
   const connected = await story.step('A service made on edge-b takes effect on edge-a', async (e) => {
     serviceId = await connectSites(stage, e)

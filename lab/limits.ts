@@ -20,3 +20,6 @@ export const captureBufferKiB = 65_536
 
 /** How long a capture goes on after the story's last packet, so that the last ones are in it, ms. */
 export const settleMs = 200
+
+/** A host is at rest when nothing of its settings has changed for so long, ms: agents that have just met still write. */
+export const restMs = 700

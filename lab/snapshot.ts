@@ -1,4 +1,7 @@
+import { systemClock } from '../src/clock.ts'
 import type { Host } from './host.ts'
+import { restMs } from './limits.ts'
+import { until } from './wait.ts'
 
 /** What a host's kernel is set to, as text, section by section: for "byte for byte as before". */
 export type Snapshot = Readonly<Record<(typeof SECTIONS)[number]['name'], string>>
@@ -22,6 +25,22 @@ const SECTIONS = [
 export async function snapshotHost(host: Host): Promise<Snapshot> {
   const sections = await Promise.all(SECTIONS.map(async ({ name, argv }) => [name, await host.exec(argv)] as const))
   return Object.fromEntries(sections) as Snapshot
+}
+
+/** The same once the host has come to rest: nothing has changed for {@link restMs}. Rejects when it does not within `timeoutMs`. */
+export async function settledSnapshot(host: Host, timeoutMs = 15_000): Promise<Snapshot> {
+  let last = await snapshotHost(host)
+  let since = systemClock.monotonic()
+  return await until(
+    `${host.name} to come to rest`,
+    async () => {
+      const now = await snapshotHost(host)
+      if (snapshotDiff(last, now).length > 0) since = systemClock.monotonic()
+      last = now
+      return systemClock.monotonic() - since > restMs ? now : null
+    },
+    { timeoutMs, everyMs: 100 }
+  )
 }
 
 /** The lines in which two snapshots differ, `-` only before, `+` only after. Empty when they are equal byte for byte. */

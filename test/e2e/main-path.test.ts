@@ -4,7 +4,7 @@ import { askApi } from '../../lab/api.ts'
 import { CLIENT, EDGE_A, EDGE_B, SERVER } from '../../lab/topology.ts'
 import { sha256, payload } from '../../lab/traffic/payload.ts'
 import { httpServer, ping, tcp, tcpServer, udpEcho, udpEchoServer } from '../../lab/traffic/tools.ts'
-import { snapshotDiff, snapshotHost } from '../../lab/snapshot.ts'
+import { settledSnapshot, snapshotDiff, snapshotHost, type Snapshot } from '../../lab/snapshot.ts'
 import type { Task } from '../../lab/task.ts'
 import { until } from '../../lab/wait.ts'
 import { meshOf, MIB, serveSites, type Mesh } from './two-sites.ts'
@@ -16,11 +16,11 @@ describe('e2e: the client reaches the server through the mesh', function () {
   let mesh: Mesh
   let http: { task: Task; sha256: string }
   let echo: Task
-  let before_: { a: Awaited<ReturnType<typeof snapshotHost>>; b: Awaited<ReturnType<typeof snapshotHost>> }
+  let before_: { a: Snapshot; b: Snapshot }
 
   before(async function () {
     const bare = await meshOf(this, 'e2e-main')
-    before_ = { a: await snapshotHost(bare.a.host), b: await snapshotHost(bare.b.host) }
+    before_ = { a: await settledSnapshot(bare.a.host), b: await settledSnapshot(bare.b.host) }
     mesh = { ...bare, service: await serveSites(bare) }
     const addresses = [SERVER.v4, SERVER.v6]
     http = await httpServer(mesh.sites.server, { addresses, port: 8000, bytes: FILE_BYTES, text: 'body' })

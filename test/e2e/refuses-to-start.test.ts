@@ -96,6 +96,22 @@ describe('e2e: an agent that cannot start says why and touches nothing', functio
     await first.end('SIGTERM')
   })
 
+  it('two agents with a data plane on one host: the second one names the first and leaves its rules', async () => {
+    const first = await new Peer(host, { directory: 'steering' }).start()
+    const more = [
+      ...flags(),
+      '--mesh-listen',
+      '/ip4/0.0.0.0/tcp/7956',
+      '--data-listen',
+      '0.0.0.0:7957',
+      '--api-listen',
+      'off'
+    ]
+    await refuses([], more, new RegExp(`pid ${first.agent.pid}\\b.*--dataplane none`))
+    assert.equal((await first.cli('status')).code, 0)
+    await first.end('SIGTERM')
+  })
+
   it('the state directory cannot be written', async () => {
     const directory = host.path('read-only')
     mkdirSync(directory)
