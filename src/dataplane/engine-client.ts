@@ -118,7 +118,7 @@ export class EngineClient {
         this.#waiting.delete(key)
         reject(new EngineGoneError(`no answer "${key}" within ${timeoutMs} ms`))
       })
-      this.#waiting.set(key, { resolve: resolve as (message: never) => void, reject, timer })
+      this.#waiting.set(key, { resolve, reject, timer })
       this.#socket.write(`${JSON.stringify(message)}\n`)
     })
   }

@@ -20,6 +20,7 @@ import type { EngineEvent, EngineName } from './engine-protocol.ts'
 import { Engines, portsOf } from './engines.ts'
 import type { HostFacts } from './interfaces.ts'
 import { reapplyRetryMs } from './limits.ts'
+import { lockHost, type HostLock } from './host-lock.ts'
 import { createMarks, type MarkOptions, type Marks } from './marks.ts'
 import { NetManager } from './netmgr.ts'
 import { appliedServices } from './outcome.ts'
@@ -79,6 +80,8 @@ export class KernelDataplane implements Dataplane {
   #waiting: Promise<AppliedState> | null = null
   #endWatch: (() => void) | null = null
   #running = false
+  /** Null until `start` has it: without it nothing of this host is ours to touch, not even to clean up. */
+  #lock: HostLock | null = null
 
   constructor(options: KernelDataplaneOptions) {
     this.#options = options
@@ -96,6 +99,7 @@ export class KernelDataplane implements Dataplane {
   /** @throws {UnavailableError} naming the capability, program or kernel feature that is missing */
   async start(): Promise<void> {
     await checkHost()
+    this.#lock = await lockHost(this.#options.stateDir, this.#options.clock)
     await this.#engines.start()
     await this.#checkPorts()
     const saved = await this.#engines.savedConfig('tempest')
@@ -160,6 +164,7 @@ export class KernelDataplane implements Dataplane {
 
   async stop({ mode, drainMs }: { mode: 'remove' | 'keep'; drainMs: number }): Promise<void> {
     this.#running = false
+    if (this.#lock == null) return
     this.#endWatch?.()
     this.#endWatch = null
     await this.#serial.run(async () => {
@@ -174,6 +179,8 @@ export class KernelDataplane implements Dataplane {
       await this.#engines.end(drainMs)
       await this.#net.removeAll()
     })
+    await this.#lock.release()
+    this.#lock = null
   }
 
   /** Joins a waiting apply, which will read the newest state anyway, or queues one. */
@@ -320,8 +327,8 @@ export class KernelDataplane implements Dataplane {
     }
     const { type: _, event: name, ...fields } = event
     const log = this.#options.log.module(engine)
-    if (name === 'refused' || fields['state'] === 'down') log.warn(fields, `${name}`)
-    else log.info(fields, `${name}`)
+    if (name === 'refused' || fields['state'] === 'down') log.warn(fields, name)
+    else log.info(fields, name)
   }
 
   #emit(event: DataplaneEvent): void {

@@ -6,6 +6,7 @@ import type { Host } from '../../lab/host.ts'
 import type { Lab } from '../../lab/lab.ts'
 import { ARCTIC, Peer } from '../../lab/peer.ts'
 import { snapshotDiff, snapshotHost } from '../../lab/snapshot.ts'
+import { until } from '../../lab/wait.ts'
 import { tcpServer } from '../../lab/traffic/tools.ts'
 
 const NOBODY = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--bounding-set=-all']
@@ -98,6 +99,8 @@ describe('e2e: an agent that cannot start says why and touches nothing', functio
 
   it('two agents with a data plane on one host: the second one names the first and leaves its rules', async () => {
     const first = await new Peer(host, { directory: 'steering' }).start()
+    const inForce = async () => (await host.attempt(['nft', 'list', 'table', 'inet', 'arctic'])).code === 0
+    await until('the rules of the first', inForce, { timeoutMs: 5000 })
     const more = [
       ...flags(),
       '--mesh-listen',

@@ -182,7 +182,10 @@ export class Driver {
     /** A program that starts the driver, with its arguments. */
     by: string[] = []
   ) {
-    const [program = '', ...args] = [...by, process.execPath, join(here, 'driver.ts'), JSON.stringify(options)]
+    const [program, ...args] = [...by, process.execPath, join(here, 'driver.ts'), JSON.stringify(options)] as [
+      string,
+      ...string[]
+    ]
     this.child = ns.spawn(program, args)
     this.child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (this.#log += chunk))
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.#receive(line))
