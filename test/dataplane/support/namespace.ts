@@ -186,7 +186,7 @@ export class Driver {
       string,
       ...string[]
     ]
-    this.child = ns.spawn(program, args)
+    this.child = ns.spawn(words[0]!, words.slice(1))
     this.child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (this.#log += chunk))
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.#receive(line))
     this.child.once('close', () => {
