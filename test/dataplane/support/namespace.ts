@@ -182,10 +182,7 @@ export class Driver {
     /** A program that starts the driver, with its arguments. */
     by: string[] = []
   ) {
-    const [program, ...args] = [...by, process.execPath, join(here, 'driver.ts'), JSON.stringify(options)] as [
-      string,
-      ...string[]
-    ]
+    const words = [...by, process.execPath, join(here, 'driver.ts'), JSON.stringify(options)]
     this.child = ns.spawn(words[0]!, words.slice(1))
     this.child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (this.#log += chunk))
     createInterface({ input: this.child.stdout! }).on('line', (line) => this.#receive(line))
