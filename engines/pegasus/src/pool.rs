@@ -317,6 +317,9 @@ impl Worker {
             &[("peer_id", &peer.id), ("error", &error), ("pause_ms", &pause.as_millis())],
         );
         peer.down(Some(address), error, &self.shared.events);
+        // Whoever waits on a carrier to this peer should look whether it is gone for them, too: what the own host cannot
+        // even send counts as nothing unacknowledged.
+        peer.health.suspicions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         if peer.health.alive.load(std::sync::atomic::Ordering::Relaxed) > 0 {
             // Others work; this was a crowd at the door.
             return;
