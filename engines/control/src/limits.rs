@@ -16,3 +16,5 @@ pub const READ_BYTES: usize = 256 << 10;
 pub const DRAIN_POLL: Duration = Duration::from_millis(10);
 /// After a drain the last events may take this long to reach the clients.
 pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
+/// Events are written at most this often, all that have come since: a wake-up per flow would cost a tenth of the engine.
+pub const EVENTS_EVERY: Duration = Duration::from_millis(5);

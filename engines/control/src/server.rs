@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::{
     Engine, Events, Exit, Failure,
     client::Client,
-    limits::{CLIENTS_MAX, DRAIN_POLL, LAST_WORDS_TIMEOUT, READ_BYTES},
+    limits::{CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, LAST_WORDS_TIMEOUT, READ_BYTES},
     log,
     message::{Answer, Misunderstood, PROTOCOL, Request, parse},
     rss::rss_bytes,
@@ -35,6 +35,8 @@ pub struct Server {
     clients: Vec<Client>,
     generation: Option<u64>,
     draining: bool,
+    /// When events were written last.
+    published: Instant,
 }
 
 /// What `poll` said, without borrowing what it asked about.
@@ -59,7 +61,15 @@ impl Server {
         }
         signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false))).map_err(refused)?;
         let events = Events::new().map_err(|error| refused(error.into()))?;
-        Ok(Self { socket, signals, events, clients: Vec::new(), generation: None, draining: false })
+        Ok(Self {
+            socket,
+            signals,
+            events,
+            clients: Vec::new(),
+            generation: None,
+            draining: false,
+            published: Instant::now(),
+        })
     }
 
     /// The sending end of the events, for the engine's threads.
@@ -84,7 +94,9 @@ impl Server {
             if ready.events {
                 self.events.clear_wake();
             }
-            self.publish();
+            if self.publish_in().is_some_and(|wait| wait.is_zero()) {
+                self.publish();
+            }
             if self.draining && engine.drained() {
                 self.last_words();
                 log::info("ended", &[]);
@@ -103,7 +115,8 @@ impl Server {
             let write = if client.backlog() > 0 { PollFlags::OUT } else { PollFlags::empty() };
             fds.push(PollFd::from_borrowed_fd(client.as_fd(), PollFlags::IN | write));
         }
-        let timeout = self.draining.then(|| Timespec { tv_sec: 0, tv_nsec: DRAIN_POLL.as_nanos() as i64 });
+        let timeout = self.publish_in().into_iter().chain(self.draining.then_some(DRAIN_POLL)).min();
+        let timeout = timeout.map(|wait| Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => (),
             Err(error) => return Err(Failure::new(Exit::Bug, format!("poll failed: {error}"))),
@@ -195,10 +208,14 @@ impl Server {
         engine.drain(timeout);
     }
 
+    /// How long until events that wait are due; None when there are none, or nobody to take them.
+    fn publish_in(&self) -> Option<Duration> {
+        let wanted = !self.clients.is_empty() && self.events.waiting();
+        wanted.then(|| EVENTS_EVERY.saturating_sub(self.published.elapsed()))
+    }
+
     fn publish(&mut self) {
-        if self.clients.is_empty() || !self.events.waiting() {
-            return;
-        }
+        self.published = Instant::now();
         let lines = self.events.take();
         self.clients.retain_mut(|client| {
             let takes = lines.iter().all(|line| client.send(line));

@@ -56,6 +56,7 @@ impl Worker {
                 if flags.contains(EventFlags::ERR)
                     && let Some(error) = carrier.endpoint.error()
                 {
+                    carrier.suspect_after(&error);
                     return self.lose_carrier(key, &error.to_string());
                 }
                 match (carrier.flush(), carrier.flow) {

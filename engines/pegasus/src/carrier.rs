@@ -161,6 +161,14 @@ impl Carrier {
         self.gauge(-1);
     }
 
+    /// A carrier that ended in silence makes its peer's other carriers suspect.
+    pub fn suspect_after(&self, error: &io::Error) {
+        use io::ErrorKind::{HostUnreachable, NetworkUnreachable, TimedOut};
+        if let (Some(peer), TimedOut | HostUnreachable | NetworkUnreachable) = (&self.peer, error.kind()) {
+            peer.health.suspicions.fetch_add(1, Relaxed);
+        }
+    }
+
     fn gauge(&self, by: i64) {
         let Some(peer) = &self.peer else { return };
         let gauge = match self.phase {
@@ -232,5 +240,91 @@ impl Carrier {
         self.bytes_under_key = 0;
         self.keyed = now;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aead::{Cipher, DirectionKey},
+        frame,
+    };
+    use rustix::event::epoll::EventFlags;
+    use std::{io::Read, os::unix::net::UnixStream, time::Duration};
+    use zeroize::Zeroizing;
+
+    fn key() -> DirectionKey {
+        DirectionKey::new(Cipher::Aes256Gcm, Zeroizing::new([5; 32])).unwrap()
+    }
+
+    /// A busy carrier with its wire, and the key that opens what it sends.
+    fn carrier(now: Instant) -> (Carrier, UnixStream, DirectionKey) {
+        let (here, there) = UnixStream::pair().unwrap();
+        here.set_nonblocking(true).unwrap();
+        let mut endpoint = Endpoint::new(here.into());
+        endpoint.note(EventFlags::OUT);
+        let mut carrier = Carrier::new(endpoint, Phase::Busy, true, None, "127.0.0.1:1".parse().unwrap(), now);
+        carrier.keys = Some(Keys { seal: key(), open: key() });
+        (carrier, there, key())
+    }
+
+    /// Opens everything on the wire, following key changes.
+    fn hear(wire: &mut UnixStream, key: &mut DirectionKey, length: usize) -> Vec<Kind> {
+        let (mut bytes, mut at, mut kinds) = (vec![0; length], 0, Vec::new());
+        wire.read_exact(&mut bytes).unwrap();
+        while let Some(header) = frame::next(&bytes[at..]).unwrap() {
+            key.open(&mut bytes[at..at + header.frame_bytes()]).unwrap();
+            if header.kind == Kind::Rekey {
+                key.ratchet().unwrap();
+            }
+            kinds.push(header.kind);
+            at += header.frame_bytes();
+        }
+        kinds
+    }
+
+    #[test]
+    fn a_key_is_changed_in_the_middle_of_a_flow_by_age_and_by_bytes() {
+        let now = Instant::now();
+        let (mut carrier, mut wire, mut key) = carrier(now);
+        let mut arena = Arena::new();
+        let frame = 10 + OVERHEAD_BYTES;
+        carrier.send_payloads(&mut arena, 10, now).unwrap();
+        assert_eq!(hear(&mut wire, &mut key, frame), [Kind::Data]);
+        let later = now + REKEY_AGE + Duration::from_secs(1);
+        carrier.send_payloads(&mut arena, 10, later).unwrap();
+        assert_eq!(hear(&mut wire, &mut key, frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data]);
+        assert_eq!(key.used(), 1, "a new key, used once");
+        carrier.bytes_under_key = REKEY_BYTES + 1;
+        carrier.send_payloads(&mut arena, 10, later).unwrap();
+        carrier.send_payloads(&mut arena, 10, later).unwrap();
+        assert_eq!(hear(&mut wire, &mut key, 2 * frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data, Kind::Data]);
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_waits_in_order() {
+        let now = Instant::now();
+        let (mut carrier, mut wire, mut key) = carrier(now);
+        let mut arena = Arena::new();
+        let frame = 1000 + OVERHEAD_BYTES;
+        let mut sent = 0;
+        while carrier.backlog.is_empty() {
+            carrier.send_payloads(&mut arena, 1000, now).unwrap();
+            sent += 1;
+        }
+        carrier.send_control(Kind::Fin, &[]).unwrap();
+        let mut heard = Vec::new();
+        let mut left = sent * frame + OVERHEAD_BYTES;
+        while left > 0 {
+            let part = if left >= frame { frame } else { left };
+            heard.extend(hear(&mut wire, &mut key, part));
+            left -= part;
+            carrier.endpoint.note(EventFlags::OUT);
+            carrier.flush().unwrap();
+        }
+        assert!(heard[..sent].iter().all(|kind| *kind == Kind::Data));
+        assert_eq!(heard[sent..], [Kind::Fin]);
+        assert!(carrier.backlog.is_empty());
     }
 }

@@ -219,6 +219,42 @@ fn a_peer_that_vanishes_without_a_word_is_noticed_whether_flows_speak_or_not() {
 }
 
 #[test]
+fn a_peer_that_vanishes_is_noticed_while_its_window_is_shut() {
+    let Some(lab) = lab::lab() else { return };
+    let (a, _b) = lab.pair(1);
+    let _server =
+        serve(&lab, v4(8001), |stream| thread::sleep(Duration::from_secs(25 + u64::from(stream.peer_addr().is_err()))));
+    let client = connect(&lab, v4(8001));
+    client.set_write_timeout(Some(Duration::from_millis(1000))).unwrap();
+    let chunk = vec![1; 1 << 20];
+    while (&client).write_all(&chunk).is_ok() {}
+    lab.exec("edge-a", "ip link set w9l down");
+    let start = Instant::now();
+    client.set_write_timeout(Some(lab::PATIENCE)).unwrap();
+    while (&client).write_all(&chunk).is_ok() {}
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert_eq!(a.flow()["reason"], "carrier_lost");
+}
+
+#[test]
+fn a_peer_is_reached_by_whichever_of_its_addresses_answers() {
+    let Some(lab) = lab::lab() else { return };
+    let (a, b) = (lab.engine("edge-a", 1), lab.engine("edge-b", 1));
+    echo(&lab, v4(7));
+    b.apply_ok(1, target_state());
+    let mut source = source_state();
+    // Nobody there; nobody listening there; the right one, over IPv6.
+    source["peers"] = json!([peer("edge-b", &["10.9.0.77:7947", "10.9.0.2:7", "[fd09::2]:7947"])]);
+    let start = Instant::now();
+    let port = a.apply_ok(1, source)["listeners"][0]["port"].as_u64().unwrap();
+    lab.intercept(port as u16);
+    let up = a.event("peer");
+    assert_eq!((&up["state"], &up["address"]), (&"up".into(), &"[fd09::2]:7947".into()));
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    flowing(&lab);
+}
+
+#[test]
 fn a_reader_that_pauses_for_long_is_not_taken_for_gone() {
     let Some(lab) = lab::lab() else { return };
     let (a, b) = lab.pair(1);

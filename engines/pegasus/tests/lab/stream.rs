@@ -9,13 +9,26 @@ use std::{
 
 use super::{Lab, PATIENCE};
 
+/// A listener on the server host. A program that another test is just starting may hold the one before for a moment.
+fn listen(lab: &Lab, address: SocketAddr) -> TcpListener {
+    lab.on("server", || {
+        for _ in 0..100 {
+            match TcpListener::bind(address) {
+                Err(error) if error.kind() == ErrorKind::AddrInUse => thread::sleep(Duration::from_millis(20)),
+                other => return other.unwrap(),
+            }
+        }
+        panic!("{address} stays in use")
+    })
+}
+
 /// Serves one connection on the server host.
 pub fn serve<T: Send + 'static>(
     lab: &Lab,
     address: SocketAddr,
     work: impl FnOnce(TcpStream) -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let listener = lab.on("server", || TcpListener::bind(address).unwrap());
+    let listener = listen(lab, address);
     thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -26,7 +39,7 @@ pub fn serve<T: Send + 'static>(
 
 /// Echoes on the server host until the test ends.
 pub fn echo(lab: &Lab, address: SocketAddr) {
-    let listener = lab.on("server", || TcpListener::bind(address).unwrap());
+    let listener = listen(lab, address);
     thread::spawn(move || {
         while let Ok((mut stream, _)) = listener.accept() {
             thread::spawn(move || {
