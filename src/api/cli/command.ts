@@ -23,9 +23,14 @@ export interface Command {
   run: ((context: Context, input: Input) => Promise<void>) | null
 }
 
+/** What a shell completes a value with: things that the agent knows, or this program. */
+export type Live = 'service' | 'route' | 'peer' | 'context' | 'object' | 'shell' | 'file'
+
 interface Argument {
   name: string
   help: string
+  optional?: true
+  live?: Live
 }
 
 export interface Flag {
@@ -36,6 +41,7 @@ export interface Flag {
   kind: FlagKind
   /** What the value is called in help. */
   placeholder?: string
+  live?: Live
   /** One letter. */
   short?: string
   required?: boolean

@@ -7,6 +7,7 @@ import { contextCommands } from './commands/context.ts'
 import { declareCommands } from './commands/declare.ts'
 import { peerCommands } from './commands/peers.ts'
 import { routeCommands } from './commands/routes.ts'
+import { shellCommands } from './commands/shell.ts'
 import { serviceCommands } from './commands/services.ts'
 import { statusCommands } from './commands/status.ts'
 
@@ -20,12 +21,13 @@ export const COMMANDS: readonly Command[] = [
   ...declareCommands,
   ...statusCommands,
   ...actorCommands,
-  ...contextCommands
+  ...contextCommands,
+  ...shellCommands
 ]
 
 /** Flags of every command; they may stand before or after it. */
 export const GLOBAL_FLAGS: readonly Flag[] = [
-  { name: 'socket', kind: 'text', placeholder: 'PATH', help: "the agent's unix socket (ARCTIC_SOCKET)" },
+  { name: 'socket', kind: 'text', placeholder: 'PATH', live: 'file', help: "the agent's unix socket (ARCTIC_SOCKET)" },
   { name: 'api', kind: 'text', placeholder: 'URL', help: "the agent's TCP address instead (ARCTIC_API)" },
   { name: 'token', kind: 'text', placeholder: 'TOKEN', help: 'bearer token for --api (ARCTIC_TOKEN)' },
   {
@@ -35,7 +37,13 @@ export const GLOBAL_FLAGS: readonly Flag[] = [
     help: 'the only certificate to trust at --api, as "status" shows it there'
   },
   { name: 'api-plain', kind: 'boolean', help: 'send a token even over plain http:// to another host' },
-  { name: 'context', kind: 'text', placeholder: 'NAME', help: 'an agent named by "context add" (ARCTIC_CONTEXT)' },
+  {
+    name: 'context',
+    kind: 'text',
+    placeholder: 'NAME',
+    live: 'context',
+    help: 'an agent named by "context add" (ARCTIC_CONTEXT)'
+  },
   { name: 'json', kind: 'boolean', short: 'j', help: 'JSON output, the same as -o json' },
   {
     name: 'output',

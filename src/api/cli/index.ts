@@ -24,6 +24,12 @@ type Env = Readonly<Record<string, string | undefined>>
  * Ctrl-C ends a command with 130, one that watches with 0; a reader that closes stdout ends it quietly.
  */
 export async function runCli(argv: string[], env: Env, io: CliIo, clock: Clock = systemClock): Promise<number> {
+  if (argv[0] === '__complete') {
+    const { complete } = await import('./complete.ts')
+    const words = argv[1] === '--' ? argv.slice(2) : argv.slice(1)
+    io.stdout.write(await complete(words, env, { clock, signal: new AbortController().signal }))
+    return 0
+  }
   const { globals, ask } = parse(argv)
   const json = globals['json'] === true || globals['output'] === 'json' || globals['output'] === 'jsonl'
   const interrupted = new AbortController()

@@ -9,6 +9,10 @@ export const longRequestTimeoutMs = 600_000
 /** Rows asked for at a time: 3 MB of services; each page costs the agent a round of questions to its peers. */
 export const pageRowsMax = 5_000
 
+/** A shell that completes waits no longer for an agent, and shows no more. */
+export const completionTimeoutMs = 1_000
+export const completionsMax = 500
+
 /** Largest answer read, bytes: 100,000 services are about 70 MB of JSON. */
 export const answerBytesMax = 256 * 1024 * 1024
 

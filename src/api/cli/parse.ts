@@ -105,7 +105,7 @@ function allOptions(): Record<string, { type: 'string' | 'boolean'; short?: stri
 }
 
 /** The longest run of leading words that names a noun, or a command, and what follows it. */
-function findCommand(words: readonly string[]): { words: string[]; command: Command | null; rest: string[] } {
+export function findCommand(words: readonly string[]): { words: string[]; command: Command | null; rest: string[] } {
   const [first = '', second = '', ...rest] = words
   const noun = nounOf(first)
   const single = COMMANDS.find((command) => command.words.length === 1 && command.words[0] === first)

@@ -10,18 +10,21 @@ export const agentCommands: readonly Command[] = [
         name: 'config',
         kind: 'text',
         placeholder: 'FILE',
+        live: 'file',
         help: 'config file (/etc/arctic/agent.yaml; ARCTIC_CONFIG)'
       },
       {
         name: 'state-dir',
         kind: 'text',
         placeholder: 'DIR',
+        live: 'file',
         help: 'identity and replicated state (/var/lib/arctic; ARCTIC_STATE_DIR)'
       },
       {
         name: 'socket',
         kind: 'text',
         placeholder: 'PATH',
+        live: 'file',
         help: 'local API; whoever can open it is admin (/run/arctic/agent.sock; ARCTIC_SOCKET)'
       },
       {
@@ -34,9 +37,16 @@ export const agentCommands: readonly Command[] = [
         name: 'api-cert',
         kind: 'text',
         placeholder: 'FILE',
+        live: 'file',
         help: 'PEM certificate of the remote API, with --api-key; without, beyond loopback, one of its own (ARCTIC_API_CERT)'
       },
-      { name: 'api-key', kind: 'text', placeholder: 'FILE', help: 'PEM key of that certificate (ARCTIC_API_KEY)' },
+      {
+        name: 'api-key',
+        kind: 'text',
+        placeholder: 'FILE',
+        live: 'file',
+        help: 'PEM key of that certificate (ARCTIC_API_KEY)'
+      },
       { name: 'api-plain', kind: 'boolean', help: 'plain HTTP even beyond loopback (ARCTIC_API_PLAIN)' },
       {
         name: 'mesh-listen',

@@ -3,7 +3,7 @@ import type { ContextFile, SavedContext } from '../contexts.ts'
 import { Failure, usageFailure } from '../failure.ts'
 import { readFingerprint, readUrl } from '../target.ts'
 
-const NAME = { name: 'NAME', help: 'name of a context' }
+const NAME = { name: 'NAME', help: 'name of a context', live: 'context' } as const
 
 /** Agents by name. None of these asks an agent for anything. */
 export const contextCommands: readonly Command[] = [

@@ -9,6 +9,7 @@ const file: Flag = {
   short: 'f',
   kind: 'text',
   placeholder: 'FILE',
+  live: 'file',
   help: 'YAML or JSON as "arctic export" prints it; - is stdin'
 }
 const prune: Flag = { name: 'prune', kind: 'boolean', help: 'delete services that the file does not name' }

@@ -22,7 +22,7 @@ export const peerCommands: readonly Command[] = [
     words: ['peers', 'get'],
     kind: 'peer',
     summary: 'Show one peer',
-    args: [{ name: 'PEER', help: 'id, unique start of an id, or name' }],
+    args: [{ name: 'PEER', help: 'id, unique start of an id, or name', live: 'peer' }],
     async run({ api, print, clock }, { args: { PEER = '' } }) {
       const peer = await api.get<PeerJson>(`/v1/peers/${encodeURIComponent(PEER)}`)
       await print.data(peer, async () => (await import('../views/peer.ts')).peerText(peer, clock.now(), print.colours))

@@ -8,6 +8,7 @@ const service: Flag = {
   kind: 'text',
   placeholder: 'ID',
   required: true,
+  live: 'service',
   help: 'id of a service, see "arctic services list"'
 }
 const route: Flag = {
@@ -15,6 +16,7 @@ const route: Flag = {
   kind: 'text',
   placeholder: 'ID',
   required: true,
+  live: 'route',
   help: 'id of a route, see "arctic routes list"'
 }
 const rule: readonly Flag[] = [

@@ -51,6 +51,7 @@ const targetPeer: Flag = {
   name: 'target-peer',
   kind: 'text',
   placeholder: 'PEER',
+  live: 'peer',
   field: 'target_peer_id',
   help: 'where the traffic comes out'
 }
@@ -58,6 +59,7 @@ const sourcePeer: Flag = {
   name: 'source-peer',
   kind: 'text',
   placeholder: 'PEER',
+  live: 'peer',
   field: 'source_peer_id',
   help: 'where the traffic goes in'
 }
@@ -67,7 +69,7 @@ const ifMatch: Flag = {
   placeholder: 'ETAG',
   help: 'only if it is still as it was read; "services get" shows its etag'
 }
-const ID = { name: 'ID', help: 'id of a service, see "arctic services list"' }
+const ID = { name: 'ID', help: 'id of a service, see "arctic services list"', live: 'service' } as const
 
 export const serviceCommands: readonly Command[] = [
   {
