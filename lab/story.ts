@@ -16,7 +16,7 @@ export class Story {
   readonly #write: (text: string) => void
 
   constructor({
-    colour = process.stdout.isTTY === true && process.env['NO_COLOR'] == null,
+    colour = process.stdout.isTTY && process.env['NO_COLOR'] == null,
     write = (text: string): void => void process.stdout.write(text)
   } = {}) {
     this.#colour = colour

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { networkInterfaces } from 'node:os'
+import type { networkInterfaces } from 'node:os'
 import { ownHosts, withoutOwnDevices } from '../../src/own-addresses.ts'
 
 type Interfaces = ReturnType<typeof networkInterfaces>
