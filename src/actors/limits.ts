@@ -63,3 +63,16 @@ export const inviteUsesMax = 1_000
 
 /** Founding a cluster answers with this peer's own record, which is written next: a few ms on any disk that works. */
 export const ownRecordWaitMs = 1_000
+
+/** Steps that the flight recorder keeps of one actor: a crash with its five restarts and what led there. */
+export const historyPerActorMax = 16
+/** Steps kept altogether: some 120 bytes each, so 8 MB; the actors that were quiet for longest are forgotten first. */
+export const historyTotalMax = 65_536
+
+/** Of an actor's context, what is shown: characters of a text, items of a list, levels. More is said, not shown. */
+export const contextTextMax = 300
+export const contextItemsMax = 20
+export const contextDepthMax = 4
+
+/** Live watches of actors on one agent, local and remote: each costs a comparison per step. */
+export const actorWatchesMax = 256

@@ -11,6 +11,8 @@ import { createOperator } from './operator/create.ts'
 import type { Operator, StatusJson } from './operator/operator.ts'
 import type { ReplicaPort } from './ports.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
+import { attachRecorder, recorded } from './runtime/recorded.ts'
+import { FlightRecorder } from './runtime/recorder.ts'
 import { childOf } from './runtime/supervisor.logic.ts'
 import { xstateClock } from './runtime/xstate-clock.ts'
 import { StallWatch } from './stall.ts'
@@ -57,12 +59,14 @@ export function startActors(options: ActorsOptions): Actors {
   const stalls = new StallWatch({ clock, log: log.module('agent') })
   const feed = new EventFeed({ clock, log: log.module('actors:events') })
 
-  const agent = createActor(agentMachine(clock), {
+  const agent = createActor(recorded(agentMachine(clock)), {
     id: 'agent',
     systemId: 'agent',
     input: { log: actorLog, onFatal },
     clock: xstateClock(clock)
   })
+  const recorder = new FlightRecorder(() => clock.now())
+  attachRecorder(agent.system, recorder)
   agent.subscribe({ error: onFatal })
   agent.start()
 
@@ -97,6 +101,7 @@ export function startActors(options: ActorsOptions): Actors {
     dataplane,
     reconciler,
     agent,
+    recorder,
     feed,
     stalls,
     clock,

@@ -8,6 +8,14 @@ import type {
   ServiceJson,
   StatusJson
 } from '../../src/actors/operator/operator.ts'
+import type {
+  ActorDetailJson,
+  ActorSentJson,
+  ActorUpdateJson,
+  SentEvent,
+  TransitionJson
+} from '../../src/actors/operator/actor-json.ts'
+import type { ActorNouns } from '../../src/actors/operator/actors.ts'
 import { checkServiceTag } from '../../src/actors/operator/service-tag.ts'
 import { type Clock, isoTime, systemClock } from '../../src/clock.ts'
 import { contains, parseAddress, parseCidr } from '../../src/crdt/cidr.ts'
@@ -34,7 +42,9 @@ import {
   ServiceNotFoundError,
   TargetPeerNotAdmittedError
 } from '../../src/errors.ts'
+import type { View } from '../../src/crdt/view.ts'
 import { systemRandom } from '../../src/random.ts'
+import { MemoryActors } from './memory-actors.ts'
 
 export const EDGE_A = '12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN'
 export const EDGE_B = '12D3KooWJWoaqZhDaoEFshF7Rh1bpY9ohihFhzcW6d69Lr2NASuq'
@@ -49,6 +59,7 @@ export const GOOD_TOKEN = 'arctic-good-token'
  */
 export class MemoryOperator implements Operator {
   readonly #clock: Clock
+  #memory: MemoryActors | null = null
   readonly #listeners = new Set<(event: OperatorEvent) => void>()
   readonly services = new Map<string, ServiceRecord>()
   readonly routes = new Map<string, RouteRecord>()
@@ -247,6 +258,28 @@ export class MemoryOperator implements Operator {
       children: []
     }))
     return { path: 'agent', state: 'running', status: 'active', children }
+  }
+
+  inspectActor = async (path: string): Promise<ActorDetailJson> => this.#actors().inspect(path)
+  actorHistory = async (path: string): Promise<TransitionJson[]> => this.#actors().history(path)
+  sendActor = async (path: string, event: SentEvent, { by }: { by: string }): Promise<ActorSentJson> =>
+    this.#actors().send(path, event, { by })
+  watchActor = async (path: string | null, listener: (update: ActorUpdateJson) => void): Promise<() => void> =>
+    this.#actors().watch(path, listener)
+
+  #actors(): ActorNouns {
+    const view = (): View => ({
+      revision: 1,
+      cluster: this.cluster,
+      members: new Map(),
+      services: this.services,
+      routes: this.routes,
+      routesOf: new Map(),
+      rejected: [],
+      heads: []
+    })
+    this.#memory ??= new MemoryActors(EDGE_A, this.#clock, view)
+    return this.#memory.stand('peer', [EDGE_A, EDGE_B]).stand('service', this.services.keys()).nouns
   }
 
   async ready(): Promise<{ ready: boolean; reasons: string[] }> {

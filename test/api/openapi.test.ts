@@ -63,6 +63,8 @@ describe('api: openapi.json', () => {
       'POST /v1/cluster/sync',
       'GET /v1/cluster',
       'GET /v1/actors',
+      'GET /v1/actors/{path}',
+      'POST /v1/actors/{path}/events',
       'GET /v1/events',
       'GET /v1/openapi.json',
       'GET /healthz',
@@ -82,7 +84,8 @@ describe('api: openapi.json', () => {
       updateService: { name: 'three' },
       addRoutes: { routes: [{ dest_cidr: '10.3.0.0/24' }] },
       updateRoute: { priority: 1 },
-      joinCluster: { token: 'x' }
+      joinCluster: { token: 'x' },
+      sendActor: { type: 'service.programmed' }
     }
     const queries: Record<string, string> = { testRoute: '?source=10.1.0.2&dest=10.2.0.2&trace=true' }
     // Deletions last, so that the ids live until then.
@@ -90,9 +93,11 @@ describe('api: openapi.json', () => {
     const deletions = ordered.filter(({ method }) => method === 'delete').reverse()
     for (const { method, path, operation } of [...ordered.filter(({ method }) => method !== 'delete'), ...deletions]) {
       const name = operation.operationId ?? ''
-      if (name === 'events') continue
+      if (name === 'events' || name === 'watchActors') continue
       const own = path.startsWith('/v1/peers') ? EDGE_B : id
-      const url = path.replace('{id}', own).replace('{route_id}', route.id) + (queries[name] ?? '')
+      const url =
+        path.replace('{id}', own).replace('{route_id}', route.id).replace('{path}', `service:${id}`) +
+        (queries[name] ?? '')
       const answer = await host.ask(
         method.toUpperCase(),
         url,

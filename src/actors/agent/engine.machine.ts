@@ -1,4 +1,5 @@
 import { setup } from 'xstate'
+import type { TakesMeta } from '../runtime/takes.ts'
 
 export interface EngineInput {
   engine: 'pegasus' | 'tempest'
@@ -17,9 +18,10 @@ export type EngineEvent =
  * ```
  */
 export const engineMachine = setup({
-  types: { context: {} as EngineInput, input: {} as EngineInput, events: {} as EngineEvent }
+  types: { context: {} as EngineInput, input: {} as EngineInput, events: {} as EngineEvent, meta: {} as TakesMeta }
 }).createMachine({
   id: 'engine',
+  meta: { takes: { 'engine.disabled': {}, 'engine.started': {}, 'engine.ready': {}, 'engine.exited': {} } },
   context: ({ input }) => input,
   initial: 'stopped',
   on: {

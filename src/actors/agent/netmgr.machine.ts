@@ -2,6 +2,7 @@ import { assign, fromCallback, fromPromise, setup } from 'xstate'
 import type { AppliedState, Dataplane, DataplaneEvent, DesiredState } from '../../dataplane/desired.ts'
 import type { Logger } from '../../log.ts'
 import { applyRetryMaxMs, applyRetryMinMs, applySlowMs } from '../limits.ts'
+import type { TakesMeta } from '../runtime/takes.ts'
 
 export interface NetmgrInput {
   dataplane: Dataplane
@@ -22,7 +23,10 @@ interface NetmgrContext extends NetmgrInput {
   failures: number
 }
 
-export type NetmgrEvent = { type: 'netmgr.apply'; desired: DesiredState }
+export type NetmgrEvent =
+  | { type: 'netmgr.apply'; desired: DesiredState }
+  /** An operator has mended something and does not want to wait for the next try. */
+  | { type: 'netmgr.retry' }
 
 /**
  * Brings the host to the newest desired state: one apply at a time, what arrives meanwhile waits and only the newest
@@ -35,7 +39,7 @@ export type NetmgrEvent = { type: 'netmgr.apply'; desired: DesiredState }
  * ```
  */
 export const netmgrMachine = setup({
-  types: { context: {} as NetmgrContext, input: {} as NetmgrInput, events: {} as NetmgrEvent },
+  types: { context: {} as NetmgrContext, input: {} as NetmgrInput, events: {} as NetmgrEvent, meta: {} as TakesMeta },
   actors: {
     events: fromCallback<NetmgrEvent, NetmgrInput>(({ input: { dataplane, onEvent } }) => dataplane.onEvent(onEvent)),
     apply: fromPromise<AppliedState, { dataplane: Dataplane; desired: DesiredState }>(({ input }) =>
@@ -43,6 +47,7 @@ export const netmgrMachine = setup({
     )
   },
   guards: {
+    wanting: ({ context }) => context.wanted != null,
     outdated: ({ context }) => context.wanted !== context.applying,
     impaired: ({ context }) => context.dataplane.mode === 'kernel' && hasFailures(context.applied)
   },
@@ -64,10 +69,14 @@ export const netmgrMachine = setup({
   }
 }).createMachine({
   id: 'netmgr',
+  meta: { takes: { 'netmgr.retry': {} } },
   context: ({ input }) => ({ ...input, wanted: null, applying: null, applied: null, failures: 0 }),
   invoke: { src: 'events', id: 'watch:dataplane', input: ({ context }) => context },
   initial: 'idle',
-  on: { 'netmgr.apply': { target: '.applying', actions: { type: 'want', params: ({ event }) => event } } },
+  on: {
+    'netmgr.apply': { target: '.applying', actions: { type: 'want', params: ({ event }) => event } },
+    'netmgr.retry': { guard: 'wanting', target: '.applying' }
+  },
   states: {
     idle: {},
     applying: {
@@ -90,7 +99,7 @@ export const netmgrMachine = setup({
       },
       after: { slow: { actions: 'saySlow' } },
       // No target: the apply in flight goes on, the newest wish waits for its end.
-      on: { 'netmgr.apply': { actions: { type: 'want', params: ({ event }) => event } } }
+      on: { 'netmgr.apply': { actions: { type: 'want', params: ({ event }) => event } }, 'netmgr.retry': {} }
     },
     deciding: {
       always: [

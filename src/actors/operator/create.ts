@@ -1,8 +1,10 @@
-import { treeOf } from '../runtime/tree.ts'
+import { UnavailableError } from '../../errors.ts'
+import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
 import type { OperatorDeps } from './deps.ts'
 import { Metrics } from './metrics.ts'
-import type { Operator } from './operator.ts'
+import type { ActorOptions, Operator } from './operator.ts'
+import { resolvePeer } from './peer-ref.ts'
 import { PeerNouns } from './peers.ts'
 import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
@@ -10,6 +12,7 @@ import { agentStatus, readiness } from './status.ts'
 
 /** Everything that can be asked of an agent, put together from its nouns. */
 export function createOperator(deps: OperatorDeps): Operator {
+  const actors = new ActorNouns({ ...deps, told: deps.reconciler.live })
   const cluster = new ClusterNouns(deps)
   const peers = new PeerNouns(deps)
   const services = new ServiceNouns(deps)
@@ -33,9 +36,21 @@ export function createOperator(deps: OperatorDeps): Operator {
     updateRoute: (service, route, patch) => services.updateRoute(service, route, patch),
     deleteRoute: (service, route) => services.deleteRoute(service, route),
     testRoute: (input) => testRoute(deps, input),
-    actors: async () => treeOf(deps.agent),
+    actors: async (options) => here(deps, options, () => actors.tree()),
+    inspectActor: async (path, options) => here(deps, options, () => actors.inspect(path)),
+    actorHistory: async (path, options) => here(deps, options, () => actors.history(path)),
+    sendActor: async (path, event, options) => here(deps, options, () => actors.send(path, event, options)),
+    watchActor: async (path, listener, options) => here(deps, options, () => actors.watch(path, listener)),
     ready: async () => readiness(deps),
     metrics: () => (metrics ??= new Metrics(deps)).text(),
     onEvent: (listener) => deps.feed.on(listener)
   }
+}
+
+/** Actors of other peers are not reached yet; naming this very peer is fine. */
+function here<T>({ replica, mesh }: OperatorDeps, { peer }: ActorOptions = {}, ask: () => T): T {
+  if (peer != null && resolvePeer(peer, replica.view(), mesh) !== mesh.self) {
+    throw new UnavailableError(`the actors of peer "${peer}" cannot be reached from here; ask its own agent`)
+  }
+  return ask()
 }

@@ -9,6 +9,7 @@ import type { Mesh } from '../../mesh/mesh.ts'
 import type { EventFeed } from '../event-feed.ts'
 import type { ReplicaPort } from '../ports.ts'
 import type { Reconciler } from '../reconcile/reconciler.ts'
+import type { FlightRecorder } from '../runtime/recorder.ts'
 import type { StallWatch } from '../stall.ts'
 import type { StatusJson } from './operator.ts'
 
@@ -19,6 +20,7 @@ export interface OperatorDeps {
   dataplane: Dataplane
   reconciler: Reconciler
   agent: AnyActorRef
+  recorder: FlightRecorder
   feed: EventFeed
   stalls: StallWatch
   clock: Clock

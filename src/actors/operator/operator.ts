@@ -10,6 +10,7 @@ import type {
   TransportType
 } from '../../crdt/schema.ts'
 import type { FlowRecord } from '../../dataplane/desired.ts'
+import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, SentEvent, TransitionJson } from './actor-json.ts'
 
 /**
  * Everything an operator can ask of an agent, as one interface: the HTTP API is a thin skin over it and the CLI another
@@ -47,7 +48,19 @@ export interface Operator {
     interface?: string
     trace?: boolean
   }): Promise<RouteTestJson>
-  actors(): Promise<ActorJson>
+  actors(options?: ActorOptions): Promise<ActorJson>
+  /** An actor by its address; services and peers in it may go by name. `not_found`. */
+  inspectActor(path: string, options?: ActorOptions): Promise<ActorDetailJson>
+  /** The last steps of an actor, oldest first, even when it has ended. */
+  actorHistory(path: string, options?: ActorOptions): Promise<TransitionJson[]>
+  /** Only what the actor takes by hand, and now: InvalidRequestError and ConflictError list it. `by`: who asks. */
+  sendActor(path: string, event: SentEvent, options: ActorOptions & { by: string }): Promise<ActorSentJson>
+  /** Each step of one actor, or of all (null). The first update says how it stands. Resolves with the unsubscriber. */
+  watchActor(
+    path: string | null,
+    listener: (update: ActorUpdateJson) => void,
+    options?: ActorOptions
+  ): Promise<() => void>
   /** Not ready is an answer with the reasons, not an error. */
   ready(): Promise<{ ready: boolean; reasons: string[] }>
   /** Prometheus text format 0.0.4. */
@@ -56,8 +69,14 @@ export interface Operator {
   onEvent(listener: (event: OperatorEvent) => void): () => void
 }
 
+export interface ActorOptions {
+  /** The agent of another member, by id, unique id prefix or name; this one without it. */
+  peer?: string | undefined
+  signal?: AbortSignal | undefined
+}
+
 export interface OperatorEvent {
-  /** `service.created service.updated service.deleted service.status route.* peer.* cluster.* flow.closed engine.*` */
+  /** `service.created service.updated service.deleted service.status route.* peer.* cluster.* flow.closed engine.* actor.sent` */
   type: string
   at: string
   data: Record<string, unknown> | FlowRecord

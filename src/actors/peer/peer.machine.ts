@@ -1,6 +1,7 @@
 import { setup } from 'xstate'
 import type { PeerId } from '../../crdt/schema.ts'
 import type { Logger } from '../../log.ts'
+import type { TakesMeta } from '../runtime/takes.ts'
 
 export interface PeerInput {
   id: PeerId
@@ -24,7 +25,7 @@ export type PeerEvent =
  * ```
  */
 export const peerMachine = setup({
-  types: { context: {} as PeerInput, input: {} as PeerInput, events: {} as PeerEvent },
+  types: { context: {} as PeerInput, input: {} as PeerInput, events: {} as PeerEvent, meta: {} as TakesMeta },
   actions: {
     sayAdmitted: ({ context: { log, id } }, { name }: { name: string }) =>
       log.info({ peer: id, name }, 'peer is a member'),
@@ -34,6 +35,7 @@ export const peerMachine = setup({
   }
 }).createMachine({
   id: 'peer',
+  meta: { takes: { 'peer.reached': {}, 'peer.lost': {} } },
   context: ({ input }) => input,
   type: 'parallel',
   states: {

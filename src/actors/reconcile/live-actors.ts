@@ -96,6 +96,11 @@ export class LiveActors {
     }
   }
 
+  /** Somebody else has told this actor something: whatever it is told next is news to it. */
+  forget(address: string): void {
+    this.#told.delete(address)
+  }
+
   /** The service is gone from this host's kernel and engines: its actor ends. */
   removed(id: ServiceId): void {
     if (!this.#deleting.delete(id)) return

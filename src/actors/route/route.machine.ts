@@ -1,5 +1,6 @@
 import { assign, setup } from 'xstate'
 import type { RouteId } from '../../crdt/schema.ts'
+import type { TakesMeta } from '../runtime/takes.ts'
 
 export interface RouteInput {
   id: RouteId
@@ -25,12 +26,13 @@ export type RouteEvent =
  * ```
  */
 export const routeMachine = setup({
-  types: { context: {} as RouteInput, input: {} as RouteInput, events: {} as RouteEvent },
+  types: { context: {} as RouteInput, input: {} as RouteInput, events: {} as RouteEvent, meta: {} as TakesMeta },
   actions: {
     remember: assign((_, { wish }: { wish: string }) => ({ wish }))
   }
 }).createMachine({
   id: 'route',
+  meta: { takes: { 'route.awaited': {}, 'route.programmed': {}, 'route.impaired': {} } },
   context: ({ input }) => input,
   initial: 'pending',
   on: {

@@ -8,6 +8,7 @@ import {
 } from 'xstate'
 import type { Clock, Timer } from '../../clock.ts'
 import { kindOf } from './address.ts'
+import { recorded } from './recorded.ts'
 import { decideRestart, restartPolicy, type RestartPolicy } from './restarts.ts'
 import { tidy } from './tidy.ts'
 
@@ -58,7 +59,7 @@ type SystemEvent = { type: string; actorId?: string; error?: unknown }
  */
 export function fromSupervisor({ clock, logics, policy: given }: SupervisorOptions): SupervisorLogic {
   const policy = { ...restartPolicy, ...given }
-  const tidied = new Map(Object.entries(logics).map(([kind, logic]) => [kind, tidy(logic)]))
+  const tidied = new Map(Object.entries(logics).map(([kind, logic]) => [kind, recorded(tidy(logic))]))
 
   const launch = (id: string, entry: Entry, scope: AnyActorScope, again: boolean): void => {
     const logic = tidied.get(kindOf(id))

@@ -1,6 +1,7 @@
 import type { AnyActorRef } from 'xstate'
 import type { ActorJson } from '../operator/operator.ts'
-import { childrenOf } from './supervisor.logic.ts'
+import { stateText } from './state-text.ts'
+import { childOf, childrenOf } from './supervisor.logic.ts'
 
 /**
  * The live actors below (and with) `actor`. A supervisor is not a thing that an operator asked for: its children stand
@@ -23,12 +24,17 @@ function below(actor: AnyActorRef): ActorJson[] {
   return spawned.flatMap((child) => (child == null ? [] : childrenOf(child) == null ? [treeOf(child)] : below(child)))
 }
 
-/** A machine's state value as text: `active`, `open.draining`, parallel regions joined by a comma. */
-function stateText(value: unknown): string {
-  if (typeof value === 'string') return value
-  return Object.entries(value as Record<string, unknown>)
-    .map(([key, inner]) =>
-      typeof inner === 'object' && inner != null && Object.keys(inner).length === 0 ? key : `${key}.${stateText(inner)}`
-    )
-    .join(', ')
+/** The live actor of that address below (and with) `root`, supervisors aside; null when there is none. */
+export function findActor(root: AnyActorRef, path: string): AnyActorRef | null {
+  const waiting = [root]
+  // Breadth first: a pool knows its children by address, so only routes make it look at every service.
+  for (const actor of waiting) {
+    const supervised = childrenOf(actor)
+    if (supervised == null && actor.id === path) return actor
+    const child = supervised == null ? null : childOf(actor, path)
+    if (child != null) return child
+    const spawned = (actor.getSnapshot()?.children ?? {}) as Record<string, AnyActorRef | undefined>
+    for (const next of supervised ?? Object.values(spawned)) if (next != null) waiting.push(next)
+  }
+  return null
 }

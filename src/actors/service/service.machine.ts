@@ -4,6 +4,7 @@ import type { ServiceId } from '../../crdt/schema.ts'
 import type { Logger } from '../../log.ts'
 import { routeMachine } from '../route/route.machine.ts'
 import { fromPool } from '../runtime/pool.logic.ts'
+import type { TakesMeta } from '../runtime/takes.ts'
 
 export interface ServiceInput {
   id: ServiceId
@@ -41,7 +42,12 @@ export type ServiceEvent =
  */
 export const serviceMachine = (clock: Clock) =>
   setup({
-    types: { context: {} as ServiceInput, input: {} as ServiceInput, events: {} as ServiceEvent },
+    types: {
+      context: {} as ServiceInput,
+      input: {} as ServiceInput,
+      events: {} as ServiceEvent,
+      meta: {} as TakesMeta
+    },
     actors: { routes: fromPool('route', routeMachine, { clock }) },
     actions: {
       sayActive: ({ context: { log, id, role } }) => log.info({ service: id, role }, 'service active on both peers'),
@@ -52,6 +58,14 @@ export const serviceMachine = (clock: Clock) =>
     }
   }).createMachine({
     id: 'service',
+    meta: {
+      takes: {
+        'service.specified': {},
+        'service.awaited': { reason: 'string', message: 'string' },
+        'service.programmed': {},
+        'service.impaired': { reason: 'string', message: 'string' }
+      }
+    },
     context: ({ input }) => input,
     invoke: { src: 'routes', id: 'routes' },
     initial: 'pending',

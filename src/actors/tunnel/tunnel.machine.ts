@@ -1,6 +1,7 @@
 import { setup } from 'xstate'
 import type { PeerId } from '../../crdt/schema.ts'
 import type { Logger } from '../../log.ts'
+import type { TakesMeta } from '../runtime/takes.ts'
 
 export interface TunnelInput {
   /** The remote end. */
@@ -24,13 +25,14 @@ export type TunnelEvent =
  * ```
  */
 export const tunnelMachine = setup({
-  types: { context: {} as TunnelInput, input: {} as TunnelInput, events: {} as TunnelEvent },
+  types: { context: {} as TunnelInput, input: {} as TunnelInput, events: {} as TunnelEvent, meta: {} as TakesMeta },
   actions: {
     sayUp: ({ context: { log, peer } }) => log.info({ peer }, 'tunnel up'),
     sayDown: ({ context: { log, peer } }) => log.warn({ peer }, 'tunnel down: its handshake has expired')
   }
 }).createMachine({
   id: 'tunnel',
+  meta: { takes: { 'tunnel.dialled': {}, 'tunnel.handshaken': {}, 'tunnel.expired': {} } },
   context: ({ input }) => input,
   initial: 'idle',
   states: {

@@ -66,8 +66,16 @@ export class Client {
   }
 
   /** The agent's events until the signal aborts or the agent ends the stream. The first one is `open`. */
-  async *events(types: string, { signal }: { signal: AbortSignal }): AsyncGenerator<ServerEvent> {
-    const response = await this.#send('GET', `/v1/events${queryText({ types })}`, { signal })
+  events(types: string, { signal }: { signal: AbortSignal }): AsyncGenerator<ServerEvent> {
+    return this.stream('/v1/events', { query: { types }, signal })
+  }
+
+  /** Server-sent events of any path, likewise. */
+  async *stream(
+    path: string,
+    { query, signal }: Pick<AskOptions, 'query'> & { signal: AbortSignal }
+  ): AsyncGenerator<ServerEvent> {
+    const response = await this.#send('GET', `${path}${queryText(query)}`, { signal })
     if (response.statusCode !== 200) throw await this.#failure(response)
     yield { type: 'open', data: null }
     response.setEncoding('utf8')

@@ -12,13 +12,15 @@ export interface Command {
   summary: string
   /** What `-o name` calls the objects it prints, e.g. `service`; without it, they have no names. */
   kind?: string
-  /** Positional arguments, all required. */
+  /** Positional arguments; optional ones come last. */
   args?: readonly Argument[]
   flags?: readonly Flag[]
   /** Lines under the flags in its help. */
   examples?: readonly string[]
   /** Asks no agent: it runs without one, and whatever contexts say. */
   local?: true
+  /** It goes on until Ctrl-C, which is then no failure. */
+  endless?: true
   /** Null: the command is listed here and run elsewhere. */
   run: ((context: Context, input: Input) => Promise<void>) | null
 }

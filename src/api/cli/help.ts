@@ -60,7 +60,9 @@ function ofCommand(command: Command): string[] {
 /** `services update ID`, `routes add --service ID`. */
 function usage({ words, args = [], flags = [] }: Command): string {
   const required = flags.flatMap((flag) => (flag.required === true ? [`--${flag.name} ${placeholder(flag)}`] : []))
-  return [...words, ...args.map(({ name }) => name), ...required].join(' ')
+  return [...words, ...args.map(({ name, optional }) => (optional === true ? `[${name}]` : name)), ...required].join(
+    ' '
+  )
 }
 
 const flagLines = (flags: readonly Flag[]): string[] =>

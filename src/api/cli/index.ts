@@ -75,7 +75,8 @@ class Stop extends Error {
   }
 }
 
-const watches = (ask: Parsed['ask']): boolean => ask.kind === 'run' && ask.input.flags['watch'] === true
+const watches = (ask: Parsed['ask']): boolean =>
+  ask.kind === 'run' && (ask.command.endless === true || ask.input.flags['watch'] === true)
 
 async function run(
   { command, input }: Extract<Parsed['ask'], { kind: 'run' }>,

@@ -65,8 +65,9 @@ export function parse(argv: readonly string[]): Parsed {
 
   const args: Record<string, string> = {}
   const expected = command.args ?? []
-  for (const [index, { name, help: meaning }] of expected.entries()) {
+  for (const [index, { name, help: meaning, optional }] of expected.entries()) {
     const value = found.rest[index]
+    if (value == null && optional === true) break
     if (value == null || value === '') return wrong(usageFailure(`${name} is missing: ${meaning}`, help))
     args[name] = idOf(value)
   }

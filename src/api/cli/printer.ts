@@ -63,6 +63,13 @@ export class Printer {
     this.#documents++
   }
 
+  /** One of many that come one by one: a line each in JSON too, whatever shows it. */
+  async line(value: unknown, text: () => string): Promise<void> {
+    if (this.format === 'json') this.#write(`${JSON.stringify(value)}\n`)
+    else if (this.format === 'table' || this.format === 'wide') this.#write(text())
+    else await this.data(value, text)
+  }
+
   remark(text: string): void {
     this.#err.write(`${text}\n`)
   }

@@ -49,7 +49,8 @@ const paint = (text: string, colour: Colour): string => `\u001B[${CODES[colour]}
 
 const length = (text: string): number => Array.from(text).length
 
-const visible = (text: string): string =>
+/** Control characters as text. */
+export const visible = (text: string): string =>
   text.replaceAll(
     /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`

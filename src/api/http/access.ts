@@ -16,9 +16,14 @@ export class Access {
     server.on('connection', (socket: Socket) => this.#trusted.add(socket))
   }
 
+  /** It came by the unix socket. */
+  isTrusted(request: FastifyRequest): boolean {
+    return this.#trusted.has(request.raw.socket)
+  }
+
   /** Throws unless the request may be answered. */
   check(request: FastifyRequest): void {
-    if (this.#trusted.has(request.raw.socket)) return
+    if (this.isTrusted(request)) return
     const { socket } = request.raw
     // A certificate's name would be wrong, and an address beyond loopback is anybody's to name.
     if (!('encrypted' in socket) && isLoopback(socket.localAddress ?? '')) checkHost(request.headers.host)

@@ -3,6 +3,7 @@ import { createServer as createTlsServer, type Server as TlsServer } from 'node:
 import fastify from 'fastify'
 import type { Operator } from '../../actors/operator/operator.ts'
 import type { Clock } from '../../clock.ts'
+import { TooManyRequestsError } from '../../errors.ts'
 import { apiBodyBytesMax } from '../../limits.ts'
 import type { Logger } from '../../log.ts'
 import type { Applier } from '../declare/applier.ts'
@@ -20,6 +21,8 @@ import {
   tlsHandshakeTimeoutMs
 } from './limits.ts'
 import { describeApi } from './openapi.ts'
+import { actorRoutes } from './routes/actors.ts'
+import { RateLimit } from './rate-limit.ts'
 import { agentRoutes } from './routes/agent.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { declareRoutes } from './routes/declare.ts'
@@ -85,7 +88,17 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   // Answers are what the operator says, whole: a schema-driven serialiser would drop what a schema forgets.
   app.setSerializerCompiler(() => (data) => JSON.stringify(data))
   takeMissingBodyAsEmpty(app)
-  app.addHook('onRequest', async (request) => access.check(request))
+  const limit = new RateLimit(clock)
+  app.addHook('onRequest', async (request, reply) => {
+    if (!access.isTrusted(request)) {
+      const waitMs = limit.take(request.raw.socket.remoteAddress ?? '')
+      if (waitMs > 0) {
+        void reply.header('retry-after', Math.ceil(waitMs / 1000))
+        throw new TooManyRequestsError(waitMs)
+      }
+    }
+    access.check(request)
+  })
   // A connection that stays open after its answer would hold up the stop.
   app.addHook('onSend', async (_request, reply) => {
     if (stopping.aborted) void reply.header('connection', 'close')
@@ -101,6 +114,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   clusterRoutes(app, operator)
   declareRoutes(app, applier)
   agentRoutes(app, operator)
+  actorRoutes(app, operator, clock, { stopping })
   eventRoutes(app, hub, clock, { stopping })
   await app.ready()
   return { app, newServer }

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ArcticError, type ErrorBody, InvalidRequestError, toErrorBody, UnavailableError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { apiBodyBytesMax } from '../../limits.ts'
-import { discardedBytesMax, headerBytesMax } from './limits.ts'
+import { discardedBytesMax, headerBytesMax, refusedBodyBytesMax } from './limits.ts'
 import { HangUpError } from './hang-up.ts'
 import { refusal } from './refusal.ts'
 import type { App } from './type-provider.ts'
@@ -70,21 +70,31 @@ async function answer(
   if (status >= 500 && body.code === 'internal') {
     log.error({ error, method: request.method, path: request.routeOptions.url ?? null }, 'a request failed by a bug')
   }
-  if (status === 413) await discardBody(request.raw)
+  if (status === 413) await discardBody(request.raw, discardedBytesMax)
+  if (NOT_LET_IN.has(status) && hasBody(request.raw)) {
+    await discardBody(request.raw, refusedBodyBytesMax)
+    void reply.header('connection', 'close')
+  }
   if (status === 401) void reply.header('www-authenticate', 'Bearer')
   return send(reply, status, body)
 }
 
+/** Whoever is refused for what he is, or does too often, does not get his body read. */
+const NOT_LET_IN: ReadonlySet<number> = new Set([401, 403, 429])
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] != null || Number(headers['content-length'] ?? 0) > 0
+
 /**
  * A connection that is closed with unread bytes in it is reset, and the client loses the refusal. So the rest of a body
- * that is too large is read and thrown away first, up to `discardedBytesMax`; its time is limited as every request's.
+ * that is too large is read and thrown away first, up to `bytesMax`; its time is limited as every request's.
  */
-function discardBody(request: IncomingMessage): Promise<void> {
+function discardBody(request: IncomingMessage, bytesMax: number): Promise<void> {
   return new Promise((resolve) => {
     let bytes = 0
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes > discardedBytesMax) resolve()
+      if (bytes > bytesMax) resolve()
     })
     finished(request, () => resolve())
     request.resume()

@@ -19,6 +19,22 @@ export const discardedBytesMax = 64 * 1024 * 1024
 /** Open connections per listener; more are refused by closing them. RLIMIT_NOFILE of small hosts is 1,024. */
 export const connectionsMax = 512
 
+/**
+ * Requests of one address on TCP, whoever it says it is: a burst of a script and the steady rate of a dashboard pass,
+ * guessing tokens does not get anywhere.
+ */
+export const requestsPerSecondMax = 50
+export const requestBurstMax = 200
+
+/** Addresses counted apart, 100 bytes each; more than these at once share one count. */
+export const limitedAddressesMax = 4_096
+
+/** Open connections of one address on TCP: a quarter of all, so that no single one takes the rest's. */
+export const connectionsPerAddressMax = 128
+
+/** Read of a body whose sender is not let in, bytes, so that he can read the refusal. */
+export const refusedBodyBytesMax = 64 * 1024
+
 /** Longest path parameter, characters: a peer name has 63, an actor path less than this. */
 export const pathParameterCharsMax = 512
 
@@ -67,3 +83,6 @@ export const certificateWarnMs = 14 * 24 * 3600 * 1000
 
 /** A client has this long for its TLS handshake. */
 export const tlsHandshakeTimeoutMs = 10_000
+
+/** Actors of which a slow reader of `GET /v1/actors/watch` has a step waiting: one each, the newest. */
+export const watchedActorsWaitingMax = 1_024

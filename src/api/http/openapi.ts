@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import { Type } from 'typebox'
 import { idempotencyKeyCharsMax } from './limits.ts'
 import { ErrorSchema, ref, strict } from './schemas/common.ts'
+import { actorComponents } from './schemas/actor.ts'
 import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
 import { clusterComponents } from './schemas/cluster.ts'
@@ -29,6 +30,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...peerComponents,
     ...clusterComponents,
     ...agentComponents,
+    ...actorComponents,
     ...declareComponents
   ]
   for (const schema of components) app.addSchema(schema)

@@ -11,6 +11,7 @@ import { createApp, type NewServer } from './app.ts'
 import { EventHub } from './event-hub.ts'
 import { stopGraceMs } from './limits.ts'
 import { isLocal, listenOnSocket, listenOnTcp } from './listen.ts'
+import { limitConnections } from './rate-limit.ts'
 import { ApiTls } from './tls/api-tls.ts'
 
 export interface HttpOptions {
@@ -92,6 +93,7 @@ export async function startHttp(options: HttpOptions): Promise<Http> {
     if (apiListen != null) {
       tls = await openTls(options, apiListen, { clock, log })
       const remote = tls == null ? newServer() : secureServer(newServer, tls)
+      limitConnections(remote)
       tcpAddress = await listenOnTcp(remote, apiListen)
       servers.push(remote)
     }

@@ -1,6 +1,7 @@
+import type { ActorDetailJson, ActorSentJson, ActorUpdateJson } from '../../../actors/operator/actor-json.ts'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
 import { state } from '../humane.ts'
-import { type Cell, table } from '../table.ts'
+import { type Cell, record, table, visible } from '../table.ts'
 
 export function actorTreeText(root: ActorJson, colours: boolean): string {
   const rows: Cell[][] = []
@@ -19,3 +20,55 @@ export function actorTreeText(root: ActorJson, colours: boolean): string {
   }
   return table(['ACTOR', 'STATE', 'STATUS'], rows, colours)
 }
+
+export function actorText(actor: ActorDetailJson, colours: boolean): string {
+  const { context, takes, history, children } = actor
+  const head = record(
+    [
+      ['actor', actor.path],
+      ['state', state(actor.state ?? '-')],
+      ['status', state(actor.status)],
+      ['on peer', actor.peer_id],
+      ['children', String(children.length)],
+      ...Object.entries(context).map(
+        ([key, value]) => [`context.${key}`, typeof value === 'string' ? value : JSON.stringify(value)] as const
+      )
+    ],
+    colours
+  )
+  const events = table(
+    ['TAKES', 'FIELDS', 'NOW'],
+    takes.map(({ type, fields, now }) => [
+      type,
+      Object.entries(fields)
+        .map(([name, kind]) => `${name}: ${kind}`)
+        .join(', ') || '-',
+      now ? 'yes' : { text: 'no', colour: 'dim' }
+    ]),
+    colours
+  )
+  const steps = table(['AT', 'EVENT', 'FROM', 'TO', 'WHY'], history.map(stepCells), colours)
+  return [head, ...(takes.length > 0 ? [events] : []), ...(history.length > 0 ? [steps] : [])].join('\n')
+}
+
+export function sentText({ path, event, from, to, caused }: ActorSentJson): string {
+  const change = from === to ? `stays ${to ?? '-'}` : `${from ?? '-'} → ${to ?? '-'}`
+  const others = caused.filter((step) => step.path !== path).map((step) => `  ${updateText(step)}`)
+  return [`${path} took ${event}: ${change}\n`, ...others].join('')
+}
+
+/** One line of `actors watch`. */
+export function updateText({ at, path, event, reason, from, to, status, by }: ActorUpdateJson): string {
+  const change = event == null || from === to ? (to ?? '-') : `${from ?? '-'} → ${to ?? '-'}`
+  const why = [event ?? 'now', ...(reason == null ? [] : [`(${reason})`]), ...(by == null ? [] : [`by ${by}`])]
+  const ended = status === 'active' ? '' : ` [${status}]`
+  return `${visible(`${at} ${path} ${change}${ended}  ${why.join(' ')}`)}\n`
+}
+
+const stepCells = ({ at, event, from, to, reason, status, by }: ActorDetailJson['history'][number]): Cell[] => [
+  at,
+  event,
+  from ?? '-',
+  status === 'active' ? (to ?? '-') : state(status),
+  [reason ?? '', by == null ? '' : `by ${by}`].filter((part) => part !== '').join(' ') || '-'
+]

@@ -1,10 +1,10 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
 import { Type } from 'typebox'
-import { ActorSchema, ReadySchema, StatusSchema } from '../schemas/agent.ts'
+import { ReadySchema, StatusSchema } from '../schemas/agent.ts'
 import { ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
-/** What concerns the answering agent alone: its health, metrics, actors, and the description of this API. */
+/** What concerns the answering agent alone: its health, metrics, and the description of this API. */
 export function agentRoutes(app: App, operator: Operator): void {
   const tags = ['agent']
 
@@ -66,19 +66,6 @@ export function agentRoutes(app: App, operator: Operator): void {
       }
     },
     async () => operator.status()
-  )
-
-  app.get(
-    '/v1/actors',
-    {
-      schema: {
-        operationId: 'listActors',
-        summary: "The tree of this agent's actors",
-        tags: ['actors'],
-        response: { 200: ref(ActorSchema) }
-      }
-    },
-    async () => operator.actors()
   )
 
   app.get(

@@ -1,5 +1,4 @@
 import { Type } from 'typebox'
-import type { ActorJson } from '../../../actors/operator/operator.ts'
 import { listOf, nullable, oneOf, ref } from './common.ts'
 
 const FailureSchema = Type.Object({ reason: Type.String(), message: Type.String() }, { $id: 'Failure' })
@@ -63,18 +62,6 @@ export const StatusSchema = Type.Object(
   { $id: 'Status' }
 )
 
-export const ActorSchema = Type.Unsafe<ActorJson>({
-  $id: 'Actor',
-  type: 'object',
-  required: ['path', 'state', 'status', 'children'],
-  properties: {
-    path: { type: 'string', description: '`kind:name`; the root is `agent`' },
-    state: { type: ['string', 'null'] },
-    status: { type: 'string', enum: ['active', 'done', 'error', 'stopped'] },
-    children: { type: 'array', items: { $ref: 'Actor#' } }
-  }
-})
-
 export const ReadySchema = Type.Object({ ready: Type.Boolean(), reasons: Type.Array(Type.String()) }, { $id: 'Ready' })
 
 export const agentComponents = [
@@ -83,6 +70,5 @@ export const agentComponents = [
   AgentPeerSchema,
   AgentClusterSchema,
   StatusSchema,
-  ActorSchema,
   ReadySchema
 ]
