@@ -70,12 +70,12 @@ describe('api: actors', () => {
   })
 
   it('draws the machine with its present state as text and as mermaid', async () => {
-    const drawn = await host.cli(['actors', 'inspect', `peer:${EDGE_B}`, '--diagram', 'text'])
+    const drawn = await host.cli(['actors', 'inspect', `peer:${EDGE_B}`, '--diagram'])
     assert.equal(drawn.exit, 0, drawn.err)
     assert.match(drawn.out, /● membership +parallel|● membership/)
     assert.match(drawn.out, /○ admitted/)
     assert.match(drawn.out, /peer\.lost +→ reach\.unreachable/)
-    const mermaid = await host.cli(['actors', 'inspect', 'service:web', '--diagram', 'mermaid'])
+    const mermaid = await host.cli(['actors', 'inspect', 'service:web', '--diagram'])
     assert.match(mermaid.out, /^stateDiagram-v2$/m)
     assert.match(mermaid.out, /^ {2}\[\*\] --> s_pending$/m)
     assert.match(mermaid.out, /s_pending --> s_active : service\.programmed/)

@@ -29,29 +29,28 @@ export const actorCommands: readonly Command[] = [
     summary: 'One actor: state, context, what it takes, its last steps',
     args: [pathArgument],
     flags: [
-      { name: 'diagram', kind: ['text', 'mermaid'], help: 'its machine with the present state marked, instead' },
+      { name: 'diagram', kind: 'boolean', help: 'its machine with the present state, as text and as mermaid, instead' },
       peerFlag
     ],
     examples: [
       'arctic actors inspect service:web',
-      'arctic actors inspect netmgr --diagram text',
-      'arctic actors inspect peer:edge-b --peer edge-b --diagram mermaid'
+      'arctic actors inspect netmgr --diagram',
+      'arctic actors inspect service:web --peer edge-b'
     ],
     async run({ api, print }, { args: { PATH = '' }, flags, fields }) {
       const actor = await api.get<ActorDetailJson>(at(PATH), { query: fields })
       const { actorText } = await import('../views/actor.ts')
       const { chartText, chartMermaid } = await import('../views/chart.ts')
-      const { diagram } = flags
-      if (diagram == null) return print.data(actor, () => actorText(actor, print.colours))
+      if (flags['diagram'] !== true) return print.data(actor, () => actorText(actor, print.colours))
       if (actor.chart == null) {
         throw new Failure(
           'invalid_request',
           `${actor.path} is plain logic without states; only machines have a diagram`
         )
       }
-      const { chart } = actor
-      const drawn = diagram === 'mermaid' ? chartMermaid(actor.path, chart) : chartText(chart, print.colours)
-      await print.data({ path: actor.path, state: actor.state, chart, diagram: drawn }, () => drawn)
+      const { path, state, chart } = actor
+      const mermaid = chartMermaid(path, chart)
+      await print.data({ path, state, chart, mermaid }, () => `${chartText(chart, print.colours)}\n${mermaid}`)
     }
   },
   {
