@@ -208,6 +208,23 @@ export class ConflictError extends ArcticError {
   }
 }
 
+/** HTTP 429, and a limit's exit. The code is `unavailable`: the same request is good a little later. */
+export class TooManyRequestsError extends ArcticError {
+  constructor(waitMs: number) {
+    super('unavailable', 'too many requests from this address; wait a little and ask less often', {
+      retry_after_ms: Math.ceil(waitMs)
+    })
+  }
+
+  override get status(): number {
+    return 429
+  }
+
+  override get exitCode(): number {
+    return 5
+  }
+}
+
 /** The `error` object for anything thrown: an ArcticError as it is, all else as `internal` without its text. */
 export function toErrorBody(error: unknown): ErrorBody {
   if (error instanceof ArcticError) return error.toJSON()
