@@ -18,7 +18,7 @@ use crate::service::Service;
 /// What a flow may read when it is its turn, bytes.
 pub const QUANTUM_BYTES: usize = 16 << 10;
 /// Tokens kept for a late worker: this much time, and at least two quanta.
-const BURST: Duration = Duration::from_millis(4);
+const BURST: Duration = Duration::from_millis(20);
 const BURST_BYTES_MIN: f64 = 2.0 * QUANTUM_BYTES as f64;
 
 /// The limit of a service's direction, shared by all workers. Rate 0 is no limit.

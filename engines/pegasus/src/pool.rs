@@ -10,7 +10,7 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -48,6 +48,7 @@ pub struct Pool {
     failures: u32,
     /// Down: nothing is tried before.
     retry_at: Option<Instant>,
+    paused_at: Instant,
     closed: bool,
 }
 
@@ -66,6 +67,7 @@ impl Pool {
             next_at: now,
             failures: 0,
             retry_at: None,
+            paused_at: now,
             closed: false,
         }
     }
@@ -94,8 +96,12 @@ impl Pool {
         if self.closed || self.wanted() == 0 || self.connecting >= CONNECTING_MAX {
             return None;
         }
-        if self.retry_at.is_some_and(|at| now < at) {
-            return None;
+        if let Some(at) = self.retry_at {
+            // Another worker has got through: so shall we, soon.
+            let at = if self.others_work() { at.min(self.paused_at + BACKOFF_MIN) } else { at };
+            if now < at {
+                return None;
+            }
         }
         self.retry_at = None;
         if self.proven.is_some() {
@@ -108,6 +114,11 @@ impl Pool {
         self.next += 1;
         self.next_at = now + ADDRESS_STAGGER;
         Some(address)
+    }
+
+    /// Carriers to this peer work, here or on another worker.
+    fn others_work(&self) -> bool {
+        self.peer.health.alive.load(Relaxed) > 0
     }
 
     fn wanted(&self) -> usize {
@@ -146,6 +157,7 @@ impl Pool {
         let pause = whole / 2 + whole.mul_f64(unit / 2.0);
         self.failures += 1;
         self.next = 0;
+        self.paused_at = now;
         self.retry_at = Some(now + pause);
         pause
     }
@@ -172,7 +184,7 @@ impl Worker {
     pub fn wait_for_carrier(&mut self, flow: Key, peer_id: &str) {
         let now = self.now;
         let Some(pool) = self.pools.get_mut(peer_id) else { return self.reset_flow(flow, Reason::PeerUnknown) };
-        let down = pool.retry_at.is_some_and(|at| now < at) && pool.connecting == 0;
+        let down = pool.retry_at.is_some_and(|at| now < at) && pool.connecting == 0 && !pool.others_work();
         if pool.closed || down || pool.waiting.len() >= WAITING_FLOWS_MAX || pool.peer.addresses.is_empty() {
             return self.reset_flow(flow, Reason::PeerDown);
         }
@@ -320,7 +332,7 @@ impl Worker {
         // Whoever waits on a carrier to this peer should look whether it is gone for them, too: what the own host cannot
         // even send counts as nothing unacknowledged.
         peer.health.suspicions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if peer.health.alive.load(std::sync::atomic::Ordering::Relaxed) > 0 {
+        if pool.others_work() {
             // Others work; this was a crowd at the door.
             return;
         }

@@ -11,7 +11,7 @@ use std::{
 
 use lab::{
     Engine, Lab, SERVICE, peer, source_state,
-    stream::{connect, connect_from, echo, echoes, ends_in_reset, reset, serve},
+    stream::{connect, echo, echoes, ends_in_reset, is_reset, reset, serve},
     target_state, v4, v6,
 };
 use serde_json::json;
@@ -79,11 +79,11 @@ fn a_destination_that_does_not_take_the_flow_resets_the_client() {
     let Some(lab) = lab::lab() else { return };
     let (a, b) = lab.pair(1);
     for address in [v4(9), v6(9)] {
-        assert!(ends_in_reset(&mut connect(&lab, address)));
+        assert!(is_reset(&lab, "client", address));
         assert_eq!(reasons(&a, &b), ("destination_refused".into(), "destination_refused".into()));
     }
     let nobody = "10.2.0.99:80".parse().unwrap();
-    assert!(ends_in_reset(&mut connect(&lab, nobody)));
+    assert!(is_reset(&lab, "client", nobody));
     assert_eq!(reasons(&a, &b), ("destination_unreachable".into(), "destination_unreachable".into()));
 }
 
@@ -92,7 +92,7 @@ fn what_no_service_covers_is_refused_by_the_target() {
     let Some(lab) = lab::lab() else { return };
     let (a, b) = lab.pair(1);
     for address in ["10.2.1.5:80", "[fd02:0:0:1::5]:80"] {
-        assert!(ends_in_reset(&mut connect(&lab, address.parse().unwrap())));
+        assert!(is_reset(&lab, "client", address.parse().unwrap()));
         assert_eq!(a.flow()["reason"], "refused_not_covered");
     }
     let refused = b.event("refused");
@@ -100,7 +100,7 @@ fn what_no_service_covers_is_refused_by_the_target() {
     let mut other = target_state();
     other["inbound"][0]["peer_id"] = json!("somebody-else");
     b.apply_ok(2, other);
-    assert!(ends_in_reset(&mut connect(&lab, v4(80))));
+    assert!(is_reset(&lab, "client", v4(80)));
     assert_eq!(a.flow()["reason"], "refused_unknown_service");
     assert_eq!((b.unheard("flow"), &b.stats()["refused_total"]), (0, &3.into()));
 }
@@ -118,7 +118,7 @@ fn a_peer_with_another_key_than_recorded_gets_nowhere() {
     assert_eq!(a.event("peer")["state"], "down");
     assert_eq!(b.event("refused")["reason"], "wrong_key");
     let start = Instant::now();
-    assert!(ends_in_reset(&mut connect(&lab, v4(80))));
+    assert!(is_reset(&lab, "client", v4(80)));
     assert!(start.elapsed() < Duration::from_secs(1), "a peer that is down resets at once");
     assert_eq!(a.flow()["reason"], "peer_down");
     // Once the record is right, it heals by itself.
@@ -146,7 +146,7 @@ fn a_service_that_is_removed_resets_its_flows_at_once_on_either_side() {
     b.apply_ok(2, without);
     assert!(ends_in_reset(&mut client));
     assert_eq!(reasons(&a, &b), ("service_removed".into(), "service_removed".into()));
-    assert!(ends_in_reset(&mut connect(&lab, v4(7))));
+    assert!(is_reset(&lab, "client", v4(7)));
     assert_eq!(a.flow()["reason"], "refused_unknown_service");
 }
 
@@ -289,9 +289,9 @@ fn a_flow_to_the_engine_itself_is_refused_and_a_transport_that_is_not_built_says
         (&applied["errors"][0]["object"], &applied["errors"][0]["code"]),
         (&format!("service:{SERVICE}").into(), &"TransportNotBuilt".into())
     );
-    assert!(ends_in_reset(&mut connect(&lab, v4(80))));
+    assert!(is_reset(&lab, "client", v4(80)));
     assert_eq!(a.flow()["reason"], "transport_not_built");
     let port = applied["listeners"][0]["port"].as_u64().unwrap() as u16;
-    assert!(ends_in_reset(&mut connect_from(&lab, "edge-a", ([127, 0, 0, 1], port).into())));
+    assert!(is_reset(&lab, "edge-a", ([127, 0, 0, 1], port).into()));
     assert_eq!(a.event("refused")["reason"], "loop");
 }

@@ -114,7 +114,7 @@ fn a_bandwidth_limit_holds_each_way_and_is_shared_evenly() {
         let ended: Vec<_> = flows.into_iter().map(|flow| flow.join().unwrap()).collect();
         let (rate, jain) = rates(ended.iter().map(|(bytes, _)| *bytes).collect());
         eprintln!("{direction}: {rate:.1} of {mbps} Mbit/s, Jain {jain:.4}");
-        assert!((mbps * 0.9..mbps * 1.1).contains(&rate) && jain > 0.97, "{direction} {rate} Mbit/s, Jain {jain}");
+        assert!((mbps * 0.85..mbps * 1.1).contains(&rate) && jain > 0.97, "{direction} {rate} Mbit/s, Jain {jain}");
     };
     let start = Instant::now() + Duration::from_millis(2000);
     // Up: the clients write as fast as they may.

@@ -55,11 +55,7 @@ pub fn echo(lab: &Lab, address: SocketAddr) {
 }
 
 pub fn connect(lab: &Lab, address: SocketAddr) -> TcpStream {
-    connect_from(lab, "client", address)
-}
-
-pub fn connect_from(lab: &Lab, host: &str, address: SocketAddr) -> TcpStream {
-    let stream = lab.on(host, || TcpStream::connect(address).unwrap());
+    let stream = lab.on("client", || TcpStream::connect(address).unwrap());
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -70,6 +66,17 @@ pub fn echoes(stream: &mut TcpStream, word: &[u8]) -> bool {
     let mut back = vec![0; word.len()];
     let heard = stream.write_all(word).and_then(|()| stream.read_exact(&mut back));
     heard.inspect_err(|error| eprintln!("no echo: {error}")).is_ok() && back == word
+}
+
+/// Whether a new connection ends in RST; it may come so quickly that not even connecting succeeds.
+pub fn is_reset(lab: &Lab, host: &str, address: SocketAddr) -> bool {
+    match lab.on(host, || TcpStream::connect(address)) {
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        Ok(mut stream) => {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            ends_in_reset(&mut stream)
+        }
+    }
 }
 
 /// Reads until the connection ends: true for RST, false for FIN. Silence is a failure.
