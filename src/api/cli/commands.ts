@@ -9,6 +9,7 @@ import { peerCommands } from './commands/peers.ts'
 import { routeCommands } from './commands/routes.ts'
 import { shellCommands } from './commands/shell.ts'
 import { serviceCommands } from './commands/services.ts'
+import { simCommands } from './commands/sim.ts'
 import { statusCommands } from './commands/status.ts'
 
 /** Every command there is, in the order help shows them. */
@@ -22,7 +23,8 @@ export const COMMANDS: readonly Command[] = [
   ...statusCommands,
   ...actorCommands,
   ...contextCommands,
-  ...shellCommands
+  ...shellCommands,
+  ...simCommands
 ]
 
 /** Flags of every command; they may stand before or after it. */

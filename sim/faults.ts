@@ -1,0 +1,206 @@
+import type { SimHost } from './host/host.ts'
+import type { EngineName } from './host/kernel.ts'
+import type { Rule } from './net/wire.ts'
+import type { World } from './world.ts'
+
+/**
+ * The menu of what can go wrong. A fault is data with a beginning and an end, so that a list of them can be printed, typed
+ * again and shrunk: any part of a list is a list. After the last end nothing is wrong any more.
+ */
+export interface Fault {
+  kind: FaultKind
+  /** Ms after the work began. */
+  at: number
+  /** How long, ms. */
+  forMs: number
+  /** Hosts in groups; what they mean is the kind's. */
+  groups: number[][]
+  /** Percent, ms, or what the kind says. */
+  amount: number
+}
+
+interface Kind {
+  about: string
+  /** Begins it; what is returned ends it. */
+  begin(world: World, fault: Fault): () => void | Promise<void>
+}
+
+const rule =
+  (make: (fault: Fault) => Rule) =>
+  (world: World, fault: Fault): (() => void) =>
+    world.wire.lay(make(fault))
+
+/** Both ends are among the fault's hosts, or it names none. */
+const touches = ({ groups }: Fault, from: number, to: number): boolean => {
+  const named = groups.flat()
+  return named.length === 0 || named.includes(from) || named.includes(to)
+}
+
+const hostsOf = (world: World, { groups }: Fault): SimHost[] =>
+  groups.flat().flatMap((index) => world.hosts[index] ?? [])
+
+/** Changes something on each host, and takes it back at the end. */
+const onHosts =
+  (change: (host: SimHost, fault: Fault) => () => void | Promise<void>) =>
+  (world: World, fault: Fault): (() => Promise<void>) => {
+    const ends = hostsOf(world, fault).map((host) => change(host, fault))
+    return async () => void (await Promise.all(ends.map(async (end) => end())))
+  }
+
+const crash = (how: 'process' | 'power') =>
+  onHosts((host) => {
+    if (host.agent == null) return () => {}
+    host.crash(how)
+    return () => (host.agent == null ? host.boot() : undefined)
+  })
+
+const engine = (name: EngineName) =>
+  onHosts((host) => {
+    host.kernel.crashEngine(name)
+    host.agent?.dataplane.engineCrashed(name)
+    return () => {}
+  })
+
+export const FAULTS = {
+  split: {
+    about: 'groups of hosts reach nobody outside of their group; hosts that are not named are one more group',
+    begin: rule(({ groups }) => {
+      const side = (host: number): number => groups.findIndex((group) => group.includes(host))
+      return (from, to) => (side(from) === side(to) ? null : { cut: true })
+    })
+  },
+  cut: {
+    about: 'the hosts of the first group do not reach those of the second, nor the other way round',
+    begin: rule(
+      ({ groups: [a = [], b = []] }) =>
+        (from, to) =>
+          (a.includes(from) && b.includes(to)) || (b.includes(from) && a.includes(to)) ? { cut: true } : null
+    )
+  },
+  oneway: {
+    about: 'what the hosts of the first group send to those of the second is lost, answers are not',
+    begin: rule(
+      ({ groups: [a = [], b = []] }) =>
+        (from, to) =>
+          a.includes(from) && b.includes(to) ? { cut: true } : null
+    )
+  },
+  loss: {
+    about: 'this percentage of messages is lost, of all or of what the named hosts send and get',
+    begin: rule((fault) => (from, to) => (touches(fault, from, to) ? { loss: fault.amount / 100 } : null))
+  },
+  latency: {
+    about: 'so many ms more each way, with as much jitter',
+    begin: rule(
+      (fault) => (from, to) => (touches(fault, from, to) ? { latencyMs: fault.amount, jitterMs: fault.amount } : null)
+    )
+  },
+  reorder: {
+    about: 'gossip is up to so many ms late, each message by itself',
+    begin: rule((fault) => (from, to) => (touches(fault, from, to) ? { reorderMs: fault.amount } : null))
+  },
+  duplicate: {
+    about: 'this percentage of gossip arrives twice',
+    begin: rule((fault) => (from, to) => (touches(fault, from, to) ? { duplicate: fault.amount / 100 } : null))
+  },
+  kill: { about: 'the agents are killed and started again at the end', begin: crash('process') },
+  power: { about: 'the hosts lose their power: disks are torn, kernels forget', begin: crash('power') },
+  restart: {
+    about: 'the agents are stopped as for an upgrade and started at the end',
+    begin: onHosts((host) => {
+      const stopped = host.stop('keep').then((leftovers) => host.world.leftBehind(host, leftovers))
+      return async () => {
+        await stopped
+        if (host.agent == null) await host.boot()
+      }
+    })
+  },
+  freeze: {
+    about: 'the hosts stand still, as after SIGSTOP, and go on where they were',
+    begin: onHosts((host, { forMs }) => {
+      host.station.frozenUntil = host.world.now + forMs
+      return () => {}
+    })
+  },
+  'disk-full': {
+    about: 'writes fail, some in the middle',
+    begin: onHosts((host) => {
+      host.disk.full = true
+      return () => void (host.disk.full = false)
+    })
+  },
+  'disk-slow': {
+    about: 'everything the disk does takes so many times as long',
+    begin: onHosts((host, { amount }) => {
+      host.disk.slowness = amount
+      return () => void (host.disk.slowness = 1)
+    })
+  },
+  'clock-jump': {
+    about: 'the wall clock jumps by so many ms, forward or back, and is put right at the end',
+    begin: onHosts((host, { amount }) => {
+      host.wall.offsetMs += amount
+      return () => void (host.wall.offsetMs -= amount)
+    })
+  },
+  'kernel-refuses': {
+    about: 'the kernel takes no ruleset',
+    begin: onHosts((host) => {
+      host.kernel.refuses = true
+      return () => void (host.kernel.refuses = false)
+    })
+  },
+  pegasus: { about: 'the TCP engine dies', begin: engine('pegasus') },
+  tempest: { about: 'the tunnel engine dies', begin: engine('tempest') }
+} as const satisfies Record<string, Kind>
+
+export type FaultKind = keyof typeof FAULTS
+
+/** Begins a fault and ends it in its time. */
+export async function inflict(world: World, fault: Fault): Promise<void> {
+  await world.scheduler.sleep(fault.at)
+  world.trace.note(null, 'fault', `${formatFault(fault)} begins`)
+  const end = (FAULTS[fault.kind] as Kind).begin(world, fault)
+  await world.scheduler.sleep(fault.forMs)
+  world.trace.note(null, 'fault', `${fault.kind} ends`)
+  await end()
+}
+
+/** `KIND@AT+FOR[:GROUP|GROUP][=AMOUNT]`, joined by `;`. A group is host numbers joined by commas. */
+export const formatFaults = (faults: readonly Fault[]): string => faults.map(formatFault).join(';')
+
+function formatFault({ kind, at, forMs, groups, amount }: Fault): string {
+  const hosts = groups.length === 0 ? '' : `:${groups.map((group) => group.join()).join('|')}`
+  return `${kind}@${at}+${forMs}${hosts}${amount === 0 ? '' : `=${amount}`}`
+}
+
+/** RangeError that says which part is not understood. */
+export function parseFaults(text: string): Fault[] {
+  return text
+    .split(';')
+    .filter((part) => part.trim() !== '')
+    .map((part) => {
+      const match = /^([a-z-]+)@(\d+)\+(\d+)(?::([\d,|]+))?(?:=(-?\d+))?$/.exec(part.trim())
+      const [, kind, at, forMs, groups, amount] = match ?? []
+      if (kind == null || !Object.hasOwn(FAULTS, kind)) {
+        throw new RangeError(
+          `"${part}" is no fault; write KIND@AT+FOR[:HOSTS|HOSTS][=AMOUNT] with one of ${Object.keys(FAULTS).join(' ')}`
+        )
+      }
+      return {
+        kind: kind as FaultKind,
+        at: Number(at),
+        forMs: Number(forMs),
+        groups:
+          groups == null
+            ? []
+            : groups.split('|').map((group) =>
+                group
+                  .split(',')
+                  .filter((one) => one !== '')
+                  .map(Number)
+              ),
+        amount: Number(amount ?? 0)
+      }
+    })
+}

@@ -1,0 +1,49 @@
+/** Figures of the simulated world, with their reasons. */
+
+/** Where virtual time begins: far enough in the past that nobody mistakes a simulated date for a real one. */
+export const epochMs = Date.UTC(2030, 0, 1)
+/** Events in one instant of virtual time; more is a loop that waits for nothing. */
+export const eventsPerInstantMax = 2_000_000
+/** Turns of the microtask queue per turn of Node's event loop: the loop costs more than most events. */
+export const eventsPerTurn = 64
+
+/** Way between two hosts, ms: this much at least, and up to `spreadMs` more by where they stand. */
+export const latencyMinMs = 2
+export const spreadMs = 30
+/** TCP's first retransmission, ms, and how often it doubles before it stays. */
+export const retransmitMs = 200
+export const retransmitDoublings = 5
+/** SYN is sent at 0, 1 and 3 s; then the dial gives up. */
+export const synAtMs = [0, 1_000, 3_000] as const
+export const dialTimeoutMs = 5_000
+
+/** Gossip neighbours: what gossipsub aims at, and where it begins to prune. */
+export const gossipDegree = 6
+export const gossipDegreeMax = 12
+export const gossipHeartbeatMs = 1_000
+
+/** A write goes to the page cache, a sync to the device; ms. */
+export const diskWriteMs = 0.05
+export const diskSyncMinMs = 0.5
+export const diskSyncMaxMs = 4
+/** One apply of the kernel state, ms. */
+export const applyMinMs = 4
+export const applyMaxMs = 40
+/** An engine that crashed is back after this, ms. */
+export const engineBackMinMs = 200
+export const engineBackMaxMs = 1_000
+
+/** Longest time, ms, in which all must agree once nothing fails any more: redial waits 5 s, sync another 5, twice. */
+export const settleMaxMs = 60_000
+/** How often it is asked whether all agree, ms. */
+export const settlePollMs = 50
+/** Agreement must stand for this long, ms, to count: reports and retries have come to rest as well. */
+export const settleHoldMs = 2_000
+
+/** Peers of a run; beyond it one process has no memory for the full mesh. */
+export const peersMax = 1_000
+export const peersDefault = 5
+/** Events kept for the timeline of a run. */
+export const timelineMax = 2_000
+/** Violations listed in one answer; the first one matters. */
+export const violationsMax = 50

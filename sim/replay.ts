@@ -1,0 +1,13 @@
+import { formatFaults, type Fault } from './faults.ts'
+import type { RunResult } from './run.ts'
+import type { Scenario } from './scenarios/scenario.ts'
+
+/** The one line that does all of it again. `faults` is given when they are not the scenario's own. */
+export function replayLine(
+  { name }: Pick<Scenario, 'name'>,
+  { peers, seed }: Pick<RunResult, 'peers' | 'seed'>,
+  faults?: readonly Fault[]
+): string {
+  const quoted = /^[\w.-]+$/.test(seed) ? seed : `'${seed.replaceAll("'", "'\\''")}'`
+  return `arctic sim run ${name} --peers ${peers} --seed ${quoted}${faults == null ? '' : ` --faults '${formatFaults(faults)}'`}`
+}

@@ -1,0 +1,34 @@
+import { parseFaults } from './faults.ts'
+import type { RunResult } from './run.ts'
+
+/** A run as a mermaid chart over virtual time: the faults as bars, then what happened on each host. */
+export function mermaid({ scenario, seed, peers, faults, work_began_ms: began, timeline }: RunResult): string {
+  const lines = [
+    'gantt',
+    `  title ${plain(scenario)}, ${peers} peers, seed ${plain(seed)}`,
+    '  dateFormat x',
+    '  axisFormat %M:%S',
+    '  section faults'
+  ]
+  for (const { kind, at, forMs, groups, amount } of parseFaults(faults)) {
+    const who = groups.map((group) => group.join(' ')).join(' and ')
+    lines.push(`  ${plain(`${kind} ${who} ${amount === 0 ? '' : amount}`)} :crit, ${began + at}, ${began + at + forMs}`)
+  }
+  lines.push('  section all')
+  for (const { at, host, kind, text } of timeline) {
+    if (host == null && kind !== 'fault') lines.push(milestone(text, at, kind === 'violation'))
+  }
+  for (let index = 0; index < peers; index++) {
+    lines.push(`  section host-${index}`)
+    for (const { at, host, kind, text } of timeline) {
+      if (host === index && kind !== 'apply') lines.push(milestone(text, at, false))
+    }
+  }
+  return `${lines.join('\n')}\n`
+}
+
+const milestone = (text: string, at: number, critical: boolean): string =>
+  `  ${plain(text)} :${critical ? 'crit, ' : ''}milestone, ${Math.round(at)}, 0ms`
+
+/** Mermaid reads these characters as its own. */
+const plain = (text: string): string => text.replaceAll(/[:;,#\r\n]+/g, ' ').trim()

@@ -1,0 +1,31 @@
+import type { Command, Flag } from '../command.ts'
+
+const seed: Flag = { name: 'seed', kind: 'text', placeholder: 'S', help: 'the same seed is the same run, every time' }
+
+/** `arctic sim` is run by src/main.ts before this client is loaded; it is here so that help and completion know it. */
+export const simCommands: readonly Command[] = [
+  {
+    words: ['sim', 'run'],
+    summary: 'Play a scenario with simulated peers in virtual time; a violation is exit 1',
+    args: [{ name: 'SCENARIO', help: 'what "arctic sim list" shows' }],
+    flags: [
+      { name: 'peers', kind: 'integer', placeholder: 'N', help: "how many (the scenario's own number)" },
+      { ...seed, help: `${seed.help} (1)` },
+      { name: 'faults', kind: 'text', placeholder: 'LIST', help: "instead of the scenario's own; see sim list" },
+      { name: 'timeline', kind: 'text', placeholder: 'FILE', live: 'file', help: 'write what happened as mermaid' }
+    ],
+    examples: ['arctic sim run split-site --peers 20 --seed 7'],
+    run: null
+  },
+  { words: ['sim', 'list'], summary: 'List scenarios, what runs are held to, and faults', run: null },
+  {
+    words: ['sim', 'fuzz'],
+    summary: 'Play random scenarios, seeds and faults, and shrink what fails',
+    flags: [
+      { name: 'minutes', kind: 'number', placeholder: 'M', required: true, help: 'how long' },
+      { ...seed, help: 'where to begin (a fresh one)' },
+      { name: 'scenario', kind: 'text', placeholder: 'NAME', help: 'this one only' }
+    ],
+    run: null
+  }
+]
