@@ -1,6 +1,8 @@
+import { run } from './command.ts'
 import type { Host } from './host.ts'
 import { captureBufferKiB, settleMs } from './limits.ts'
 import { packets } from './pcap.ts'
+import { insideUserNamespace } from './privileges.ts'
 import type { Task } from './task.ts'
 import { sleep, until } from './wait.ts'
 
@@ -31,7 +33,8 @@ export class Capture {
     // `-Z root`: dropping to another user would not work inside a user namespace. Immediate mode: what has been seen is
     // in the file, not in a buffer that the end of the capture would throw away.
     const options = ['-Z', 'root', '-n', '-U', '--immediate-mode', '-s', '0', '-B', String(captureBufferKiB)]
-    const task = await host.spawn(['tcpdump', ...options, '-i', device, '-w', path, filter])
+    const env: Record<string, string> = insideUserNamespace() ? { LD_PRELOAD: await groupsShim(host) } : {}
+    const task = await host.spawn(['tcpdump', ...options, '-i', device, '-w', path, filter], { env })
     await until('tcpdump to listen', () => /listening on/.test(task.stderr) || ended(task), { timeoutMs: 10_000 })
     return new Capture(path, task)
   }
@@ -61,6 +64,17 @@ export function read(path: string, texts: readonly string[]): Omit<CaptureReport
     for (const { text, bytes: needle } of needles) if (packet.frame.includes(needle)) add(found, text)
   }
   return { packets: count, bytes, byPort, found }
+}
+
+/**
+ * Whoever is root in a user namespace cannot set supplementary groups, which tcpdump insists on. It has none to lose
+ * there, so these two calls may as well succeed. Returns the library to preload.
+ */
+async function groupsShim(host: Host): Promise<string> {
+  const library = host.path('groups.so')
+  const source = 'int initgroups(void) { return 0; }\nint setgroups(void) { return 0; }\n'
+  await run(['cc', '-shared', '-fPIC', '-fno-builtin', '-x', 'c', '-', '-o', library], { input: source })
+  return library
 }
 
 function ended(task: Task): false {
