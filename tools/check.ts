@@ -51,7 +51,7 @@ const CHECKS: Check[] = [
     cwd: 'engines'
   },
   { name: 'engines', command: ['cargo', 'test', '--locked', '--no-fail-fast'], cwd: 'engines', totals: cargoTotals },
-  { name: 'unit', command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent}/**/*.test.ts'), totals: mochaTotals },
+  { name: 'unit', command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent,bench}/**/*.test.ts'), totals: mochaTotals },
   { name: 'e2e', command: mocha('test/e2e/**/*.test.ts'), totals: mochaTotals }
 ]
 
@@ -85,7 +85,7 @@ function run(check: Check): Promise<{ code: number; output: string }> {
     const [program, ...args] = check.command
     const child = spawn(program!, args, {
       cwd: check.cwd,
-      env: { ...process.env, FORCE_COLOR: '0', CARGO_TERM_COLOR: 'never', ...check.env },
+      env: { ...process.env, NO_COLOR: '1', CARGO_TERM_COLOR: 'never', ...check.env },
       stdio: ['ignore', 'pipe', 'pipe']
     })
     let output = ''
