@@ -1,7 +1,6 @@
 import type { Command, Context } from '../command.ts'
 import type { ContextFile, SavedContext } from '../contexts.ts'
 import { Failure, usageFailure } from '../failure.ts'
-import { readFingerprint, readUrl } from '../target.ts'
 
 const NAME = { name: 'NAME', help: 'name of a context', live: 'context' } as const
 
@@ -111,6 +110,7 @@ async function describe(context: Context): Promise<SavedContext | null> {
     if (flag('token') != null) throw usageFailure('--token is for --api URL; the socket needs none', 'context add')
     return { socket }
   }
+  const { readFingerprint, readUrl } = await import('../target.ts')
   const url = readUrl(api)
   const token = flag('token') === '-' ? (await context.readInput()).trim() : flag('token')
   const pinned = flag('fingerprint')

@@ -16,10 +16,11 @@ export function appliedText({ dry_run, changes, pending }: Applied, colours: boo
     const [sign, colour] = SIGNS[change.action]
     return [{ text: sign, colour }, change.kind, change.service, describe(change)]
   })
-  const counts = (['create', 'update', 'delete'] as const).map(
-    (action) => `${changes.filter((change) => change.action === action).length} to ${action}`
-  )
-  const sum = dry_run ? `dry run: ${counts.join(', ')}` : `done: ${counts.join(', ').replaceAll(' to ', ' × ')}`
+  const counts = (['create', 'update', 'delete'] as const).map((action) => {
+    const count = changes.filter((change) => change.action === action).length
+    return dry_run ? `${count} to ${action}` : `${count} ${action}d`
+  })
+  const sum = `${dry_run ? 'dry run' : 'done'}: ${counts.join(', ')}`
   const wait =
     dry_run || pending == null ? '' : `\ntaken back at ${pending.expires_at} unless you run "arctic confirm" before`
   return `${table(['', 'KIND', 'SERVICE', 'WHAT'], rows, colours)}\n${sum}${wait}\n`
