@@ -89,8 +89,6 @@ export const ip = {
   }
 }
 
-type Ip = typeof ip
-
 /** What `ip` says when something to delete is not there, and the line that follows each failure. */
 const GONE = /No such (device|file|process)|Cannot find device|FIB table does not exist|Command failed/
 
