@@ -98,8 +98,9 @@ describe('cli: contexts', () => {
   describe('of an agent beyond loopback', () => {
     let http: Http
     let url: string
+    let state: string
     before(async () => {
-      const state = mkdtempSync(join(tmpdir(), 'arctic-remote-'))
+      state = mkdtempSync(join(tmpdir(), 'arctic-remote-'))
       http = await startHttp({
         operator: new MemoryOperator(),
         socketPath: join(state, 'agent.sock'),
@@ -109,9 +110,11 @@ describe('cli: contexts', () => {
         version: '0.1.0'
       })
       url = `https://localhost:${http.tcpAddress!.split(':')[1]}/`
-      rmSync(join(state, 'api-tls.pem'))
     })
-    after(async () => http.stop())
+    after(async () => {
+      await http.stop()
+      rmSync(state, { recursive: true, force: true })
+    })
 
     it('pin its certificate after a look, and reach it then', async () => {
       const unknown = await cli('status', '--api', url)
