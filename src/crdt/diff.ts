@@ -17,13 +17,17 @@ export interface ViewDiff {
 /** What changed from one view to the next. Snapshots of one replica share what is equal, so this costs the change. */
 export function diff(previous: View, next: View): ViewDiff {
   return {
-    members: changes(previous.members, next.members),
-    services: changes(previous.services, next.services),
-    routes: changes(previous.routes, next.routes)
+    members: changesOf(previous.members, next.members),
+    services: changesOf(previous.services, next.services),
+    routes: changesOf(previous.routes, next.routes)
   }
 }
 
-function changes<T extends object>(before: ReadonlyMap<string, T>, after: ReadonlyMap<string, T>): Changes<string, T> {
+/** The same for one kind of record. */
+export function changesOf<T extends object>(
+  before: ReadonlyMap<string, T>,
+  after: ReadonlyMap<string, T>
+): Changes<string, T> {
   const found: Changes<string, T> = { added: [], changed: [], removed: [] }
   if (before === after) return found
   for (const [id, now, was] of differences(before, after)) {

@@ -62,7 +62,7 @@ export class MeshRuntime implements Mesh {
   readonly #pinger: Pinger
   readonly #admission: Admission
   readonly #onPresence = new Set<(presence: PeerPresence) => void>()
-  readonly #onReport = new Set<(peer: PeerId) => void>()
+  readonly #onReport = new Set<Parameters<Mesh['onReport']>[0]>()
   readonly #releases: Array<() => void> = []
   readonly #propagation: number[] = []
   readonly #partners: (view: View) => ReadonlySet<PeerId>
@@ -106,8 +106,8 @@ export class MeshRuntime implements Mesh {
       book: this.#book,
       clock,
       log,
-      onReport: (peer) => {
-        for (const listener of this.#onReport) listener(peer)
+      onReport: (peer, news) => {
+        for (const listener of this.#onReport) listener(peer, news)
       }
     })
     this.#roster = new Roster({
@@ -205,7 +205,7 @@ export class MeshRuntime implements Mesh {
     return add(this.#onPresence, listener)
   }
 
-  onReport(listener: (peer: PeerId) => void): () => void {
+  onReport(listener: Parameters<Mesh['onReport']>[0]): () => void {
     return add(this.#onReport, listener)
   }
 
@@ -222,8 +222,8 @@ export class MeshRuntime implements Mesh {
     return this.#reports.fetch(peer, { signal })
   }
 
-  publishReport(reports: ReadonlyMap<ServiceId, ServiceReport>): void {
-    this.#book.publish(reports)
+  publishReport(reports: ReadonlyMap<ServiceId, ServiceReport>, changed?: readonly ServiceId[]): void {
+    this.#book.publish(reports, changed)
   }
 
   async invite({ ttlMs, uses, role }: { ttlMs: number; uses: number; role: Role }): Promise<string> {

@@ -8,13 +8,19 @@ export interface Mesh {
   peer(id: PeerId): PeerPresence | null
   /** Fires when any of a peer's presence fields changes materially (reachable, heads, report digest). */
   onPresence(listener: (presence: PeerPresence) => void): () => void
-  /** Fires after a peer's report (see {@link ServiceReport}) was fetched and differs from what was held. */
-  onReport(listener: (peer: PeerId) => void): () => void
+  /**
+   * Fires after a peer's report (see {@link ServiceReport}) was fetched and differs from what was held. `news` are the
+   * services about which it says something else, counters aside; without it any of them may be.
+   */
+  onReport(listener: (peer: PeerId, news?: readonly ServiceId[]) => void): () => void
   /** The last report fetched from `peer`; fetches it first when `fresh` is asked for. */
   report(peer: PeerId): ReadonlyMap<ServiceId, ServiceReport>
   refreshReport(peer: PeerId, options: { signal: AbortSignal }): Promise<ReadonlyMap<ServiceId, ServiceReport>>
-  /** Replaces what this peer reports about services that it is an endpoint of. Announced within 20 ms, coalesced. */
-  publishReport(reports: ReadonlyMap<ServiceId, ServiceReport>): void
+  /**
+   * Replaces what this peer reports about services that it is an endpoint of. Announced within 20 ms, coalesced.
+   * `changed`: nothing else differs from the last call, so that only these are looked at.
+   */
+  publishReport(reports: ReadonlyMap<ServiceId, ServiceReport>, changed?: readonly ServiceId[]): void
   /** Makes an invite token. `ttlMs` from now; good for `uses` joins; `role` of who joins. */
   invite(options: { ttlMs: number; uses: number; role: Role }): Promise<string>
   /** Redeems a token: admitted, whole state synced. Errors: invite_*, already_in_cluster, name_taken, unavailable. */

@@ -113,8 +113,18 @@ export const netmgrMachine = setup({
   }
 })
 
-const hasFailures = (applied: AppliedState | null): boolean =>
-  applied != null && (applied.failure != null || applied.services.values().some((service) => service.failure != null))
+/** Answers are immutable, and each is asked about more than once. */
+const failing = new WeakMap<AppliedState, boolean>()
+
+function hasFailures(applied: AppliedState | null): boolean {
+  if (applied == null) return false
+  const known = failing.get(applied)
+  if (known != null) return known
+  let found = applied.failure != null
+  for (const service of applied.services.values()) found ||= service.failure != null
+  failing.set(applied, found)
+  return found
+}
 
 const refused = (before: AppliedState | null, error: unknown): AppliedState => ({
   generation: before?.generation ?? 0,

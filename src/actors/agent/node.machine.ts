@@ -5,7 +5,7 @@ import type { Mesh, PeerPresence } from '../../mesh/mesh.ts'
 export interface NodeInput {
   mesh: Mesh
   onPresence: (presence: PeerPresence) => void
-  onReport: (peer: PeerId) => void
+  onReport: Parameters<Mesh['onReport']>[0]
 }
 
 export type NodeEvent = { type: 'presence.changed'; others: number }

@@ -34,7 +34,7 @@ export function desiredFor(self: PeerId, view: View): DesiredState {
   }
 }
 
-const sourceSide = (view: View, service: ServiceRecord): OutboundService => ({
+export const sourceSide = (view: View, service: ServiceRecord): OutboundService => ({
   id: service.id,
   spec: specIn(view, service),
   targetPeer: service.target_peer_id,
@@ -47,7 +47,7 @@ const sourceSide = (view: View, service: ServiceRecord): OutboundService => ({
   routes: steering(view, service)
 })
 
-const targetSide = (view: View, service: ServiceRecord): InboundService => ({
+export const targetSide = (view: View, service: ServiceRecord): InboundService => ({
   id: service.id,
   spec: specIn(view, service),
   sourcePeer: service.source_peer_id,
@@ -66,7 +66,7 @@ const steering = (view: View, service: ServiceRecord): SteeringRoute[] =>
     priority: route.priority
   }))
 
-function peerSide(view: View, id: PeerId): DesiredPeer[] {
+export function peerSide(view: View, id: PeerId): DesiredPeer[] {
   const record = view.members.get(id)?.record
   if (record == null) return []
   return [
@@ -75,7 +75,7 @@ function peerSide(view: View, id: PeerId): DesiredPeer[] {
 }
 
 /** Mesh and data endpoints of every member, this host too: a route must never swallow the mesh itself. */
-function endpointsOf(view: View): string[] {
+export function endpointsOf(view: View): string[] {
   const endpoints = new Set<string>()
   for (const { record } of view.members.values()) {
     for (const address of record?.data_addresses ?? []) endpoints.add(address)

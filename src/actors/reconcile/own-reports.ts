@@ -1,25 +1,34 @@
 import type { PeerId, ServiceId } from '../../crdt/schema.ts'
 import type { AppliedState, Dataplane, DesiredState, ServiceCounters } from '../../dataplane/desired.ts'
 import type { Mesh, ServiceReport } from '../../mesh/mesh.ts'
+import { appliedDifferences } from './applied.ts'
+import type { Side } from './own-side.ts'
 import type { Reach } from './phase.ts'
 import { reportFor, sameFacts } from './report.ts'
 
 export interface OwnReportsOptions {
   mesh: Pick<Mesh, 'publishReport'>
   dataplane: Pick<Dataplane, 'engines' | 'mode'>
+  /** Services that this peer is an endpoint of. */
+  own: { readonly size: number; ids(): Iterable<ServiceId>; sideOf(id: ServiceId): Side | null }
   reach: (peer: PeerId) => Reach
   now: () => number
 }
 
-/** What this peer says of the services that it is an endpoint of, kept in step and published when it changes. */
+/**
+ * What this peer says of the services that it is an endpoint of, kept in step and published when it changes. Only what
+ * was touched is looked at again: a change of one service costs the same with 10 or 10,000 others.
+ */
 export class OwnReports {
   readonly #options: OwnReportsOptions
-  #reports = new Map<ServiceId, ServiceReport>()
+  readonly #reports = new Map<ServiceId, ServiceReport>()
   #applied: AppliedState | null = null
-  /** The specs that the last applied desired state asked for. */
-  #appliedSpecs: ReadonlyMap<ServiceId, string> = new Map()
-  #desired: DesiredState | null = null
-  #touched = true
+  /** What led to `#applied`, and the specs in it, made when they are first needed. */
+  #appliedDesired: DesiredState | null = null
+  #appliedSpecs: ReadonlyMap<ServiceId, string> | null = null
+  readonly #touched = new Set<ServiceId>()
+  #allTouched = true
+  #enginesDown = ''
 
   constructor(options: OwnReportsOptions) {
     this.#options = options
@@ -35,70 +44,84 @@ export class OwnReports {
 
   /** Services that this peer is an endpoint of. */
   get size(): number {
-    return this.#desired == null ? 0 : this.#desired.outbound.length + this.#desired.inbound.length
+    return this.#options.own.size
   }
 
   /** `desired` is what led to `applied`; null when the data plane applied the same state anew by itself. */
   onApplied(applied: AppliedState, desired: DesiredState | null): void {
+    const touched = appliedDifferences(this.#applied, applied)
+    if (touched == null) this.#allTouched = true
+    else for (const id of touched) this.#touched.add(id)
     this.#applied = applied
-    if (desired != null) {
-      this.#appliedSpecs = new Map([...desired.outbound, ...desired.inbound].map(({ id, spec }) => [id, spec]))
-    }
-    this.#touched = true
+    if (desired == null) return
+    this.#appliedDesired = desired
+    this.#appliedSpecs = null
   }
 
-  /** Engines or somebody's reachability have changed. */
-  touch(): void {
-    this.#touched = true
+  /** What this service asks for, or whether its other end can be reached, has changed. */
+  touch(id: ServiceId): void {
+    this.#touched.add(id)
   }
 
-  /** Builds every report anew where that is due, and publishes. Returns the services whose report changed in substance. */
-  refresh(desired: DesiredState | null, counters: ReadonlyMap<ServiceId, ServiceCounters>): ServiceId[] {
-    if (!this.#touched && desired === this.#desired) return []
-    this.#touched = false
-    this.#desired = desired
-    const reports = new Map<ServiceId, ServiceReport>()
+  /** Builds the reports anew that are due, and publishes. Returns the services whose report changed in substance. */
+  refresh(counters: ReadonlyMap<ServiceId, ServiceCounters>): ServiceId[] {
+    const { own, mesh, reach, now } = this.#options
+    const enginesDown = this.#downEngines()
+    if (enginesDown.join() !== this.#enginesDown) this.#allTouched = true
+    this.#enginesDown = enginesDown.join()
+    if (!this.#allTouched && this.#touched.size === 0) return []
+    const due = this.#allTouched ? new Set([...own.ids(), ...this.#reports.keys()]) : new Set(this.#touched)
+    this.#allTouched = false
+    this.#touched.clear()
     const changed: ServiceId[] = []
-    const enginesDown = this.#enginesDown()
-    const add = (serviceId: ServiceId, role: 'source' | 'target', target: PeerId | null): void => {
-      const previous = this.#reports.get(serviceId)
-      const report = reportFor({
-        serviceId,
-        role,
-        appliedSpec: this.#appliedSpecs.get(serviceId) ?? null,
-        applied: this.#applied,
-        enginesDown,
-        targetUnreachable: target != null && this.#options.reach(target) === 'unreachable',
-        counters: counters.get(serviceId),
-        previous,
-        now: this.#options.now()
-      })
-      if (report == null) return
-      if (!sameFacts(previous, report)) changed.push(serviceId)
-      reports.set(serviceId, report)
+    for (const id of due) {
+      const side = own.sideOf(id)
+      const previous = this.#reports.get(id)
+      const report =
+        side == null
+          ? null
+          : reportFor({
+              serviceId: id,
+              role: side.role,
+              appliedSpec: this.#applied?.failure == null ? null : (this.#specs().get(id) ?? null),
+              applied: this.#applied,
+              enginesDown,
+              targetUnreachable: side.role === 'source' && reach(side.other) === 'unreachable',
+              counters: counters.get(id),
+              previous,
+              now: now()
+            })
+      if (report == null) {
+        if (this.#reports.delete(id)) changed.push(id)
+      } else if (!sameFacts(previous, report)) {
+        this.#reports.set(id, report)
+        changed.push(id)
+      }
     }
-    for (const { id, targetPeer } of desired?.outbound ?? []) add(id, 'source', targetPeer)
-    for (const { id } of desired?.inbound ?? []) add(id, 'target', null)
-    for (const id of this.#reports.keys()) if (!reports.has(id)) changed.push(id)
-    this.#reports = reports
-    if (changed.length > 0) this.#options.mesh.publishReport(reports)
+    if (changed.length > 0) mesh.publishReport(this.#reports, changed)
     return changed
   }
 
   /** Newer figures for the same facts. */
   count(counters: ReadonlyMap<ServiceId, ServiceCounters>): void {
-    let changed = false
+    const changed: ServiceId[] = []
     for (const [id, { flows, bytesIn, bytesOut }] of counters) {
       const report = this.#reports.get(id)
       if (report == null || (report.flows === flows && report.bytes_in === bytesIn && report.bytes_out === bytesOut))
         continue
       this.#reports.set(id, { ...report, flows, bytes_in: bytesIn, bytes_out: bytesOut })
-      changed = true
+      changed.push(id)
     }
-    if (changed) this.#options.mesh.publishReport(this.#reports)
+    if (changed.length > 0) this.#options.mesh.publishReport(this.#reports, changed)
   }
 
-  #enginesDown(): string[] {
+  #specs(): ReadonlyMap<ServiceId, string> {
+    const { outbound = [], inbound = [] } = this.#appliedDesired ?? {}
+    this.#appliedSpecs ??= new Map([...outbound, ...inbound].map(({ id, spec }) => [id, spec]))
+    return this.#appliedSpecs
+  }
+
+  #downEngines(): string[] {
     if (this.#options.dataplane.mode === 'none') return []
     // One that has just come back has nothing in force before it was told again.
     return this.#options.dataplane

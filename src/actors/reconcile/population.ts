@@ -1,4 +1,4 @@
-import type { PeerId, RouteRecord } from '../../crdt/schema.ts'
+import type { PeerId, RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type { Population, ServicePopulation } from './plan.ts'
 import { specIn } from './spec.ts'
@@ -22,11 +22,16 @@ export function populationFor(self: PeerId, view: View, seen: Iterable<PeerId>):
           : null
     if (other == null) continue
     tunnels.add(other)
-    const routes = new Map((view.routesOf.get(service.id) ?? []).map((route) => [route.id, wishOf(route)]))
-    services.set(service.id, { spec: specIn(view, service), routes })
+    services.set(service.id, servicePopulation(view, service))
   }
   return { peers, services, tunnels }
 }
+
+/** The same for one service that this host is an endpoint of. */
+export const servicePopulation = (view: View, service: ServiceRecord): ServicePopulation => ({
+  spec: specIn(view, service),
+  routes: new Map((view.routesOf.get(service.id) ?? []).map((route) => [route.id, wishOf(route)]))
+})
 
 const wishes = new WeakMap<RouteRecord, string>()
 

@@ -19,13 +19,13 @@ import type { ReplicaPort } from '../ports.ts'
 import { parseAddress } from '../runtime/address.ts'
 import { tunnelFact } from '../tunnel/fact.ts'
 import { Counters } from './counters.ts'
-import { desiredDigest, desiredFor } from './desired.ts'
 import { LiveActors } from './live-actors.ts'
 import { OwnRecord } from './own-record.ts'
+import { OwnSide } from './own-side.ts'
 import { PeerSights } from './peer-sights.ts'
-import { plan, type Population } from './plan.ts'
+import { plan, type Population, type ServicePopulation } from './plan.ts'
 import type { Reach } from './phase.ts'
-import { populationFor } from './population.ts'
+import { servicePopulation } from './population.ts'
 import { OwnReports } from './own-reports.ts'
 import { Singletons } from './singletons.ts'
 import { StatusBook, type ServiceStatus } from './status-book.ts'
@@ -67,12 +67,13 @@ export class Reconciler {
   readonly #ownRecord: OwnRecord
   /** The view that the last evaluation saw. */
   #view: View | null = null
-  #desired: DesiredState | null = null
-  #desiredDigest = ''
+  readonly #own: OwnSide
   #applied: AppliedState | null = null
   readonly #dirtyServices = new Set<ServiceId>()
   readonly #dirtyPeers = new Set<PeerId>()
-  #wanted: Population | null = null
+  /** Services whose actors may not be what the view wants, and whether the same is true of peers and tunnels. */
+  readonly #unplanned = new Set<ServiceId>()
+  #peersUnplanned = true
   #requested: 'no' | 'soon' = 'no'
   #evaluatedAt = -Infinity
   #soon: Timer | null = null
@@ -92,7 +93,8 @@ export class Reconciler {
       selfRecord: options.selfRecord
     })
     this.synced = new Synced(mesh, clock)
-    this.reports = new OwnReports({ mesh, dataplane, reach: this.reach, now: () => clock.now() })
+    this.#own = new OwnSide(mesh.self)
+    this.reports = new OwnReports({ mesh, dataplane, own: this.#own, reach: this.reach, now: () => clock.now() })
     this.statuses = new StatusBook({
       reach: this.reach,
       report: (peer, service) => this.reportOf(peer, service),
@@ -136,7 +138,7 @@ export class Reconciler {
   }
 
   get desired(): DesiredState | null {
-    return this.#desired
+    return this.#own.desired
   }
 
   reach = (peer: PeerId): Reach => this.#peers.reachability.of(peer)
@@ -164,20 +166,22 @@ export class Reconciler {
   onPresence(presence: PeerPresence): void {
     // Most presence is a new head or a round-trip time, which no status depends on.
     if (this.#peers.moved(presence.id)) this.#dirtyPeers.add(presence.id)
-    if (this.#wanted?.peers.has(presence.id) === false) this.#wanted = null
+    if (!this.live.population().peers.has(presence.id)) this.#peersUnplanned = true
     this.request()
   }
 
   /** A peer has answered for its services just now; what it said is good for a while, and so is what it did not say. */
   onAsked(peer: PeerId): void {
+    // Of a partner every word is fresh; of another, its silence means something only now.
+    if (!this.#isFresh(peer)) this.#dirtyPeers.add(peer)
     this.#peers.asked(peer)
-    this.#dirtyPeers.add(peer)
-    this.onReport(peer)
+    this.request()
   }
 
-  onReport(peer: PeerId): void {
-    for (const id of this.#peers.news(peer)) this.#dirtyServices.add(id)
-    this.request()
+  /** `news`: the services about which it says something else now; without it, that is found out here. */
+  onReport(peer: PeerId, news: readonly ServiceId[] = this.#peers.news(peer)): void {
+    for (const id of news) this.#dirtyServices.add(id)
+    if (news.length > 0) this.request()
   }
 
   onApplied(applied: AppliedState, desired: DesiredState | null): void {
@@ -201,7 +205,6 @@ export class Reconciler {
     if (event.type === 'kernel.repaired') return
     if (event.type === 'engine.exited') log.warn(data, 'an engine has ended')
     this.#singletons.tellEngine(event.engine, { type: event.type })
-    this.reports.touch()
     this.request()
   }
 
@@ -245,7 +248,7 @@ export class Reconciler {
     if (view !== before) this.#viewChanged(view, before)
     this.#markServicesOfDirtyPeers(view)
     this.synced.look(view)
-    for (const id of this.reports.refresh(this.#desired, this.counters.services)) this.#dirtyServices.add(id)
+    for (const id of this.reports.refresh(this.counters.services)) this.#dirtyServices.add(id)
     this.#updateStatuses(view)
     this.#populate(view)
     this.#tellServices()
@@ -254,7 +257,7 @@ export class Reconciler {
   }
 
   #viewChanged(view: View, before: View | null): void {
-    const { mesh, feed } = this.#options
+    const { feed } = this.#options
     const changes = diff(before ?? { ...view, members: new Map(), services: new Map(), routes: new Map() }, view)
     for (const service of [...changes.services.added, ...changes.services.removed]) this.#dirtyServices.add(service.id)
     for (const { id } of changes.services.changed) this.#dirtyServices.add(id)
@@ -262,15 +265,16 @@ export class Reconciler {
     for (const { after } of changes.routes.changed) this.#dirtyServices.add(after.service_id)
     for (const member of [...changes.members.added, ...changes.members.removed]) this.#dirtyPeers.add(member.id)
     for (const { id } of changes.members.changed) this.#dirtyPeers.add(id)
-    this.#wanted = null
     if (before != null) tellViewChanges(feed, before, view, changes)
     this.#ownRecord.look(view)
-    const desired = desiredFor(mesh.self, view)
-    const digest = desiredDigest(desired)
-    if (this.#desired != null && digest === this.#desiredDigest) return
-    this.#desired = desired
-    this.#desiredDigest = digest
-    this.#singletons.tellNetmgr(desired)
+    const told = this.#own.desired
+    const touched = this.#own.update(view, changes)
+    for (const id of touched) {
+      this.#unplanned.add(id)
+      this.reports.touch(id)
+    }
+    if (touched.size > 0 || view.members !== before?.members) this.#peersUnplanned = true
+    if (this.#own.desired !== told && this.#own.desired != null) this.#singletons.tellNetmgr(this.#own.desired)
   }
 
   #markServicesOfDirtyPeers(view: View): void {
@@ -278,7 +282,7 @@ export class Reconciler {
     for (const service of view.services.values()) {
       if (this.#dirtyPeers.has(service.source_peer_id) || this.#dirtyPeers.has(service.target_peer_id)) {
         this.#dirtyServices.add(service.id)
-        this.reports.touch()
+        this.reports.touch(service.id)
       }
     }
   }
@@ -294,11 +298,8 @@ export class Reconciler {
   }
 
   #populate(view: View): void {
-    const { mesh } = this.#options
-    if (this.#wanted == null) {
-      const seen = mesh.peers().map((peer) => peer.id)
-      this.#wanted = populationFor(mesh.self, view, seen)
-      for (const step of plan(this.live.population(), this.#wanted)) {
+    if (this.#peersUnplanned || this.#unplanned.size > 0) {
+      for (const step of plan(...this.#populations(view))) {
         this.live.run(step)
         if (step.type === 'peer.start') this.#dirtyPeers.add(step.id)
         if (step.type === 'peer.stop') {
@@ -307,14 +308,34 @@ export class Reconciler {
         }
         if ('service' in step) this.#dirtyServices.add(step.service)
       }
+      this.#peersUnplanned = false
+      this.#unplanned.clear()
     }
     for (const id of this.live.deleting()) if (this.#letGo(id)) this.live.removed(id)
+  }
+
+  /** The actors that live and those that should, of services only the ones that may differ. */
+  #populations(view: View): [actual: Population, wanted: Population] {
+    const live = this.live.population()
+    const actual = new Map<ServiceId, ServicePopulation>()
+    const wanted = new Map<ServiceId, ServicePopulation>()
+    for (const id of this.#unplanned) {
+      const [lives, service] = [live.services.get(id), view.services.get(id)]
+      if (lives != null) actual.set(id, lives)
+      if (service != null && this.#own.sideOf(id) != null) wanted.set(id, servicePopulation(view, service))
+    }
+    const tunnels = new Set(this.#own.others().keys())
+    const peers = new Set([...this.#options.mesh.peers().map(({ id }) => id), ...view.members.keys()])
+    return [
+      { ...live, services: actual },
+      { peers, services: wanted, tunnels }
+    ]
   }
 
   #tellServices(): void {
     for (const id of this.#dirtyServices) {
       const status = this.statuses.get(id)
-      if (status != null && this.#wanted?.services.has(id) === true) this.live.tellService(id, factOf(status))
+      if (status != null && this.live.population().services.has(id)) this.live.tellService(id, factOf(status))
     }
     this.#dirtyServices.clear()
   }
@@ -369,10 +390,12 @@ export class Reconciler {
   /** An actor was started again after a failure: it gets to know what it has missed. */
   #onReset(address: string): void {
     const { kind, name } = parseAddress(address) ?? { kind: '', name: null }
-    this.#wanted = null
     if (kind === 'peer' && name != null) this.#dirtyPeers.add(name)
-    if (kind === 'service' && name != null) this.#dirtyServices.add(name)
-    if (kind === 'netmgr' && this.#desired != null) this.#singletons.tellNetmgr(this.#desired)
+    if (kind === 'service' && name != null) {
+      this.#dirtyServices.add(name)
+      this.#unplanned.add(name)
+    }
+    if (kind === 'netmgr' && this.desired != null) this.#singletons.tellNetmgr(this.desired)
     this.#singletons.tellEngines()
     this.request()
   }

@@ -22,7 +22,12 @@ export class ReportBook {
   readonly #incarnation: number
   readonly #clock: Clock
   readonly #onChange: () => void
-  readonly #entries = new Map<ServiceId, { report: ServiceReport; seq: number; dirty: boolean }>()
+  readonly #entries = new Map<ServiceId, { report: ServiceReport; seq: number }>()
+  /** Those with new counters that have no number of their own yet. */
+  readonly #dirty = new Set<ServiceId>()
+  /** Changes after `#recentFrom`, newest last; an entry may be in it more than once. */
+  readonly #recent: Array<{ id: ServiceId; seq: number }> = []
+  #recentFrom = 0
   /** Newest last. */
   readonly #removals = new Map<ServiceId, number>()
   #forgottenSeq = 0
@@ -48,39 +53,40 @@ export class ReportBook {
     return new Map([...this.#entries].map(([id, { report }]) => [id, report]))
   }
 
-  /** Replaces everything. */
-  publish(reports: ReadonlyMap<ServiceId, ServiceReport>): void {
+  /** Replaces everything; with `changed`, looks at these alone, since nothing else differs from the last call. */
+  publish(reports: ReadonlyMap<ServiceId, ServiceReport>, changed?: readonly ServiceId[]): void {
     if (reports.size > reportsPerPeerMax) {
       throw new InvalidRequestError(`a peer reports on at most ${reportsPerPeerMax} services, not ${reports.size}`)
     }
     const seq = this.#seq + 1
     let material = false
-    let dirty = false
-    for (const id of this.#entries.keys()) {
-      if (reports.has(id)) continue
-      this.#entries.delete(id)
-      this.#removals.delete(id)
-      this.#removals.set(id, seq)
-      material = true
-    }
-    for (const [id, report] of reports) {
+    for (const id of changed ?? [...this.#entries.keys(), ...reports.keys()]) {
+      const report = reports.get(id)
       const held = this.#entries.get(id)
-      if (held != null && statement(held.report) === statement(report)) {
-        held.dirty ||= counters(held.report) !== counters(report)
+      if (report == null) {
+        if (held == null) continue
+        this.#entries.delete(id)
+        this.#dirty.delete(id)
+        this.#removals.delete(id)
+        this.#removals.set(id, seq)
+        material = true
+      } else if (held != null && sameStatement(held.report, report)) {
+        if (counters(held.report) !== counters(report)) this.#dirty.add(id)
         held.report = report
-        dirty ||= held.dirty
-        continue
+      } else {
+        this.#entries.set(id, { report, seq })
+        this.#dirty.delete(id)
+        this.#removals.delete(id)
+        this.#note(id, seq)
+        material = true
       }
-      this.#entries.set(id, { report, seq, dirty: false })
-      this.#removals.delete(id)
-      material = true
     }
     this.#forgetOldRemovals()
     if (material) {
       this.#seq = seq
       this.#onChange()
     }
-    if (dirty) {
+    if (this.#dirty.size > 0) {
       this.#counters ??= this.#clock.after(reportCountersMs, () => {
         this.#counters = null
         if (this.#number()) this.#onChange()
@@ -96,20 +102,36 @@ export class ReportBook {
       incarnation: this.#incarnation,
       seq: this.#seq,
       whole,
-      changed: [...this.#entries.values()].filter((entry) => entry.seq > from).map(({ report }) => report),
+      changed: this.#changedSince(from),
       removed: whole ? [] : [...this.#removals].filter(([, removedAt]) => removedAt > from).map(([id]) => id)
     }
   }
 
+  #changedSince(from: number): ServiceReport[] {
+    // The last changes are listed; a reader that is further behind has all entries looked through for it.
+    const recent =
+      from >= this.#recentFrom ? new Set(this.#recent.filter(({ seq }) => seq > from).map(({ id }) => id)) : null
+    const ids = recent ?? this.#entries.keys()
+    const entries = [...ids].flatMap((id) => this.#entries.get(id) ?? [])
+    return entries.filter((entry) => entry.seq > from).map(({ report }) => report)
+  }
+
+  #note(id: ServiceId, seq: number): void {
+    this.#recent.push({ id, seq })
+    if (this.#recent.length <= 2 * reportRemovalsMax) return
+    const dropped = this.#recent.splice(0, reportRemovalsMax)
+    this.#recentFrom = dropped.at(-1)!.seq
+  }
+
   /** Gives what has only new counters a number, so that it is part of deltas. */
   #number(): boolean {
-    const dirty = [...this.#entries.values()].filter((entry) => entry.dirty)
-    if (dirty.length === 0) return false
+    if (this.#dirty.size === 0) return false
     this.#seq++
-    for (const entry of dirty) {
-      entry.seq = this.#seq
-      entry.dirty = false
+    for (const id of this.#dirty) {
+      this.#entries.get(id)!.seq = this.#seq
+      this.#note(id, this.#seq)
     }
+    this.#dirty.clear()
     return true
   }
 
@@ -123,4 +145,10 @@ export class ReportBook {
 }
 
 const counters = ({ flows, bytes_in, bytes_out }: ServiceReport): string => `${flows} ${bytes_in} ${bytes_out}`
+
+/** Whether two reports say the same but for the counters. */
+export function sameStatement(a: ServiceReport, b: ServiceReport): boolean {
+  return a === b || (a.spec === b.spec && a.state === b.state && a.since === b.since && statement(a) === statement(b))
+}
+
 const statement = (report: ServiceReport): string => JSON.stringify({ ...report, flows: 0, bytes_in: 0, bytes_out: 0 })

@@ -8,7 +8,7 @@ import { reportFetchesMax, reportsPerMessageMax, reportsPerPeerMax, reportTimeou
 import type { ServiceReport } from '../mesh.ts'
 import type { Channel, Network } from '../network.ts'
 import { Slots } from '../slots.ts'
-import type { ReportBook, ReportDelta } from './book.ts'
+import { sameStatement, type ReportBook, type ReportDelta } from './book.ts'
 
 const REPORT_PROTOCOL = '/arctic/report/1.0.0'
 
@@ -17,10 +17,11 @@ type Page = ReportDelta & { more: boolean }
 interface Held {
   incarnation: number
   seq: number
-  reports: ReadonlyMap<ServiceId, ServiceReport>
+  /** Changed in place: a delta costs what it holds, not what is known. */
+  reports: Map<ServiceId, ServiceReport>
 }
 
-const NOTHING: Held = { incarnation: 0, seq: 0, reports: new Map() }
+const NOTHING: Readonly<Held> = { incarnation: 0, seq: 0, reports: new Map() }
 
 /**
  * Fetches other peers' service reports as deltas and serves this peer's own. A question is JSON {since, incarnation};
@@ -30,7 +31,7 @@ export class ReportExchange {
   readonly #network: Network
   readonly #book: ReportBook
   readonly #clock: Clock
-  readonly #onReport: (peer: PeerId) => void
+  readonly #onReport: (peer: PeerId, news: readonly ServiceId[]) => void
   readonly #background: Background
   readonly #slots = new Slots(reportFetchesMax)
   readonly #held = new Map<PeerId, Held>()
@@ -41,7 +42,7 @@ export class ReportExchange {
     book: ReportBook
     clock: Clock
     log: Logger
-    onReport: (peer: PeerId) => void
+    onReport: (peer: PeerId, news: readonly ServiceId[]) => void
   }) {
     this.#network = parts.network
     this.#book = parts.book
@@ -94,10 +95,11 @@ export class ReportExchange {
     try {
       const question = { since: held.seq, incarnation: held.incarnation }
       await channel.send(Buffer.from(JSON.stringify(question)))
-      const next = await this.#take(channel, peer, held, limit.signal)
+      const pages = await this.#take(channel, peer, held.reports.size, limit.signal)
       void channel.close()
+      const { next, news } = takeOver(held, pages)
       this.#held.set(peer, next)
-      if (next.reports !== held.reports) this.#onReport(peer)
+      if (next.seq !== held.seq || next.incarnation !== held.incarnation) this.#onReport(peer, news)
       return next
     } catch (error) {
       channel.abort(error as Error)
@@ -105,19 +107,20 @@ export class ReportExchange {
     }
   }
 
-  async #take(channel: Channel, peer: PeerId, held: Held, signal: AbortSignal): Promise<Held> {
-    let reports: Map<ServiceId, ServiceReport> | null = null
+  /** All pages of an answer: nothing of it counts before the last one is here. */
+  async #take(channel: Channel, peer: PeerId, known: number, signal: AbortSignal): Promise<[Page, ...Page[]]> {
+    const pages: Page[] = []
+    let reports = 0
     for (;;) {
       const message = await channel.receive({ signal })
       if (message == null) throw new UnavailableError(`peer ${peer} closed a report before it was done`)
       const page = JSON.parse(Buffer.from(message).toString()) as Page
-      reports ??= new Map(page.whole ? [] : held.reports)
-      for (const id of page.removed) reports.delete(id)
-      for (const report of page.changed) reports.set(report.service_id, report)
-      if (reports.size > reportsPerPeerMax) throw new UnavailableError(`peer ${peer} reports on too many services`)
-      if (page.more) continue
-      const changed = page.seq !== held.seq || page.incarnation !== held.incarnation
-      return { incarnation: page.incarnation, seq: page.seq, reports: changed ? reports : held.reports }
+      pages.push(page)
+      reports += page.changed.length
+      if (reports > reportsPerPeerMax || (!page.whole && reports + known > 2 * reportsPerPeerMax)) {
+        throw new UnavailableError(`peer ${peer} reports on too many services`)
+      }
+      if (!page.more) return pages as [Page, ...Page[]]
     }
   }
 
@@ -129,6 +132,25 @@ export class ReportExchange {
     const delta = this.#book.since(Number(since), Number(incarnation))
     for (const page of pages(delta)) await channel.send(Buffer.from(JSON.stringify(page)))
   }
+}
+
+/** What is held with the answer taken over, and the services about which it says something else. */
+function takeOver(held: Held, pages: [Page, ...Page[]]): { next: Held; news: ServiceId[] } {
+  const { incarnation, seq, whole } = pages[0]
+  const before = held.reports
+  // What stands for nothing is shared by all peers, and stays empty.
+  const reports = whole || held === NOTHING ? new Map<ServiceId, ServiceReport>() : before
+  const news: ServiceId[] = []
+  for (const page of pages) {
+    for (const id of page.removed) if (reports.delete(id)) news.push(id)
+    for (const report of page.changed) {
+      const old = before.get(report.service_id)
+      if (old == null || !sameStatement(old, report)) news.push(report.service_id)
+      reports.set(report.service_id, report)
+    }
+  }
+  if (reports !== before) for (const id of before.keys()) if (!reports.has(id)) news.push(id)
+  return { next: { incarnation, seq, reports }, news }
 }
 
 function* pages(delta: ReportDelta): Iterable<Page> {
