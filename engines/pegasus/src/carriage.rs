@@ -12,7 +12,7 @@ use crate::{
     arena::Arena,
     carrier::{End, Phase},
     frame::{self, HEADER_BYTES, Kind, Open, Reset},
-    limiter::{QUANTUM_BYTES, Throttle},
+    limiter::QUANTUM_BYTES,
     limits::{READ_BYTES, READ_BYTES_STALLED, TURN_BYTES},
     reason::Reason,
     service::Side,
@@ -154,40 +154,6 @@ impl Worker {
             && !std::mem::replace(&mut flow.queued, true)
         {
             self.turns.push_back(Turn::Flow(key));
-        }
-    }
-
-    fn wait_for_bandwidth(&mut self, key: Key) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
-        if std::mem::replace(&mut flow.throttled, true) {
-            return;
-        }
-        let at = self.throttles.iter().position(|throttle| throttle.is_of(&flow.service)).unwrap_or_else(|| {
-            self.throttles.push(Throttle::new(flow.service.clone(), self.now));
-            self.throttles.len() - 1
-        });
-        self.throttles[at].wait(key, self.now);
-    }
-
-    pub fn serve_throttles(&mut self) {
-        for index in 0..self.throttles.len() {
-            while let Some(key) = self.throttles[index].grant(self.now) {
-                match self.flows.get_mut(key) {
-                    None => self.throttles[index].refund(QUANTUM_BYTES),
-                    Some(flow) => {
-                        flow.throttled = false;
-                        flow.granted = true;
-                        self.carry_up(key);
-                        if let Some(flow) = self.flows.get_mut(key)
-                            && std::mem::take(&mut flow.granted)
-                        {
-                            // It could not read after all.
-                            self.throttles[index].refund(QUANTUM_BYTES);
-                        }
-                    }
-                }
-                self.throttles[index].served();
-            }
         }
     }
 

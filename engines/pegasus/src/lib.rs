@@ -12,6 +12,7 @@ mod arena;
 mod carriage;
 mod carrier;
 mod config;
+mod connector;
 mod dial;
 mod ending;
 mod endpoint;
@@ -35,6 +36,7 @@ mod slots;
 pub mod state;
 mod sweep;
 mod table;
+mod throttling;
 mod worker;
 
 pub use engine::Pegasus;

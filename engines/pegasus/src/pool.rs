@@ -15,18 +15,14 @@ use std::{
 };
 
 use crate::{
-    aead::fast_aes,
-    carrier::{Carrier, End, Phase},
-    endpoint::Endpoint,
-    frame::Kind,
-    handshake::{ANSWER_BYTES, Initiator},
+    carrier::{End, Phase},
     limits::{
         ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY,
         WAITING_FLOWS_MAX,
     },
     peer::Peer,
     reason::Reason,
-    slots::{Key, Token},
+    slots::Key,
     worker::Worker,
 };
 
@@ -91,8 +87,8 @@ impl Pool {
         !self.closed && (self.retry_at.is_some() || self.wanted() > 0)
     }
 
-    /// The address to connect to now, if there is something to do.
-    fn next_address(&mut self, now: Instant) -> Option<SocketAddr> {
+    /// The address to connect to now, if there is something to do; it counts as being connected to from now on.
+    pub fn next_address(&mut self, now: Instant) -> Option<SocketAddr> {
         if self.closed || self.wanted() == 0 || self.connecting >= CONNECTING_MAX {
             return None;
         }
@@ -105,6 +101,7 @@ impl Pool {
         }
         self.retry_at = None;
         if self.proven.is_some() {
+            self.connecting += 1;
             return self.proven;
         }
         let address = *self.peer.addresses.get(self.next)?;
@@ -113,11 +110,12 @@ impl Pool {
         }
         self.next += 1;
         self.next_at = now + ADDRESS_STAGGER;
+        self.connecting += 1;
         Some(address)
     }
 
     /// Carriers to this peer work, here or on another worker.
-    fn others_work(&self) -> bool {
+    pub fn others_work(&self) -> bool {
         self.peer.health.alive.load(Relaxed) > 0
     }
 
@@ -135,14 +133,14 @@ impl Pool {
         Some(key)
     }
 
-    fn succeeded(&mut self, address: SocketAddr) {
+    pub fn succeeded(&mut self, address: SocketAddr) {
         self.connecting -= 1;
         self.proven = Some(address);
         (self.next, self.failures, self.retry_at) = (0, 0, None);
     }
 
     /// True when this was the last address left to try.
-    fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
+    pub fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
         self.connecting -= 1;
         if self.proven == Some(address) {
             self.proven = None;
@@ -152,7 +150,7 @@ impl Pool {
         self.proven.is_none() && self.connecting == 0 && self.next >= self.peer.addresses.len()
     }
 
-    fn pause(&mut self, unit: f64, now: Instant) -> Duration {
+    pub fn pause(&mut self, unit: f64, now: Instant) -> Duration {
         let whole = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
         let pause = whole / 2 + whole.mul_f64(unit / 2.0);
         self.failures += 1;
@@ -160,6 +158,11 @@ impl Pool {
         self.paused_at = now;
         self.retry_at = Some(now + pause);
         pause
+    }
+
+    /// The flows that waited, when waiting has become hopeless.
+    pub fn take_waiting(&mut self) -> VecDeque<Key> {
+        std::mem::take(&mut self.waiting)
     }
 
     /// How many idle ones to close now: half of what was never needed for a while.
@@ -192,98 +195,6 @@ impl Worker {
         pool.target = (pool.target * 2).min(IDLE_MAX);
     }
 
-    /// Makes what the pools want.
-    pub fn fill_pools(&mut self) {
-        let mut wanted = Vec::new();
-        for pool in self.pools.values_mut() {
-            while let Some(address) = pool.next_address(self.now) {
-                pool.connecting += 1;
-                wanted.push((pool.peer.clone(), address));
-            }
-        }
-        for (peer, address) in wanted {
-            match crate::dial::carrier(address, self.config.bypass_mark) {
-                Ok(fd) => {
-                    let carrier =
-                        Carrier::new(Endpoint::new(fd), Phase::Connecting, true, Some(peer.clone()), address, self.now);
-                    let key = self.carriers.insert(carrier);
-                    let watched =
-                        self.carriers.get(key).map(|carrier| self.watch(&carrier.endpoint, Token::Carrier(key)));
-                    if !matches!(watched, Some(Ok(()))) {
-                        self.lose_carrier(key, "out of file descriptors");
-                    }
-                }
-                Err(error) => self.connect_failed(&peer.id, address, &error.to_string()),
-            }
-        }
-    }
-
-    /// The TCP connection stands or has failed: greet.
-    pub fn greet(&mut self, key: Key) {
-        let config = self.config.clone();
-        let Some(carrier) = self.carriers.get_mut(key) else { return };
-        if let Some(error) = carrier.endpoint.error() {
-            return self.lose_carrier(key, &error.to_string());
-        }
-        let Some(peer) = carrier.peer.clone().filter(|_| carrier.endpoint.writable) else { return };
-        match Initiator::start(config.private_key.bytes(), &config.self_id, &peer.id, &peer.public_key, fast_aes()) {
-            Ok((initiator, hello)) => {
-                carrier.enter(Phase::Greeting(Some(Box::new(initiator))), carrier.since);
-                if let Err(broken) = carrier.send(&hello) {
-                    self.lose_carrier(key, &broken.0);
-                }
-            }
-            Err(error) => self.lose_carrier(key, &error.to_string()),
-        }
-    }
-
-    /// Reads the responder's answer.
-    pub fn hear_answer(&mut self, key: Key) {
-        let Some(carrier) = self.carriers.get_mut(key) else { return };
-        let mut answer = [0; ANSWER_BYTES];
-        let kept = carrier.partial.len();
-        answer[..kept].copy_from_slice(&carrier.partial);
-        match carrier.endpoint.read(&mut answer[kept..]) {
-            Ok(None) => return,
-            Ok(Some(0)) => {
-                return self
-                    .lose_carrier(key, "the peer refused the handshake; it may not know this host, or its key, yet");
-            }
-            Err(error) => return self.lose_carrier(key, &error.to_string()),
-            Ok(Some(length)) if kept + length < ANSWER_BYTES => {
-                carrier.partial = answer[..kept + length].to_vec();
-                return;
-            }
-            Ok(Some(_)) => carrier.partial = Vec::new(),
-        }
-        let Phase::Greeting(initiator) = &mut carrier.phase else { return };
-        let Some(initiator) = initiator.take() else { return };
-        match initiator.finish(&answer) {
-            Err(refusal) => self.lose_carrier(key, refusal.word()),
-            Ok(keys) => {
-                carrier.keys = Some(keys);
-                match carrier.send_control(Kind::Ready, &[]) {
-                    Ok(()) => self.made(key),
-                    Err(broken) => self.lose_carrier(key, &broken.0),
-                }
-            }
-        }
-    }
-
-    /// A new carrier works.
-    fn made(&mut self, key: Key) {
-        let Some(carrier) = self.carriers.get_mut(key) else { return };
-        let (Some(peer), address) = (carrier.peer.clone(), carrier.address) else { return };
-        carrier.made = self.now;
-        carrier.enter(Phase::Idle, self.now);
-        peer.up(address, &self.shared.events);
-        match self.pools.get_mut(&peer.id) {
-            Some(pool) => pool.succeeded(address),
-            None => return self.close_carrier(key),
-        }
-        self.offer(key);
-    }
-
     /// A carrier of ours has become free: for a flow that waits, else for the pool.
     pub fn offer(&mut self, key: Key) {
         let now = self.now;
@@ -313,32 +224,6 @@ impl Worker {
     pub fn forget_idle(&mut self, peer_id: &str, key: Key) {
         if let Some(pool) = self.pools.get_mut(peer_id) {
             pool.idle.retain(|idle| *idle != key);
-        }
-    }
-
-    pub fn connect_failed(&mut self, peer_id: &str, address: SocketAddr, error: &str) {
-        let (now, unit) = (self.now, self.random_unit());
-        let Some(pool) = self.pools.get_mut(peer_id) else { return };
-        if !pool.failed(address, now) {
-            return;
-        }
-        let pause = pool.pause(unit, now);
-        let peer = pool.peer.clone();
-        control::log::debug(
-            "no address of a peer answers",
-            &[("peer_id", &peer.id), ("error", &error), ("pause_ms", &pause.as_millis())],
-        );
-        peer.down(Some(address), error, &self.shared.events);
-        // Whoever waits on a carrier to this peer should look whether it is gone for them, too: what the own host cannot
-        // even send counts as nothing unacknowledged.
-        peer.health.suspicions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if pool.others_work() {
-            // Others work; this was a crowd at the door.
-            return;
-        }
-        let waiting = std::mem::take(&mut pool.waiting);
-        for flow in waiting {
-            self.reset_flow(flow, Reason::PeerDown);
         }
     }
 
