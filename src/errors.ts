@@ -181,6 +181,12 @@ export class InviteInvalidError extends ArcticError {
   }
 }
 
+export class ForbiddenError extends ArcticError {
+  constructor(message: string, details?: Record<string, unknown>) {
+    super('forbidden', message, details)
+  }
+}
+
 export class UnavailableError extends ArcticError {
   constructor(message: string, details?: Record<string, unknown>, options?: ErrorOptions) {
     super('unavailable', message, details, options)

@@ -1,6 +1,6 @@
 import { InviteInvalidError } from '../errors.ts'
-import { ByteReader, concat, hex, MalformedError, text, u16, u8 } from './bytes.ts'
-import type { Envelope } from './envelope.ts'
+import { ByteReader, concat, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
+import { actorOf, type Envelope } from './envelope.ts'
 import { parseInviteBytes, ROLES, type Invite } from './invite.ts'
 import type { PeerId, Role } from './schema.ts'
 import { peerIdOf, publicKeyOf } from './signer.ts'
@@ -10,21 +10,38 @@ import { peerIdOf, publicKeyOf } from './signer.ts'
  * each entry names the one before it by the same author, so that nothing can be left out or slipped in.
  *
  *   operation u8 | hash of the author's previous entry 32 (zeros for the first) | the operation's fields
- *   admit = 1: peer 32 | role u8 | name text | invite length u16 | invite
+ *   admit  = 1: peer 32 | role u8 | name text | invite length u16 | invite
+ *   revoke = 2: peer 32 | cut
+ *   role   = 3: peer 32 | role u8 | hash of the entry that gave the present role 32 | cut
+ *   leave  = 4: count u8 | hash of each admission that it ends 32 … | cut
+ *   proof  = 5: peer 32 | cut | twice: envelope length u32 | envelope
+ *   cut = count u16 | ( auth u8 | incarnation u32 | last sequence number u64 ) …, in ascending order
+ *
+ * A cut says, per actor, up to which sequence number the peer's entries are judged as if this entry did not exist.
  */
-export interface AuthEntry {
-  operation: 'admit'
-  /** Hex; {@link FIRST} for an author's first entry. */
-  previous: string
-  peer: PeerId
-  role: Role
-  /** The name it asked for. */
-  name: string
-  invite: Invite
-}
+export type AuthEntry = { /** Hex; {@link FIRST} for an author's first entry. */ previous: string } & AuthOperation
+
+export type AuthOperation =
+  | {
+      operation: 'admit'
+      peer: PeerId
+      role: Role
+      /** The name it asked for. */
+      name: string
+      invite: Invite
+    }
+  | { operation: 'revoke'; peer: PeerId; cut: Cut }
+  | { operation: 'role'; peer: PeerId; role: Role; replaces: string; cut: Cut }
+  /** `peer` is the author. `ends`: the admissions that made it a member; one that is made later may let it in again. */
+  | { operation: 'leave'; peer: PeerId; ends: readonly string[]; cut: Cut }
+  /** Two envelopes of `peer` that cannot both be honest; see `evidence.ts`. */
+  | { operation: 'proof'; peer: PeerId; cut: Cut; envelopes: readonly [Uint8Array, Uint8Array] }
+
+/** Actor → last sequence number; 0 for an actor that is not in it. */
+export type Cut = ReadonlyMap<string, number>
 
 export const FIRST = '00'.repeat(32)
-const ADMIT = 1
+const OPERATIONS = ['admit', 'revoke', 'role', 'leave', 'proof'] as const
 
 export function encodeAdmit(input: {
   previous: string
@@ -33,32 +50,138 @@ export function encodeAdmit(input: {
   name: string
   invite: Uint8Array
 }): Uint8Array {
-  const key = publicKeyOf(input.peer)
-  if (key == null) throw new RangeError('only peers with an Ed25519 key can be admitted')
-  return concat([
-    u8(ADMIT),
-    Buffer.from(input.previous, 'hex'),
-    key,
-    u8(ROLES.indexOf(input.role)),
-    text(input.name),
-    u16(input.invite.length),
-    input.invite
+  const { role, name, invite } = input
+  return entry('admit', input.previous, [
+    keyOf(input.peer),
+    u8(ROLES.indexOf(role)),
+    text(name),
+    u16(invite.length),
+    invite
   ])
 }
+
+export const encodeRevoke = (input: { previous: string; peer: PeerId; cut: Cut }): Uint8Array =>
+  entry('revoke', input.previous, [keyOf(input.peer), encodeCut(input.cut)])
+
+export const encodeRole = (input: {
+  previous: string
+  peer: PeerId
+  role: Role
+  replaces: string
+  cut: Cut
+}): Uint8Array =>
+  entry('role', input.previous, [
+    keyOf(input.peer),
+    u8(ROLES.indexOf(input.role)),
+    Buffer.from(input.replaces, 'hex'),
+    encodeCut(input.cut)
+  ])
+
+export const encodeLeave = (input: { previous: string; ends: readonly string[]; cut: Cut }): Uint8Array =>
+  entry('leave', input.previous, [
+    u8(input.ends.length),
+    ...input.ends.map((hash) => Buffer.from(hash, 'hex')),
+    encodeCut(input.cut)
+  ])
+
+export const encodeProof = (input: {
+  previous: string
+  peer: PeerId
+  cut: Cut
+  envelopes: readonly [Uint8Array, Uint8Array]
+}): Uint8Array =>
+  entry('proof', input.previous, [
+    keyOf(input.peer),
+    encodeCut(input.cut),
+    ...input.envelopes.flatMap((bytes) => [u32(bytes.length), bytes])
+  ])
 
 /** Throws MalformedError for an entry that no agent of this version writes. */
 export function parseAuthEntry(envelope: Envelope): AuthEntry {
   const reader = new ByteReader(envelope.body)
-  const operation = reader.u8()
-  if (operation !== ADMIT) throw new MalformedError(`its operation ${operation} is unknown`)
+  const number = reader.u8()
+  const operation = OPERATIONS[number - 1]
+  if (operation == null) throw new MalformedError(`its operation ${number} is unknown`)
   const previous = hex(reader.take(32))
-  const peer = peerIdOf(reader.take(32))
+  const found: AuthEntry = { previous, ...readOperation(operation, envelope.author, reader) }
+  reader.end()
+  return found
+}
+
+function readOperation(operation: (typeof OPERATIONS)[number], author: Uint8Array, reader: ByteReader): AuthOperation {
+  if (operation === 'leave') {
+    const count = reader.u8()
+    const ends = Array.from({ length: count }, () => hex(reader.take(32)))
+    return { operation, peer: peerIdOf(author), ends, cut: readCut(author, reader) }
+  }
+  const key = reader.take(32)
+  const peer = peerIdOf(key)
+  switch (operation) {
+    case 'admit':
+      return {
+        operation,
+        peer,
+        role: readRole(reader),
+        name: reader.text(),
+        invite: readInvite(reader.take(reader.u16()))
+      }
+    case 'revoke':
+      return { operation, peer, cut: readCut(key, reader) }
+    case 'role':
+      return { operation, peer, role: readRole(reader), replaces: hex(reader.take(32)), cut: readCut(key, reader) }
+    case 'proof': {
+      const cut = readCut(key, reader)
+      const one = reader.take(reader.u32())
+      return { operation, peer, cut, envelopes: [one, reader.take(reader.u32())] }
+    }
+  }
+}
+
+function entry(operation: (typeof OPERATIONS)[number], previous: string, fields: Uint8Array[]): Uint8Array {
+  return concat([u8(OPERATIONS.indexOf(operation) + 1), Buffer.from(previous, 'hex'), ...fields])
+}
+
+function keyOf(peer: PeerId): Uint8Array {
+  const key = publicKeyOf(peer)
+  if (key == null) throw new RangeError('only peers with an Ed25519 key can be members')
+  return key
+}
+
+const KEY_CHARACTERS = 64
+const AUTH_CHARACTERS = KEY_CHARACTERS + 10
+
+/** Which start of the peer's agent an actor belongs to. */
+export const incarnationOf = (actor: string): number =>
+  Number.parseInt(actor.slice(KEY_CHARACTERS, KEY_CHARACTERS + 8), 16)
+
+function encodeCut(cut: Cut): Uint8Array {
+  const parts = [...cut]
+    .map(([actor, seq]) => ({ auth: actor.length === AUTH_CHARACTERS ? 1 : 0, incarnation: incarnationOf(actor), seq }))
+    .sort((a, b) => a.auth - b.auth || a.incarnation - b.incarnation)
+  return concat([
+    u16(parts.length),
+    ...parts.flatMap(({ auth, incarnation, seq }) => [u8(auth), u32(incarnation), u53(seq)])
+  ])
+}
+
+function readCut(key: Uint8Array, reader: ByteReader): Cut {
+  const cut = new Map<string, number>()
+  let last = -1
+  for (let count = reader.u16(); count > 0; count--) {
+    const auth = reader.u8()
+    const incarnation = reader.u32()
+    const rank = auth * 2 ** 32 + incarnation
+    if (auth > 1 || rank <= last) throw new MalformedError('its cut is not in order')
+    last = rank
+    cut.set(actorOf(auth === 1 ? 'auth' : 'change', key, incarnation), reader.u53())
+  }
+  return cut
+}
+
+function readRole(reader: ByteReader): Role {
   const role = ROLES[reader.u8()]
   if (role == null) throw new MalformedError('its role is unknown')
-  const name = reader.text()
-  const invite = readInvite(reader.take(reader.u16()))
-  reader.end()
-  return { operation: 'admit', previous, peer, role, name, invite }
+  return role
 }
 
 function readInvite(bytes: Uint8Array): Invite {

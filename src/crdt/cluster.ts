@@ -1,14 +1,17 @@
 import { UnavailableError } from '../errors.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
-import type { Writer } from './document.ts'
-import { actorOf, parseEnvelope, sealEnvelope } from './envelope.ts'
+import { encodeProof } from './authlog.ts'
+import { operationsOf, type FieldValue, type Kind, type Writer } from './document.ts'
+import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from './envelope.ts'
 import { Fold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
+import { intentsOf, type Intent } from './intent.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
-import { verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
+import { reissueRecordsMax, verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
+import { reissueOf } from './reissue.ts'
 import type { Signer } from './signer.ts'
 import type { Storage } from './storage.ts'
 import type { View } from './view.ts'
@@ -31,6 +34,8 @@ export class Cluster {
   #lastWrittenAt = 0
   /** The last append failed: try the disk before taking anything more. */
   #doubtful = false
+  #renewing: Promise<void> | null = null
+  #mending: 'no' | 'yes' | 'busy' = 'no'
 
   /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
   static load(genesis: Genesis, stored: Array<{ offset: number; bytes: Uint8Array }>, deps: ClusterDeps): Cluster {
@@ -68,7 +73,7 @@ export class Cluster {
     }
     const offsets = await deps.storage.create(
       genesis.bytes,
-      added.map((entry) => cluster.#bytesOf(entry))
+      added.map((entry) => cluster.bytesOf(entry))
     )
     cluster.#settle(added, offsets)
     return cluster
@@ -80,7 +85,7 @@ export class Cluster {
     this.#ledger = ledger
     this.#intake = new Intake(ledger)
     const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
-    this.#fold = new Fold(ledger, actor, (entry) => this.#bytesOf(entry))
+    this.#fold = new Fold(ledger, actor, (entry) => this.bytesOf(entry))
     this.#view = this.#fold.view
     for (const { authorId, writtenAt } of ledger.entries) {
       if (authorId === deps.signer.peerId) this.#lastWrittenAt = Math.max(this.#lastWrittenAt, writtenAt)
@@ -102,7 +107,18 @@ export class Cluster {
   }
 
   vector(): VersionVector {
-    return { ...this.#vector }
+    const vector = { ...this.#vector }
+    // Of what cannot be told apart all is wanted, whatever number it bears.
+    for (const actor of this.#ledger.provenActors()) {
+      const seq = (this.#ledger.provenFrom(actor) ?? 1) - 1
+      if (seq < (vector[actor] ?? 0)) vector[actor] = seq
+    }
+    return vector
+  }
+
+  /** Entries that are on disk, in the order of the log. */
+  durable(): readonly Entry[] {
+    return this.#ledger.entries.slice(0, this.#durable)
   }
 
   *missing(vector: VersionVector, maxBytes: number): Generator<EnvelopeBytes[]> {
@@ -114,7 +130,7 @@ export class Cluster {
         chunk = []
         size = 0
       }
-      chunk.push(this.#bytesOf(entry))
+      chunk.push(this.bytesOf(entry))
       size += entry.length
     }
     if (chunk.length > 0) yield chunk
@@ -146,6 +162,8 @@ export class Cluster {
       stored.push(storing)
     }
     await Promise.all(stored)
+    await this.#convict()
+    this.#mend()
     return result
   }
 
@@ -154,14 +172,107 @@ export class Cluster {
    * between the check and the write there must be no waiting. UnavailableError.
    */
   async ready(): Promise<void> {
-    if (!this.#doubtful) return
-    await this.#deps.storage.probe()
-    this.#doubtful = false
+    if (this.#doubtful) {
+      await this.#deps.storage.probe()
+      this.#doubtful = false
+    }
+    if (this.#isOutOfNumbers()) await (this.#renewing ??= this.#renew().finally(() => (this.#renewing = null)))
+  }
+
+  /**
+   * A change of this peer's own fell out: the document does not know it, yet its number is used, and the next one by the
+   * same actor would bear it again.
+   */
+  #isOutOfNumbers(): boolean {
+    const { signer, storage } = this.#deps
+    const actor = actorOf('change', signer.publicKey, storage.incarnation)
+    const last = this.#ledger.at(actor, this.#ledger.count(actor))
+    return last != null && !last.valid
+  }
+
+  async #renew(): Promise<void> {
+    const { signer, storage } = this.#deps
+    await storage.renewIncarnation()
+    this.#fold.writeAs(actorOf('change', signer.publicKey, storage.incarnation))
+  }
+
+  /** Writes down the proof that somebody signed two things as one, once for each. */
+  async #convict(): Promise<void> {
+    for (const { held, bytes } of this.#intake.found.splice(0)) {
+      if (this.#ledger.provenFrom(held.actor) != null || !this.#isMember()) continue
+      const { authorId: peer } = held
+      const envelopes = [this.bytesOf(held), bytes] as const
+      this.#deps.log.error({ peer, seq: held.seq }, 'a peer has signed two things as one; it is revoked by the proof')
+      const cut = this.#ledger.cutOf(peer)
+      for (const envelope of envelopes) {
+        const { actor, seq } = parseEnvelope(envelope)
+        cut.set(actor, Math.min(seq - 1, cut.get(actor) ?? seq - 1))
+      }
+      await this.authorize((previous) => encodeProof({ previous, peer, cut, envelopes }))
+    }
+  }
+
+  #isMember(): boolean {
+    return this.#fold.membership.members.has(this.#deps.signer.peerId)
+  }
+
+  /** Writes again, in the background, what of this peer's own has fallen out through no fault of its own. */
+  #mend(): void {
+    if (this.#fold.lost) this.#mending = 'yes'
+    this.#fold.lost = false
+    if (this.#mending !== 'yes') return
+    this.#mending = 'busy'
+    this.#reissue()
+      .then((waiting) => (this.#mending = waiting || this.#mending === 'yes' ? 'yes' : 'no'))
+      .catch((error: unknown) => {
+        this.#mending = 'yes'
+        this.#deps.log.warn({ error }, 'what fell out could not be written again; it is tried with the next change')
+      })
+  }
+
+  /** As {@link #mend}, for what fell out before this start. */
+  mend(): void {
+    this.#fold.lost = true
+    this.#mend()
+  }
+
+  async #reissue(): Promise<boolean> {
+    await this.ready()
+    if (!this.#isMember()) return false
+    const self = this.#deps.signer.peerId
+    const isAdmin = this.#fold.membership.members.get(self)?.role === 'admin'
+    const { puts, removals, waiting } = reissueOf({
+      self,
+      entries: this.#ledger.entries,
+      isLost: (entry) => !entry.valid && this.#fold.isSound(entry),
+      intentsOf: (entry) => this.intentsOf(entry),
+      exists: (kind, id) => this.#fold.has(kind, id)
+    })
+    const all: Array<{ kind: Kind; id: string; fields?: Record<string, FieldValue> }> = [...puts, ...removals]
+    const allowed = all.filter(({ kind, id }) => isAdmin || (kind === 'peers' && id === self))
+    for (let i = 0; i < allowed.length; i += reissueRecordsMax) {
+      const part = allowed.slice(i, i + reissueRecordsMax)
+      this.#deps.log.info({ records: part.length }, 'writes again what fell out with what it was built on')
+      await this.ready()
+      await this.change((writer) => {
+        for (const record of part) {
+          if (record.fields == null) writer.remove(record.kind, record.id)
+          else writer.put(record.kind, record.id, record.fields)
+        }
+      })
+    }
+    return waiting
+  }
+
+  /** What a change wants; see `intent.ts`. */
+  intentsOf(entry: Entry): Intent[] {
+    return intentsOf(operationsOf(bodyOf(this.bytesOf(entry))).list, this.#ledger.touches)
   }
 
   /** Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable. */
   async change(write: (writer: Writer) => void): Promise<void> {
     const { signer, storage } = this.#deps
+    if (this.#isOutOfNumbers()) throw new UnavailableError('the state has just changed under this change; ask again')
     const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
     const body = this.#fold.write(write)
     if (body == null) return
@@ -178,6 +289,7 @@ export class Cluster {
     const entry = this.#ledger.add(this.#seal('auth', seq, body(this.#ledger.lastAuth(signer.peerId))))
     this.#fold.integrate([entry])
     await this.#stored(entry)
+    this.#mend()
     return entry.hash
   }
 
@@ -205,7 +317,7 @@ export class Cluster {
   #store(entries: Entry[], local: boolean): Promise<void> {
     const { view } = this.#fold
     const { storage, listeners } = this.#deps
-    const bytes = entries.map((entry) => this.#bytesOf(entry))
+    const bytes = entries.map((entry) => this.bytesOf(entry))
     return storage.append(bytes, (offsets) => {
       this.#settle(entries, offsets)
       const previous = this.#view
@@ -222,12 +334,13 @@ export class Cluster {
     for (const [i, entry] of entries.entries()) {
       entry.offset = offsets[i] as number
       entry.bytes = null
-      this.#vector[entry.actor] = entry.seq
+      if (this.#ledger.at(entry.actor, entry.seq) === entry) this.#vector[entry.actor] = entry.seq
     }
     this.#durable += entries.length
   }
 
-  #bytesOf(entry: Entry): Uint8Array {
+  /** The envelope of an entry. */
+  bytesOf(entry: Entry): Uint8Array {
     return entry.bytes ?? this.#deps.storage.log.read(entry.offset, entry.length)
   }
 

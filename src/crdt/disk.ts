@@ -18,6 +18,8 @@ export interface Disk {
   read(path: string): Promise<Uint8Array | null>
   /** Makes `path` hold `data` and nothing else, whole or not at all, whatever happens in between. */
   write(path: string, data: Uint8Array): Promise<void>
+  /** Durably. A disk without it cannot leave a cluster. */
+  rename?(from: string, to: string): Promise<void>
   /** A durable copy. */
   copy(from: string, to: string): Promise<void>
   /** A file that is there, for reading and writing. */
@@ -51,6 +53,10 @@ export const systemDisk: Disk = {
     }
   },
   write: (path, data) => writeDurably(path, data),
+  async rename(from, to) {
+    await rename(from, to)
+    await syncDirectory(dirname(to))
+  },
   async copy(from, to) {
     await copyFile(from, to)
     await syncDirectory(dirname(to))

@@ -101,6 +101,8 @@ export interface Operation {
   element: string | null
   /** Ids of the operations that it replaces. */
   replaces: string[]
+  /** What is set; undefined for an operation that sets nothing. */
+  value: unknown
 }
 
 /** What a change does. Throws for bytes that are no change to Automerge. */
@@ -112,7 +114,8 @@ export function operationsOf(chunk: Uint8Array): Operations {
     object: op.obj,
     key: op.key ?? null,
     element: (op as { elemId?: string }).elemId ?? null,
-    replaces: op.pred
+    replaces: op.pred,
+    value: (op as { value?: unknown }).value
   }))
   return { start: startOp, list }
 }

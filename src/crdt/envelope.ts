@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { ByteReader, concat, equalBytes, hex, MalformedError, u32, u53, u8 } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
-import { envelopeBytesMax } from './limits.ts'
+import { authEnvelopeBytesMax, envelopeBytesMax } from './limits.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import type { PeerId } from './schema.ts'
 import { peerIdOf, verify, type Signer } from './signer.ts'
@@ -53,7 +53,8 @@ export const bodyOf = (bytes: EnvelopeBytes): Uint8Array => bytes.subarray(HEADE
  * message completes the sentence "the envelope is not good: …".
  */
 export function parseEnvelope(bytes: EnvelopeBytes): Envelope {
-  if (bytes.length > envelopeBytesMax) throw new MalformedError(`it has more than ${envelopeBytesMax} bytes`)
+  const bytesMax = KINDS[(bytes[1] ?? 0) - 1] === 'auth' ? authEnvelopeBytesMax : envelopeBytesMax
+  if (bytes.length > bytesMax) throw new MalformedError(`it has more than ${bytesMax} bytes`)
   const reader = new ByteReader(bytes)
   const version = reader.u8()
   if (version !== VERSION) throw new MalformedError(`its format is version ${version}, this agent knows ${VERSION}`)

@@ -7,7 +7,7 @@ import type { PeerId, ServiceRecord } from './schema.ts'
 import { membersOf, type Membership } from './validity.ts'
 import { pickService, Records } from './records.ts'
 import { rejectedShownMax } from './limits.ts'
-import type { Member, RejectedChange, View } from './view.ts'
+import type { DepartedMember, Member, RejectedChange, View } from './view.ts'
 
 /**
  * From the set of envelopes to the view: document = fold of the valid changes, view = the valid records in it.
@@ -22,8 +22,11 @@ import type { Member, RejectedChange, View } from './view.ts'
  */
 export class Fold {
   readonly #ledger: Ledger
-  readonly #actor: string
+  #actor: string
   readonly #bytesOf: (entry: Entry) => Uint8Array
+  readonly #rule: typeof membersOf
+  /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
+  lost = false
   #document: Document
   #records: Records
   #membership: Membership
@@ -32,14 +35,20 @@ export class Fold {
   #authDigest = ''
   view: View
 
-  /** `actor`: the name of this peer's own changes. `bytesOf`: the envelope of an entry. */
-  constructor(ledger: Ledger, actor: string, bytesOf: (entry: Entry) => Uint8Array) {
+  /** `actor`: the name of this peer's own changes. `bytesOf`: the envelope of an entry. `rule`: who is a member. */
+  constructor(
+    ledger: Ledger,
+    actor: string,
+    bytesOf: (entry: Entry) => Uint8Array,
+    rule: typeof membersOf = membersOf
+  ) {
     this.#ledger = ledger
     this.#actor = actor
     this.#bytesOf = bytesOf
     this.#document = new Document(ledger.genesis.chunk, actor)
     this.#records = new Records()
-    this.#membership = membersOf(ledger.genesis, [])
+    this.#rule = rule
+    this.#membership = rule(ledger.genesis, [])
     this.view = emptyView
     this.rebuild(0)
   }
@@ -92,11 +101,22 @@ export class Fold {
     return this.#records.hasServiceLike(prefix)
   }
 
+  /** True when the document holds the record, whether or not it is in the view. */
+  has(kind: Kind, id: string): boolean {
+    return this.#document.read(kind, id) !== undefined
+  }
+
+  /** From now on this peer's changes are by another actor. */
+  writeAs(actor: string): void {
+    this.#actor = actor
+    this.rebuild(this.view.revision)
+  }
+
   /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
   rebuild(revision: number): void {
     const { entries, genesis } = this.#ledger
     const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
-    this.#membership = membersOf(genesis, auth)
+    this.#membership = this.#rule(genesis, auth)
     this.#authDigest = digestOf(auth.map(({ envelope }) => envelope.hash))
     const changes = entries.filter(({ kind }) => kind === 'change')
     for (const entry of changes) entry.valid = this.#isValid(entry)
@@ -108,11 +128,10 @@ export class Fold {
   #membersChanged(): boolean {
     const { entries, genesis } = this.#ledger
     const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
-    const before = this.#membership.members
-    this.#membership = membersOf(genesis, auth)
+    const before = this.#membership.digest
+    this.#membership = this.#rule(genesis, auth)
     this.#authDigest = digestOf(auth.map(({ envelope }) => envelope.hash))
-    const after = this.#membership.members
-    return before.size !== after.size || [...after.keys()].some((peer) => !before.has(peer))
+    return before !== this.#membership.digest
   }
 
   /** After a change of members: what became valid is applied, and if something became invalid all is made anew. */
@@ -129,6 +148,7 @@ export class Fold {
       entry.valid = valid
     }
     if (lost) {
+      this.lost = true
       this.#replay()
       return
     }
@@ -136,9 +156,12 @@ export class Fold {
   }
 
   #isValid(entry: Entry): boolean {
-    return (
-      entry.forbidden == null && this.#membership.members.has(entry.authorId) && entry.deps.every((dep) => dep.valid)
-    )
+    return this.isSound(entry) && entry.deps.every((dep) => dep.valid)
+  }
+
+  /** True when nothing speaks against a change but, perhaps, what it builds on. */
+  isSound(entry: Entry): boolean {
+    return entry.forbidden == null && this.#membership.fault(entry) == null
   }
 
   /** A new document of all valid changes. */
@@ -216,6 +239,8 @@ export class Fold {
       revision: this.view.revision + 1,
       cluster: this.view.cluster ?? { id: genesis.clusterId, name: genesis.name },
       members,
+      departed: departedView(this.#membership, records),
+      authHead: this.#authDigest,
       services: records.services,
       routes: records.routes,
       routesOf: records.routesOf,
@@ -235,17 +260,22 @@ export class Fold {
       changes.push({
         hash,
         author: this.#ledger.get(hash)?.authorId ?? '',
-        reason: `the admission does not count: ${reason}`
+        reason: `the ${this.#ledger.get(hash)?.auth?.operation ?? 'admit'} entry does not count: ${reason}`
       })
     }
     changes.push(...this.#records.rejected.values())
     return changes.slice(-rejectedShownMax)
   }
 
+  /** Why a change or an entry of the auth log does not count; null when it does. */
+  reasonAgainst(entry: Entry): string | null {
+    if (entry.auth != null) return this.#membership.refused.get(entry.hash) ?? null
+    return entry.valid ? null : this.#reasonFor(entry)
+  }
+
   #reasonFor(entry: Entry): string {
     if (entry.forbidden != null) return entry.forbidden
-    if (!this.#membership.members.has(entry.authorId)) return 'its author is not a member'
-    return 'it builds on a change that is not valid'
+    return this.#membership.fault(entry) ?? 'it builds on a change that is not valid'
   }
 }
 
@@ -266,6 +296,15 @@ export const emptyView: View = {
 /** Stands among the heads for the auth log, so that equal heads mean equal members too. */
 function digestOf(hashes: string[]): string {
   return createHash('sha256').update(hashes.toSorted().join('')).digest('hex')
+}
+
+function departedView({ departed }: Membership, records: Records): ReadonlyMap<PeerId, DepartedMember> {
+  return new Map(
+    [...departed].map(([id, { how, by, at, name }]) => [
+      id,
+      { id, name: records.peers.get(id)?.name ?? name ?? id, how, by, at: isoTime(at) }
+    ])
+  )
 }
 
 /** Members of the view before are kept as they are when nothing of theirs changed. */

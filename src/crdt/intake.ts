@@ -1,6 +1,7 @@
 import { MalformedError } from './bytes.ts'
 import { parseEnvelope, verifyEnvelope, type Envelope } from './envelope.ts'
-import { verifiedEnvelopesMax } from './limits.ts'
+import { EquivocationError, flawOf } from './evidence.ts'
+import { equivocationsMax, verifiedEnvelopesMax } from './limits.ts'
 import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
 import { Pending } from './pending.ts'
 import type { EnvelopeBytes } from './replicated.ts'
@@ -18,6 +19,8 @@ export class Intake {
   readonly #pending = new Pending()
   /** Envelopes whose signature `check` has just verified, so that gossip costs one verification and not two. */
   readonly #verified = new Set<string>()
+  /** Envelopes that contradict a held one of the same author. Whoever reads them empties the list. */
+  found: Array<{ held: Entry; bytes: EnvelopeBytes }> = []
 
   constructor(ledger: Ledger) {
     this.#ledger = ledger
@@ -30,6 +33,10 @@ export class Intake {
       if (this.#ledger.get(envelope.hash) != null || this.#pending.has(envelope.hash)) return 'known'
       if (!this.#isSigned(envelope)) return { refused: "its signature is not its author's for this cluster" }
       const item = openEnvelope(envelope, { own: false })
+      if (item.auth?.operation === 'proof') {
+        const flaw = flawOf(item.auth, this.#ledger.genesis.clusterId)
+        if (flaw != null) return { refused: flaw }
+      }
       const key = this.#ledger.waitsFor(item)
       if (key != null) {
         this.#pending.add(key, item)
@@ -38,6 +45,9 @@ export class Intake {
       this.#add(this.#ledger.add(item), added)
       return 'accepted'
     } catch (error) {
+      if (error instanceof EquivocationError && this.found.length < equivocationsMax) {
+        this.found.push({ held: error.held, bytes })
+      }
       if (error instanceof MalformedError) return { refused: error.message }
       throw error
     }
@@ -87,6 +97,8 @@ export class Intake {
   #add(entry: Entry, added: Entry[]): void {
     added.push(entry)
     this.release(entry, added)
+    // From now on both stand side by side everywhere; whoever built on either is understood.
+    if (entry.auth?.operation === 'proof') for (const bytes of entry.auth.envelopes) this.take(bytes, added)
   }
 
   #isSigned(envelope: Envelope): boolean {

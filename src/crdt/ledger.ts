@@ -3,6 +3,7 @@ import { MalformedError } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
 import { GENESIS_OPERATIONS, isCanonical, operationsOf, type Operations } from './document.ts'
 import type { Envelope } from './envelope.ts'
+import { EquivocationError, provenFrom } from './evidence.ts'
 import { GENESIS_ACTOR, type Genesis } from './genesis.ts'
 import type { VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
@@ -16,6 +17,8 @@ import { hex } from './bytes.ts'
  * 2. An envelope is held only once all before it are: its author's previous one, the changes it names, and an admission
  *    of its author. So the log can be read from front to back, and no sequence number is missing.
  * 3. Holding says nothing of being valid: that is the fold's business, and it may change when more is held.
+ * 4. Of an author that was proven to sign two things as one, everything is held that anybody built on: from the number
+ *    in question on its envelopes stand side by side, whatever number they bear, and none of them is ever valid.
  */
 export class Ledger {
   readonly genesis: Genesis
@@ -26,7 +29,11 @@ export class Ledger {
   readonly #lastAuth = new Map<PeerId, string>()
   /** Peers named by any admission, and how often. */
   readonly #named = new Map<PeerId, number>()
-  readonly #touches = new TouchIndex()
+  readonly touches = new TouchIndex()
+  /** Actors that were proven to use a number twice: the number, and the entry with the proof. */
+  readonly #proven = new Map<string, { from: number; proof: Entry }>()
+  /** Entries of such actors that have no place of their own among the actor's. */
+  #loose: Entry[] = []
   readonly #genesisHash: string
 
   constructor(genesis: Genesis) {
@@ -48,6 +55,26 @@ export class Ledger {
     return this.#byActor.get(actor)?.length ?? 0
   }
 
+  /** From which number on an actor's envelopes prove nothing; null for an actor that nothing is proven of. */
+  provenFrom(actor: string): number | null {
+    return this.#proven.get(actor)?.from ?? null
+  }
+
+  provenActors(): Iterable<string> {
+    return this.#proven.keys()
+  }
+
+  /** All actors of a peer, and the last number held of each. */
+  cutOf(peer: PeerId): Map<string, number> {
+    const cut = new Map<string, number>()
+    for (const [actor, held] of this.#byActor) {
+      if (held[0]?.authorId !== peer) continue
+      const from = this.provenFrom(actor)
+      cut.set(actor, from == null ? held.length : Math.min(held.length, from - 1))
+    }
+    return cut
+  }
+
   lastAuth(author: PeerId): string {
     return this.#lastAuth.get(author) ?? FIRST
   }
@@ -65,6 +92,7 @@ export class Ledger {
       const next = entries[Number.isSafeInteger(held) && held > 0 ? held : 0]
       if (next != null && next.index < first) first = next.index
     }
+    for (const { index } of this.#loose) if (index < first) first = index
     for (let i = first; i < count; i++) {
       const entry = this.entries[i] as Entry
       if (entry.seq > (vector[entry.actor] ?? 0)) yield entry
@@ -79,10 +107,13 @@ export class Ledger {
     const { envelope, auth } = item
     if (!this.isNamed(envelope.authorId)) return `author ${envelope.authorId}`
     const held = this.count(envelope.actor)
-    if (envelope.seq <= held) {
-      throw new MalformedError(`its author signed another envelope under the same sequence number ${envelope.seq}`)
+    const isProven = envelope.seq >= (this.provenFrom(envelope.actor) ?? Infinity)
+    const twin = this.at(envelope.actor, envelope.seq)
+    if (twin != null && !isProven) {
+      const what = `its author signed another envelope under the same sequence number ${envelope.seq}`
+      throw new EquivocationError(twin, what)
     }
-    if (envelope.seq > held + 1) return `seq ${envelope.actor} ${envelope.seq - 1}`
+    if (envelope.seq > held + 1 && !isProven) return `seq ${envelope.actor} ${envelope.seq - 1}`
     if (auth != null) return this.#waitsForPrevious(envelope, auth)
     const missing = envelope.deps.find((dep) => dep !== this.#genesisHash && !this.#byHash.has(dep))
     if (missing != null) return `hash ${missing}`
@@ -94,8 +125,8 @@ export class Ledger {
 
   /** Appends one that waits for nothing. */
   add({ envelope, auth, operations }: Unheld): Entry {
-    const { touches, forbidden } =
-      operations == null ? { touches: [], forbidden: null } : this.#touches.add(operations.list, envelope.authorId)
+    const { touches, forbidden, needsAdmin } =
+      operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId)
     const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
     const deps = new Set(envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? []))
     for (const operation of foreignOperations({ envelope, auth, operations })) {
@@ -115,6 +146,7 @@ export class Ledger {
       auth,
       touches,
       forbidden,
+      needsAdmin,
       valid: false,
       index: this.entries.length,
       offset: 0,
@@ -123,12 +155,13 @@ export class Ledger {
     }
     this.entries.push(entry)
     this.#byHash.set(hash, entry)
-    const ofActor = this.#byActor.get(actor)
-    if (ofActor == null) this.#byActor.set(actor, [entry])
-    else ofActor.push(entry)
+    if (seq !== this.count(actor) + 1) this.#loose.push(entry)
+    else if (seq === 1) this.#byActor.set(actor, [entry])
+    else this.#byActor.get(actor)?.push(entry)
     if (auth != null) {
       this.#lastAuth.set(authorId, hash)
-      this.#named.set(auth.peer, (this.#named.get(auth.peer) ?? 0) + 1)
+      if (auth.operation === 'admit') this.#named.set(auth.peer, (this.#named.get(auth.peer) ?? 0) + 1)
+      this.#prove(entry)
     }
     return entry
   }
@@ -136,8 +169,11 @@ export class Ledger {
   /** What waited for this entry may go on: the keys of {@link waitsFor} that it answers. */
   provides(entry: Entry): string[] {
     const keys = [`seq ${entry.actor} ${entry.seq}`, `hash ${entry.hash}`]
-    if (entry.auth != null) keys.push(`author ${entry.auth.peer}`)
-    else keys.push(`operations ${entry.actor}`)
+    if (entry.auth == null) keys.push(`operations ${entry.actor}`)
+    else if (entry.auth.operation === 'admit') keys.push(`author ${entry.auth.peer}`)
+    else if (entry.auth.operation === 'proof') {
+      for (const actor of provenFrom(entry.auth).keys()) keys.push(`operations ${actor}`)
+    }
     return keys
   }
 
@@ -145,9 +181,15 @@ export class Ledger {
   cut(count: number): void {
     for (const entry of this.entries.splice(count).reverse()) {
       this.#byHash.delete(entry.hash)
-      this.#byActor.get(entry.actor)?.pop()
+      if (this.at(entry.actor, entry.seq) === entry) this.#byActor.get(entry.actor)?.pop()
+      else this.#loose = this.#loose.filter((loose) => loose !== entry)
       if (entry.auth == null) continue
       this.#lastAuth.set(entry.authorId, entry.auth.previous)
+      if (entry.auth.operation === 'proof') {
+        this.#proven.clear()
+        for (const held of this.entries) this.#prove(held)
+      }
+      if (entry.auth.operation !== 'admit') continue
       const named = (this.#named.get(entry.auth.peer) ?? 1) - 1
       if (named === 0) this.#named.delete(entry.auth.peer)
       else this.#named.set(entry.auth.peer, named)
@@ -163,7 +205,9 @@ export class Ledger {
       if (number >= 1 && number <= GENESIS_OPERATIONS) return null
       throw new MalformedError('it names an operation that does not exist')
     }
-    const entries = this.#byActor.get(actor) ?? []
+    const all = this.#byActor.get(actor) ?? []
+    const proven = this.#proven.get(actor)
+    const entries = proven == null ? all : all.slice(0, proven.from - 1)
     let low = 0
     let high = entries.length
     while (low < high) {
@@ -173,18 +217,33 @@ export class Ledger {
     }
     const found = entries[low - 1]
     if (found != null && number < found.firstOperation + found.operationCount) return found
+    // Whatever it is, it is nothing that counts, and so nothing that is built on it does.
+    if (proven != null) return proven.proof
     if (low === entries.length) return undefined
     throw new MalformedError('it names an operation that does not exist')
   }
 
   #waitsForPrevious(envelope: Envelope, { previous }: AuthEntry): string | null {
     if (previous === this.lastAuth(envelope.authorId)) return null
-    if (previous === FIRST || this.#byHash.has(previous)) {
-      throw new MalformedError('it does not follow the last auth entry of its author')
+    if (previous !== FIRST && !this.#byHash.has(previous)) return `hash ${previous}`
+    // Its author has been found out already: the entries stand side by side.
+    if ([...this.#proven.values()].some(({ proof }) => proof.auth?.peer === envelope.authorId)) return null
+    const twin = this.entries.find(
+      ({ authorId, auth }) => authorId === envelope.authorId && auth?.previous === previous
+    )
+    if (twin == null) throw new MalformedError('it does not follow the last auth entry of its author')
+    throw new EquivocationError(twin, 'its author signed another entry of the auth log at the same place')
+  }
+
+  #prove(entry: Entry): void {
+    if (entry.auth?.operation !== 'proof') return
+    for (const [actor, seq] of provenFrom(entry.auth)) {
+      if (seq < (this.provenFrom(actor) ?? Infinity)) this.#proven.set(actor, { from: seq, proof: entry })
     }
-    return `hash ${previous}`
   }
 }
+
+const NO_TOUCHES = { touches: [], forbidden: null, needsAdmin: false }
 
 /** An envelope that is verified and fully read, but not held yet. */
 export interface Unheld {
@@ -254,6 +313,8 @@ export interface Entry {
   readonly touches: readonly Touch[]
   /** Why it must never be applied; null when it may be. */
   forbidden: string | null
+  /** It touches more than its author's own peer record. */
+  readonly needsAdmin: boolean
   /** Kept by the fold: applied to the document. */
   valid: boolean
   /** Its place in the log's order. */

@@ -5,6 +5,8 @@ export const verifyKeysMax = 4096
 
 /** Largest envelope, bytes. `addRoutes` with `routesPerRequestMax` routes makes some 400 kB; nothing else comes near. */
 export const envelopeBytesMax = 1024 * 1024
+/** Largest envelope of the auth log: a proof holds two envelopes of any kind but its own, and a cut. */
+export const authEnvelopeBytesMax: number = 2 * envelopeBytesMax + 1024 * 1024
 /** Changes that a change may name as its predecessors: one per member that wrote at the same time. */
 export const changeDepsMax = 4096
 /** Envelopes held in memory because something before them is missing; anti-entropy brings what had to be dropped. */
@@ -13,11 +15,15 @@ export const pendingBytesMax = 16 * 1024 * 1024
 /** Envelopes verified in one go (0.15 ms each) before other work gets its turn. */
 export const verifyBatchMax = 64
 export const verifyBatchBytesMax = 4 * 1024 * 1024
+/** Contradictions kept until their proofs are written; one is enough for an author. */
+export const equivocationsMax = 64
 /** Envelopes known to be signed well, between the check of gossip and its delivery; 150 bytes each. */
 export const verifiedEnvelopesMax = 1024
 /** Changes given to Automerge in one call; longer calls only block. */
 export const applyBatchMax = 256
 
+/** Records that one change writes again: some 300 bytes each, see `envelopeBytesMax`. */
+export const reissueRecordsMax = 1000
 /** Routes in one `addRoutes`: one signed change, see `envelopeBytesMax`. */
 export const routesPerRequestMax = 1000
 /** Addresses in a peer record or an invite, and the length of one, characters. */

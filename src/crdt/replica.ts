@@ -1,21 +1,24 @@
 import type { Clock } from '../clock.ts'
 import {
   AlreadyInClusterError,
+  ForbiddenError,
   InviteInvalidError,
   InviteUsedError,
+  InvalidRequestError,
   NotInClusterError,
   PeerNotFoundError,
   UnavailableError
 } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
-import { encodeAdmit } from './authlog.ts'
+import { encodeAdmit, encodeLeave, encodeRevoke, encodeRole } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
 import type { Disk } from './disk.ts'
 import { genesisChunk, isGenesisChunk } from './document.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
-import { checkInvite, createInvite, parseInvite } from './invite.ts'
+import { historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
+import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type {
   PeerId,
@@ -43,6 +46,7 @@ import {
   createService,
   deleteRoute,
   deleteService,
+  renamePeer,
   updateRoute,
   updateService,
   writePeer
@@ -155,7 +159,7 @@ export class Replica implements ReplicatedState {
   }
 
   createInvite(input: { ttlMs: number; uses: number; role: Role; addresses: string[] }): string {
-    const { genesis } = this.#asMember()
+    const { genesis } = this.#asAdmin('invites peers')
     checkInviteInput(input)
     const { ttlMs, uses, role, addresses } = input
     const { signer, clock, random } = this.#options
@@ -166,19 +170,95 @@ export class Replica implements ReplicatedState {
   }
 
   async admit({ token, peer, name }: { token: string; peer: PeerId; name: string }): Promise<void> {
-    const cluster = await this.#writable()
+    const cluster = await this.#administrable('admits peers')
     checkPeerId('peer', peer)
     checkName('peer', name)
     const invite = parseInvite(token)
     if (invite.clusterId !== cluster.genesis.clusterId) throw new InviteInvalidError('it is of another cluster')
-    const { members, redeemed } = cluster.fold.membership
+    const { members, departed, redeemed } = cluster.fold.membership
     if (!members.has(invite.inviter)) throw new InviteInvalidError('the peer that made it is not a member')
+    if (members.get(invite.inviter)?.role !== 'admin') {
+      throw new InviteInvalidError('the peer that made it is not an admin any more')
+    }
     if (members.has(peer)) return
+    const departure = departed.get(peer)
+    if (departure != null && departure.how !== 'left') {
+      throw new ForbiddenError(
+        'this peer was revoked, for good; move its state directory away, so that it starts as a new peer, and join again',
+        { peer }
+      )
+    }
     checkInvite(invite, this.#options.clock.now(), redeemed.get(inviteKey(invite)) ?? [])
     checkNameIsFree(cluster.fold.view, name, peer)
     const { role, bytes } = invite
     const hash = await cluster.authorize((previous) => encodeAdmit({ previous, peer, role, name, invite: bytes }))
     if (cluster.fold.membership.refused.has(hash)) throw new InviteUsedError(invite.uses)
+  }
+
+  async #authorize(cluster: Cluster, body: (previous: string) => Uint8Array): Promise<void> {
+    const hash = await cluster.authorize(body)
+    const reason = cluster.fold.membership.refused.get(hash)
+    if (reason != null) throw new ForbiddenError(`the entry does not count: ${reason}`)
+  }
+
+  async revoke(peer: PeerId): Promise<void> {
+    const cluster = await this.#administrable('revokes peers')
+    if (cluster.fold.membership.departed.get(peer)?.how === 'revoked') return
+    if (!cluster.ledger.isNamed(peer)) throw new PeerNotFoundError(peer, 'it was never a member')
+    if (peer === this.self) throw new InvalidRequestError('a peer cannot revoke itself; use "arctic cluster leave"')
+    await this.#authorize(cluster, (previous) => encodeRevoke({ previous, peer, cut: cluster.ledger.cutOf(peer) }))
+  }
+
+  async setRole(peer: PeerId, role: Role): Promise<void> {
+    const cluster = await this.#administrable('gives roles')
+    if (!ROLES.includes(role)) throw new InvalidRequestError('role is member or admin', { field: 'role' })
+    const { members, standing } = cluster.fold.membership
+    const member = members.get(peer)
+    if (member == null) throw new PeerNotFoundError(peer, 'it is not a member')
+    if (member.role === role) return
+    if (role !== 'admin' && [...members.values()].filter((one) => one.role === 'admin').length === 1) {
+      throw new InvalidRequestError(
+        'this is the only admin; make another peer one first, or nobody could change anything'
+      )
+    }
+    const { roleBy: replaces } = standing(peer)
+    const cut = cluster.ledger.cutOf(peer)
+    await this.#authorize(cluster, (previous) => encodeRole({ previous, peer, role, replaces, cut }))
+  }
+
+  async renamePeer(peer: PeerId, name: string): Promise<PeerRecord> {
+    const cluster = peer === this.self ? await this.#writable() : await this.#administrable('renames other peers')
+    return renamePeer(cluster, peer, checkName('peer', name))
+  }
+
+  async leave(): Promise<void> {
+    const cluster = this.#inCluster()
+    await cluster.ready()
+    const { members, standing } = cluster.fold.membership
+    if (!members.has(this.self)) return
+    const isLastAdmin =
+      members.size > 1 && ![...members].some(([peer, { role }]) => peer !== this.self && role === 'admin')
+    if (isLastAdmin) {
+      throw new InvalidRequestError(
+        'this peer is the only admin, and nobody could change anything without it; make another peer one first'
+      )
+    }
+    const { admissions: ends } = standing(this.self)
+    await this.#authorize(cluster, (previous) => encodeLeave({ previous, ends, cut: cluster.ledger.cutOf(this.self) }))
+  }
+
+  async forget(): Promise<string> {
+    const { view } = this.#inCluster()
+    const stamp = new Date(this.#options.clock.now()).toISOString().replaceAll(/[-:.]/g, '')
+    const keptAs = await this.#storage.archive(stamp)
+    this.#cluster = null
+    this.#options.log.info({ kept_as: keptAs }, 'this peer belongs to no cluster any more')
+    this.#notify(this.#onView, { ...emptyView, revision: view.revision + 1 }, view)
+    return keptAs
+  }
+
+  history(filter: HistoryFilter): HistoryEntry[] {
+    return historyOf(this.#inCluster(), filter)
   }
 
   bootstrap(): Bootstrap {
@@ -201,27 +281,27 @@ export class Replica implements ReplicatedState {
   }
 
   async createService(input: ServiceInput): Promise<ServiceRecord> {
-    return createService(await this.#writable(), this.#options, input)
+    return createService(await this.#administrable('changes services and routes'), this.#options, input)
   }
 
   async updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceRecord> {
-    return updateService(await this.#writable(), this.#options, id, patch)
+    return updateService(await this.#administrable('changes services and routes'), this.#options, id, patch)
   }
 
   async deleteService(id: ServiceId): Promise<void> {
-    await deleteService(await this.#writable(), id)
+    await deleteService(await this.#administrable('changes services and routes'), id)
   }
 
   async addRoutes(serviceId: ServiceId, inputs: RouteInput[]): Promise<RouteRecord[]> {
-    return addRoutes(await this.#writable(), this.#options, serviceId, inputs)
+    return addRoutes(await this.#administrable('changes services and routes'), this.#options, serviceId, inputs)
   }
 
   async updateRoute(serviceId: ServiceId, id: RouteId, patch: RoutePatch): Promise<RouteRecord> {
-    return updateRoute(await this.#writable(), serviceId, id, patch)
+    return updateRoute(await this.#administrable('changes services and routes'), serviceId, id, patch)
   }
 
   async deleteRoute(serviceId: ServiceId, id: RouteId): Promise<void> {
-    await deleteRoute(await this.#writable(), serviceId, id)
+    await deleteRoute(await this.#administrable('changes services and routes'), serviceId, id)
   }
 
   async close(): Promise<void> {
@@ -236,6 +316,7 @@ export class Replica implements ReplicatedState {
     this.#cluster = Cluster.load(readGenesis(found.genesis), found.envelopes, this.#deps())
     this.#listenToDisk()
     if (found.salvaged.length > 0) await this.#cluster.receive(found.salvaged)
+    this.#cluster.mend()
   }
 
   /** Founding and joining exclude each other and themselves. */
@@ -303,6 +384,24 @@ export class Replica implements ReplicatedState {
   async #writable(): Promise<Cluster> {
     await this.#inCluster().ready()
     return this.#asMember()
+  }
+
+  async #administrable(what: string): Promise<Cluster> {
+    await this.#inCluster().ready()
+    return this.#asAdmin(what)
+  }
+
+  /** ForbiddenError for a member that is no admin; `what` completes "only an admin …". */
+  #asAdmin(what: string): Cluster {
+    const cluster = this.#asMember()
+    const role = cluster.fold.membership.members.get(this.self)?.role
+    if (role !== 'admin') {
+      throw new ForbiddenError(
+        `only an admin ${what}, and this peer is a ${role}; do it on an admin's host, or let an admin run "arctic peers role ${this.self} admin"`,
+        { role }
+      )
+    }
+    return cluster
   }
 
   /** Writes are for members: an admission that lost against another one for the same invite leaves a peer outside. */

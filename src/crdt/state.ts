@@ -12,6 +12,7 @@ import type {
   ServicePatch,
   ServiceRecord
 } from './schema.ts'
+import type { HistoryEntry, HistoryFilter } from './history.ts'
 import type { View } from './view.ts'
 
 /**
@@ -48,6 +49,25 @@ export interface ReplicatedState extends Replicated {
    * one that the token names, UnavailableError when the envelopes do not admit this peer.
    */
   adopt(input: Bootstrap & { token: string }): Promise<void>
+
+  /**
+   * Throws a member out, for good; what it wrote and this peer has not seen does not count. PeerNotFoundError,
+   * ForbiddenError for who is no admin.
+   */
+  revoke(peer: PeerId): Promise<void>
+  /** PeerNotFoundError, ForbiddenError. What the peer wrote up to now keeps the right that it had. */
+  setRole(peer: PeerId, role: Role): Promise<void>
+  /** Gives a member another name. PeerNotFoundError, NameTakenError, ForbiddenError for another's unless an admin. */
+  renamePeer(peer: PeerId, name: string): Promise<PeerRecord>
+  /** Signs this peer's departure, which others have yet to be told; nothing happens when it is no member any more. */
+  leave(): Promise<void>
+  /**
+   * Forgets the cluster and puts its log aside, so that this peer can enter another; returns the log's path.
+   * NotInClusterError, UnavailableError.
+   */
+  forget(): Promise<string>
+  /** The changes and entries of the cluster, newest first. */
+  history(filter: HistoryFilter): HistoryEntry[]
 
   /** Writes this peer's own record; nothing happens when it is equal. NameTakenError, InvalidRequestError. */
   putPeer(record: PeerRecord): Promise<PeerRecord>

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
@@ -16,13 +16,15 @@ import type { Damage } from './state.ts'
  * the log is the genesis, all others are envelopes; one byte in front says which.
  */
 export class Storage {
-  readonly incarnation: number
+  incarnation: number
   /** What was found; null when this peer is in no cluster. */
   readonly found: Found | null
   readonly damage: Damage | null
   readonly #disk: Disk
   readonly #path: string
   readonly #lock: Lock
+  /** One after the other. */
+  #renewing: Promise<void> = Promise.resolve()
   #log: Log | null
 
   /** UnavailableError when the directory cannot be used, is in use, or is of a newer format. */
@@ -94,6 +96,34 @@ export class Storage {
   /** Resolves when the disk takes data again. UnavailableError otherwise. */
   probe(): Promise<void> {
     return this.log.probe()
+  }
+
+  /** Takes a new number for what this peer writes from now on. UnavailableError when the disk refuses. */
+  renewIncarnation(): Promise<void> {
+    const path = join(dirname(this.#path), 'incarnation')
+    const renew = async (): Promise<void> => {
+      try {
+        this.incarnation = await nextIncarnation(path, this.#disk)
+      } catch (error) {
+        throw diskError(error, path)
+      }
+    }
+    return (this.#renewing = this.#renewing.then(renew, renew))
+  }
+
+  /** Puts the log of a cluster that was left aside, where it can still be read; returns its path. */
+  async archive(stamp: string): Promise<string> {
+    const keptAs = `${this.#path}.left-${stamp}`
+    try {
+      await this.#log?.close()
+      this.#log = null
+      if (this.#disk.rename == null) throw new UnavailableError('this disk cannot put a cluster aside')
+      await this.#disk.rename(this.#path, keptAs)
+    } catch (error) {
+      throw diskError(error, this.#path)
+    }
+    await this.renewIncarnation()
+    return keptAs
   }
 
   async close(): Promise<void> {

@@ -7,6 +7,15 @@ export interface Touch {
   id: string
 }
 
+/** Of an object that a change made. */
+interface Place {
+  isMap: boolean
+  /** The record that it is, or is in. */
+  owner: Touch | null
+  /** The field that it is the value of; null for a record itself, '' for what is deeper within one. */
+  field: string | null
+}
+
 /** What the state is made of. Counters, texts and marks are in no record, and Automerge guards them less well. */
 const ACTIONS = ['makeMap', 'makeList', 'set', 'del']
 
@@ -16,23 +25,42 @@ const ACTIONS = ['makeMap', 'makeList', 'set', 'del']
  * never depends on who is a member.
  */
 export class TouchIndex {
-  /** Objects by the operation that made them, and what they belong to. */
-  readonly #objects = new Map<string, { isMap: boolean; owner: Touch | null }>()
+  readonly #objects = new Map<string, Place>()
 
-  /** `forbidden` is why the change must never be applied, whoever its author is; null when it may be. */
-  add(operations: Operation[], author: PeerId): { touches: Touch[]; forbidden: string | null } {
+  /** Where an object stands that an operation made; undefined for one that is not known. */
+  placeOf(object: string): Place | undefined {
+    return this.#objects.get(object)
+  }
+
+  /**
+   * `forbidden` is why the change must never be applied, whoever its author is; null when it may be. `needsAdmin`: it
+   * touches more than its author's own peer record.
+   */
+  add(operations: Operation[], author: PeerId): { touches: Touch[]; forbidden: string | null; needsAdmin: boolean } {
     const touches = new Map<string, Touch>()
     let forbidden: string | null = null
+    let needsAdmin = false
     for (const { id, action, object, key } of operations) {
       const touch = this.#targetOf(object, key)
       if (typeof touch === 'string') forbidden = touch
-      else if (action.startsWith('make')) this.#objects.set(id, { isMap: action === 'makeMap', owner: touch })
+      else if (action.startsWith('make')) {
+        const isField = this.#objects.get(object)?.field === null
+        const field = GENESIS_OBJECTS.has(object) ? null : isField ? (key ?? '') : ''
+        this.#objects.set(id, { isMap: action === 'makeMap', owner: touch, field })
+      }
       if (!ACTIONS.includes(action)) forbidden = `it holds an operation "${action}", which no record needs`
-      if (touch == null || typeof touch === 'string') continue
+      if (touch == null || typeof touch === 'string') {
+        needsAdmin = true
+        continue
+      }
       touches.set(`${touch.kind}/${touch.id}`, touch)
-      if (touch.kind === 'peers' && touch.id !== author) forbidden = `it writes the record of another peer, ${touch.id}`
+      if (touch.kind === 'peers' && touch.id === author) continue
+      needsAdmin = true
+      // An admin may give a peer another name, and no more.
+      const renames = action === 'set' && key === 'name' && this.#objects.get(object)?.field === null
+      if (touch.kind === 'peers' && !renames) forbidden = `it writes the record of another peer, ${touch.id}`
     }
-    return { touches: [...touches.values()], forbidden }
+    return { touches: [...touches.values()], forbidden, needsAdmin }
   }
 
   /**

@@ -13,6 +13,17 @@ export interface Member {
   record: PeerRecord | null
 }
 
+/** Who was a member once: thrown out, for good, or gone by itself. */
+export interface DepartedMember {
+  id: PeerId
+  name: string
+  /** `proven`: revoked by the proof that it signed two things as one. */
+  how: 'revoked' | 'left' | 'proven'
+  by: PeerId
+  /** ISO 8601. */
+  at: string
+}
+
 /** A change that is in the log but not in the view, and why. `cluster status` lists them. */
 export interface RejectedChange {
   hash: string
@@ -29,6 +40,10 @@ export interface View {
   readonly revision: number
   readonly cluster: { readonly id: string; readonly name: string } | null
   readonly members: ReadonlyMap<PeerId, Member>
+  /** Left out where nobody has departed. */
+  readonly departed?: ReadonlyMap<PeerId, DepartedMember>
+  /** One of `heads`: stands for the auth log, so whoever announces it knows the same members and revocations. */
+  readonly authHead?: string
   readonly services: ReadonlyMap<ServiceId, ServiceRecord>
   readonly routes: ReadonlyMap<RouteId, RouteRecord>
   /** Routes by service, ordered by id. */

@@ -46,6 +46,17 @@ export async function writePeer(cluster: Cluster, record: PeerRecord): Promise<P
   return record
 }
 
+/** `name` has been checked. PeerNotFoundError, NameTakenError. */
+export async function renamePeer(cluster: Cluster, id: PeerId, name: string): Promise<PeerRecord> {
+  const { view } = cluster.fold
+  const held = view.members.get(id)?.record
+  if (held == null) throw new PeerNotFoundError(id, 'it is not a member, or has not said anything of itself yet')
+  if (held.name === name) return held
+  checkNameIsFree(view, name, id)
+  await cluster.change((writer) => writer.put('peers', id, { name }))
+  return { ...held, name }
+}
+
 export async function createService(
   cluster: Cluster,
   { clock, random }: Sources,

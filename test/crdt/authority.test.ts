@@ -106,7 +106,7 @@ describe('crdt/authority', function () {
     assert.ok(reasons.some((reason) => reason.includes('must be a ULID')))
   })
 
-  it('one author, two changes under one number: the second is refused', async () => {
+  it('one author, two changes under one number: the second is refused, and both are its conviction', async () => {
     const a = await bench.founder(1)
     const b = await bench.joiner(a, 2)
     await pull(a, b)
@@ -116,6 +116,17 @@ describe('crdt/authority', function () {
     const { accepted, refused } = await a.receive([two], b.self)
     assert.equal(accepted, 0)
     assert.match(refused[0]?.reason ?? '', /same sequence number/)
+    assert.equal(a.view().members.has(b.self), false)
+    assert.equal(a.view().departed?.get(b.self)?.how, 'proven')
+    // Whoever had taken the other one for good comes to the same state, and can follow those who built on either.
+    const c = new Observer(a.bootstrap().genesis)
+    const [before, after] = [a.bootstrap().envelopes.slice(0, -3), a.bootstrap().envelopes.slice(-3)]
+    c.take([...before, two])
+    c.take([one, ...after])
+    assert.deepEqual([...c.view.members.keys()], [a.self])
+    assert.deepEqual(c.view.heads, a.view().heads)
+    const { departed } = a.view()
+    assert.equal(departed?.size, 1)
   })
 
   /** Feeds changes by member 2 to a peer and proves each time that the peer goes on. */

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
+import type { Disk } from '../../src/crdt/disk.ts'
 import { Fold } from '../../src/crdt/fold.ts'
 import { parseGenesis } from '../../src/crdt/genesis.ts'
 import { Intake } from '../../src/crdt/intake.ts'
@@ -9,6 +10,7 @@ import { Ledger, type Entry } from '../../src/crdt/ledger.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import { Replica } from '../../src/crdt/replica.ts'
 import type { PeerRecord, ServiceInput } from '../../src/crdt/schema.ts'
+import { membersOf } from '../../src/crdt/validity.ts'
 import type { View } from '../../src/crdt/view.ts'
 import { silentLogger } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
@@ -24,8 +26,10 @@ export class Bench {
     return dir
   }
 
-  async open(dir: string, signer: Signer): Promise<Replica> {
-    const replica = await Replica.open({ dir, signer, clock: systemClock, random: systemRandom, log: silentLogger })
+  async open(dir: string, signer: Signer, disk?: Disk): Promise<Replica> {
+    const given = disk == null ? {} : { disk }
+    const [clock, random, log] = [systemClock, systemRandom, silentLogger]
+    const replica = await Replica.open({ dir, signer, clock, random, log, ...given })
     this.#replicas.push(replica)
     return replica
   }
@@ -56,7 +60,7 @@ export class Bench {
 export const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
 
 export const invite = (by: Replica, uses = 1, ttlMs = 60_000): string =>
-  by.createInvite({ ttlMs, uses, role: 'member', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
+  by.createInvite({ ttlMs, uses, role: 'admin', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
 
 export const peerRecord = (id: string, name: string): PeerRecord => ({
   id,
@@ -92,10 +96,10 @@ export class Observer {
   readonly #intake: Intake
   readonly #fold: Fold
 
-  constructor(genesis: Uint8Array) {
+  constructor(genesis: Uint8Array, rule: typeof membersOf = membersOf) {
     this.#ledger = new Ledger(parseGenesis(genesis))
     this.#intake = new Intake(this.#ledger)
-    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => entry.bytes as Uint8Array)
+    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => entry.bytes as Uint8Array, rule)
   }
 
   take(batch: Uint8Array[]): Array<ReturnType<Intake['take']>> {

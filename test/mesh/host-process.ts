@@ -74,7 +74,7 @@ async function answer(host: Host, command: Command, seen: Record<string, number>
     case 'init':
       return cluster([host])
     case 'invite':
-      return host.mesh.invite({ ttlMs: 60_000, uses: 100, role: 'member' })
+      return host.mesh.invite({ ttlMs: 60_000, uses: 100, role: 'admin' })
     case 'join':
       return host.mesh.join(command.token, { signal: AbortSignal.timeout(15_000) })
     case 'write': {

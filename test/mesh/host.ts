@@ -85,6 +85,6 @@ const signal = (ms = 10_000): AbortSignal => AbortSignal.timeout(ms)
 export async function cluster(hosts: Host[]): Promise<void> {
   const [founder, ...joiners] = hosts
   await founder!.replica.init({ name: 'test', record: founder!.record() })
-  const token = await founder!.mesh.invite({ ttlMs: 60_000, uses: Math.max(1, joiners.length), role: 'member' })
+  const token = await founder!.mesh.invite({ ttlMs: 60_000, uses: Math.max(1, joiners.length), role: 'admin' })
   for (const joiner of joiners) await joiner.mesh.join(token, { signal: signal() })
 }

@@ -27,7 +27,7 @@ describe('the mesh among processes', function () {
     cleanup.later(() => a.stop())
     await a.replica.init({ name: 'test', record: a.record() })
     const b = await start('b')
-    const token = await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' })
+    const token = await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' })
     await b.ask({ run: 'join', token })
     await until('a reaches b', () => a.mesh.peer(b.id)?.reachable === true)
     return { a, b }

@@ -80,7 +80,7 @@ describe('the mesh of real peers', function () {
       const { id } = await a.replica
         .createService({ source_peer_id: a.id, target_peer_id: a.id })
         .catch(() => ({ id: '' }))
-      await b.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' }), { signal: signal() })
+      await b.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' }), { signal: signal() })
       ok(b.replica.view().members.get(b.id)?.record != null)
       // The inviter's disk may still be writing what it has taken in.
       await until('both hold the same', () => headsOf(a) === headsOf(b), 500)
@@ -99,8 +99,8 @@ describe('the mesh of real peers', function () {
     it('is refused with the reason: expired, used up, forged, truncated, of another cluster, name taken', async () => {
       const [a, b, c] = (await hosts('a', 'b', 'c')) as [Host, Host, Host]
       await a.replica.init({ name: 'test', record: a.record() })
-      const short = await a.mesh.invite({ ttlMs: 1_000, uses: 1, role: 'member' })
-      const once = await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' })
+      const short = await a.mesh.invite({ ttlMs: 1_000, uses: 1, role: 'admin' })
+      const once = await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' })
       const join = (token: string): Promise<void> => c.mesh.join(token, { signal: signal() })
       await b.mesh.join(once, { signal: signal() })
       await refused(join(once), 'invite_used', /good for 1 peer /)
@@ -113,7 +113,7 @@ describe('the mesh of real peers', function () {
       await refused(join(short), 'invite_expired', /expired at/)
       // Whoever tried is known as discovered, and no member.
       equal(a.mesh.peer(c.id)?.state, 'discovered')
-      const many = await a.mesh.invite({ ttlMs: 60_000, uses: 9, role: 'member' })
+      const many = await a.mesh.invite({ ttlMs: 60_000, uses: 9, role: 'admin' })
       await refused(a.mesh.join(many, { signal: signal() }), 'already_in_cluster', /leave it first/)
       await refused(b.mesh.join(many, { signal: signal() }), 'already_in_cluster', /leave it first/)
       const twin = await startHost(`${root.path}/twin`, 'b')
@@ -127,7 +127,7 @@ describe('the mesh of real peers', function () {
     it('tells an inviter that cannot be reached, with the addresses tried', async () => {
       const [a, b] = (await hosts('a', 'b')) as [Host, Host]
       await a.replica.init({ name: 'test', record: a.record() })
-      const token = await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' })
+      const token = await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' })
       const address = a.network.addresses()[0]!
       await a.mesh.stop()
       await refused(b.mesh.join(token, { signal: signal() }), 'unavailable', new RegExp(`${address} .*--advertise`))
@@ -189,7 +189,7 @@ describe('the mesh of real peers', function () {
     const listen = c.network.addresses()[0]!
     await c.stop()
     const d = await host('d')
-    await d.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' }), { signal: signal() })
+    await d.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' }), { signal: signal() })
     await a.stop()
     const back = await host('c', { listen })
     equal(back.replica.isMember(d.id), false)

@@ -1,0 +1,121 @@
+import { isoTime } from '../clock.ts'
+import type { AuthEntry } from './authlog.ts'
+import type { Cluster } from './cluster.ts'
+import type { FieldValue, Kind } from './document.ts'
+import { parseEnvelope, verifyEnvelope } from './envelope.ts'
+import type { Entry } from './ledger.ts'
+import type { PeerId } from './schema.ts'
+
+/** Which part of the history to show; all that is given must fit. */
+export interface HistoryFilter {
+  /** Id of a service (its routes count as part of it), a route or a peer. */
+  object?: string
+  author?: PeerId
+  /** Wall-clock ms. */
+  since?: number
+  limit?: number
+}
+
+export interface HistoryEntry {
+  /** Hex; names the change. */
+  id: string
+  author: PeerId
+  /** ISO 8601, by the author's clock. */
+  at: string
+  kind: 'change' | 'auth'
+  /** What it says to do. */
+  objects: HistoryObject[]
+  /** The signature was checked again just now. */
+  verified: boolean
+  /** It counts; else `reason` says why not. */
+  valid: boolean
+  reason: string | null
+}
+
+export interface HistoryObject {
+  kind: 'service' | 'route' | 'peer' | 'cluster'
+  id: string
+  action: 'created' | 'updated' | 'deleted' | AuthEntry['operation']
+  /** Per field: as the changes before it had left it here, and what it says. */
+  fields: Record<string, { before: FieldValue | undefined; after: FieldValue | undefined }>
+}
+
+/**
+ * Newest first. What was before a change is found by replaying what counts, in the order of this peer's log: a change
+ * that was made at the same time as another shows it as before or after, as this peer has heard of them.
+ */
+export function historyOf(cluster: Cluster, filter: HistoryFilter): HistoryEntry[] {
+  const records = new Map<string, Map<string, FieldValue>>()
+  const found: Array<{ entry: Entry; objects: HistoryObject[] }> = []
+  for (const entry of cluster.durable()) {
+    const objects = entry.auth == null ? replay(cluster, entry, records) : [authObject(entry.auth)]
+    if (fits(entry, objects, records, filter)) found.push({ entry, objects })
+  }
+  return found
+    .sort((a, b) => b.entry.writtenAt - a.entry.writtenAt || b.entry.index - a.entry.index)
+    .slice(0, filter.limit ?? Infinity)
+    .map(({ entry, objects }) => {
+      const reason = cluster.fold.reasonAgainst(entry)
+      return {
+        id: entry.hash,
+        author: entry.authorId,
+        at: isoTime(entry.writtenAt),
+        kind: entry.kind,
+        objects,
+        verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
+        valid: reason == null,
+        reason
+      }
+    })
+}
+
+/** What a change does to the records as the changes before it have left them. */
+function replay(cluster: Cluster, entry: Entry, records: Map<string, Map<string, FieldValue>>): HistoryObject[] {
+  return cluster.intentsOf(entry).map(({ kind, id, removed, fields }) => {
+    const key = `${kind}/${id}`
+    const held = records.get(key)
+    const object: HistoryObject = {
+      kind: SINGULAR[kind],
+      id,
+      action: removed ? 'deleted' : held == null ? 'created' : 'updated',
+      fields: {}
+    }
+    if (removed) {
+      for (const [field, before] of held ?? []) object.fields[field] = { before, after: undefined }
+    }
+    for (const [field, after] of fields) object.fields[field] = { before: held?.get(field), after }
+    if (!entry.valid) return object
+    if (removed) records.delete(key)
+    else records.set(key, new Map([...(held ?? []), ...fields]))
+    return object
+  })
+}
+
+function authObject(auth: AuthEntry): HistoryObject {
+  const fields: HistoryObject['fields'] = {}
+  if (auth.operation === 'admit') fields['name'] = { before: undefined, after: auth.name }
+  if ('role' in auth) fields['role'] = { before: undefined, after: auth.role }
+  return { kind: 'peer', id: auth.peer, action: auth.operation, fields }
+}
+
+function fits(
+  entry: Entry,
+  objects: HistoryObject[],
+  records: ReadonlyMap<string, ReadonlyMap<string, FieldValue>>,
+  { object, author, since }: HistoryFilter
+): boolean {
+  if (author != null && entry.authorId !== author) return false
+  if (since != null && entry.writtenAt < since) return false
+  if (object == null) return true
+  return objects.some(({ kind, id, fields }) => {
+    if (id === object) return true
+    const service = fields['service_id']
+    const of = service?.after ?? service?.before ?? records.get(`routes/${id}`)?.get('service_id')
+    return kind === 'route' && of === object
+  })
+}
+
+const SINGULAR = { peers: 'peer', services: 'service', routes: 'route' } as const satisfies Record<
+  Kind,
+  HistoryObject['kind']
+>
