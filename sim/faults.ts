@@ -51,7 +51,7 @@ const crash = (how: 'process' | 'power') =>
   onHosts((host) => {
     if (host.agent == null) return () => {}
     host.crash(how)
-    return () => (host.agent == null ? host.boot() : undefined)
+    return () => host.boot()
   })
 
 const engine = (name: EngineName) =>
@@ -111,7 +111,7 @@ export const FAULTS = {
       const stopped = host.stop('keep').then((leftovers) => host.world.leftBehind(host, leftovers))
       return async () => {
         await stopped
-        if (host.agent == null) await host.boot()
+        await host.boot()
       }
     })
   },

@@ -57,13 +57,15 @@ export async function fuzz({ scenarios, seed, goesOn, findingsMax, mutate, onRun
     const checker = run.violations[0]?.checker
     if (checker == null) continue
     let smallest = run
+    let least = faults
     const fails = async (part: Fault[]): Promise<boolean> => {
+      if (!goesOn(result.runs)) return false
       const again = await simulate({ ...options, faults: part })
       const failed = again.violations.some((one) => one.checker === checker)
       if (failed) smallest = again
       return failed
     }
-    const least = await shrink(faults, fails, shrinkTriesMax)
+    least = await shrink(faults, fails, shrinkTriesMax)
     result.findings.push({
       scenario: scenario.name,
       peers,

@@ -4,6 +4,8 @@
 export const epochMs = Date.UTC(2030, 0, 1)
 /** Events in one instant of virtual time; more is a loop that waits for nothing. */
 export const eventsPerInstantMax = 2_000_000
+/** A run that is longer waits for something that never comes. */
+export const virtualMsMax = 30 * 60_000
 /** Turns of the microtask queue per turn of Node's event loop: the loop costs more than most events. */
 export const eventsPerTurn = 64
 
@@ -42,8 +44,9 @@ export const settleHoldMs = 2_000
 
 /** Peers of a run; beyond it one process has no memory for the full mesh. */
 export const peersMax = 1_000
-export const peersDefault = 5
 /** Events kept for the timeline of a run. */
 export const timelineMax = 2_000
 /** Violations listed in one answer; the first one matters. */
 export const violationsMax = 50
+/** Envelopes that an attacker has to play with. */
+export const recordedMax = 256

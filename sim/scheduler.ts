@@ -1,4 +1,4 @@
-import { eventsPerInstantMax, eventsPerTurn } from './limits.ts'
+import { eventsPerInstantMax, eventsPerTurn, virtualMsMax } from './limits.ts'
 
 export interface Scheduled {
   readonly at: number
@@ -85,6 +85,8 @@ export class Scheduler {
     let event = pop(this.#heap)
     while (event != null && event.fn == null) event = pop(this.#heap)
     if (event == null) throw new Error('the world stands still: something waits for what no event will bring')
+    if (event.at > virtualMsMax)
+      throw new Error(`the run does not end: ${virtualMsMax / 60_000} virtual minutes are over`)
     if (event.at > this.#now) {
       this.#now = event.at
       this.#inInstant = 0

@@ -1,8 +1,9 @@
 import type { Operator } from '../src/actors/operator/operator.ts'
-import { desiredDigest, desiredFor } from '../src/actors/reconcile/desired.ts'
+import { desiredFor } from '../src/actors/reconcile/desired.ts'
 import type { Envelope } from '../src/crdt/envelope.ts'
+import type { EnvelopeBytes } from '../src/crdt/replicated.ts'
 import { SimHost } from './host/host.ts'
-import { settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
+import { recordedMax, settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
 import { Wire } from './net/wire.ts'
 import { SeededRandom } from './random.ts'
 import { Scheduler } from './scheduler.ts'
@@ -32,10 +33,14 @@ export class World {
   readonly hosts: SimHost[] = []
   /** Peers that operators have let in. Whoever else is seen inside got there by a hole. */
   readonly invited = new Set<string>()
+  /** Of these, who may let others in. */
+  readonly admins = new Set<string>()
   /** Highest sequence number acknowledged of each author-actor, and by which host. */
   readonly acks = new Map<string, { seq: number; host: SimHost }>()
   readonly services = new Map<string, Promised>()
   readonly violations: Violation[] = []
+  /** The last envelopes that members made, as somebody on the wire would have them. */
+  readonly recorded: EnvelopeBytes[] = []
   workBeganAt = 0
 
   constructor(seed: string) {
@@ -70,6 +75,7 @@ export class World {
     const host = this.host()
     await host.boot()
     this.invited.add(host.id)
+    this.admins.add(host.id)
     await operatorOf(host).clusterInit({ name })
     return host
   }
@@ -83,12 +89,15 @@ export class World {
   }
 
   async enter(host: SimHost, by: SimHost, role: 'member' | 'admin' = 'member'): Promise<void> {
-    const { token } = await operatorOf(by).clusterInvite({ ttl_seconds: 3_600, uses: 1, role })
+    const { token } = await by.ask((operator) => operator.clusterInvite({ ttl_seconds: 3_600, uses: 1, role }))
     this.invited.add(host.id)
-    await operatorOf(host).clusterJoin({ token }, { signal: new AbortController().signal })
+    await host.ask((operator) => operator.clusterJoin({ token }, { signal: new AbortController().signal }))
+    if (role === 'admin') this.admins.add(host.id)
   }
 
-  acknowledged(host: SimHost, { actor, seq }: Envelope): void {
+  acknowledged(host: SimHost, { actor, seq, bytes }: Envelope): void {
+    this.recorded.push(bytes)
+    if (this.recorded.length > recordedMax) this.recorded.shift()
     const held = this.acks.get(actor)
     if (held == null || held.seq < seq) this.acks.set(actor, { seq, host })
   }
@@ -119,7 +128,7 @@ export class World {
     const other = views.find(({ view }) => view.heads.join() !== heads || view.members.size !== first.view.members.size)
     if (other != null) return `${other.host.name} and ${first.host.name} hold different documents`
     const behind = views.find(
-      ({ host, view }) => desiredDigest(host.kernel.desired) !== desiredDigest(desiredFor(host.id, view))
+      ({ host, view }) => JSON.stringify(host.kernel.desired) !== JSON.stringify(desiredFor(host.id, view))
     )
     return behind == null ? null : `${behind.host.name} has not programmed what it holds`
   }

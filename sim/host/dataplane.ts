@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/clock.ts'
+import type { Clock, Timer } from '../../src/clock.ts'
 import type {
   AppliedService,
   AppliedState,
@@ -28,6 +28,7 @@ export class SimDataplane implements Dataplane {
   #desired: DesiredState | null = null
   #waiting: Promise<AppliedState> | null = null
   #generation = 0
+  readonly #timers = new Set<Timer>()
   #running = false
 
   constructor(parts: {
@@ -83,6 +84,7 @@ export class SimDataplane implements Dataplane {
 
   async stop({ mode }: { mode: 'remove' | 'keep' }): Promise<void> {
     this.#running = false
+    for (const timer of this.#timers) timer.cancel()
     await this.#serial.run(async () => {
       if (mode === 'remove') this.#kernel.clear()
     })
@@ -92,7 +94,7 @@ export class SimDataplane implements Dataplane {
   engineCrashed(engine: EngineName): void {
     if (!this.#running) return
     this.#emit({ type: 'engine.exited', engine, reason: 'killed by SIGKILL' })
-    this.#clock.after(this.#random.between(engineBackMinMs, engineBackMaxMs), () => {
+    this.#later(this.#random.between(engineBackMinMs, engineBackMaxMs), () => {
       if (!this.#running) return
       this.#kernel.startEngine(engine)
       this.#engineUp(engine, false)
@@ -133,7 +135,7 @@ export class SimDataplane implements Dataplane {
 
   #refused(desired: DesiredState, generation: number): AppliedState {
     const failure = { reason: 'KernelRefused', message: 'the simulated kernel takes nothing right now' }
-    this.#clock.after(reapplyRetryMs, () => {
+    this.#later(reapplyRetryMs, () => {
       if (this.#running && this.#desired === desired) void this.#applyNewest()
     })
     const services = new Map<string, AppliedService>()
@@ -141,6 +143,14 @@ export class SimDataplane implements Dataplane {
       services.set(id, { spec, failure, warnings: [], effectiveTransport: null, interface: null })
     }
     return { generation, services, failure }
+  }
+
+  #later(ms: number, fn: () => void): void {
+    const timer = this.#clock.after(ms, () => {
+      this.#timers.delete(timer)
+      fn()
+    })
+    this.#timers.add(timer)
   }
 
   #emit(event: DataplaneEvent): void {

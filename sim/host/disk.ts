@@ -43,7 +43,7 @@ export class MemoryDisk {
   }
 
   /** The disk as one agent's life sees it: what it asks for after its end is never answered. */
-  session(clock: Clock): Disk {
+  session(clock: Clock): Required<Disk> {
     const wait = (ms: number): Promise<void> => clock.sleep(ms * this.slowness)
     const waitSync = (): Promise<void> => wait(this.#random.between(diskSyncMinMs, diskSyncMaxMs))
     return {
@@ -63,6 +63,13 @@ export class MemoryDisk {
         this.#refuseIfFull()
         await waitSync()
         this.#put(path, data)
+      },
+      rename: async (from, to) => {
+        await waitSync()
+        const file = this.#files.get(from)
+        if (file == null) throw failure('ENOENT')
+        this.#files.set(to, file)
+        this.#files.delete(from)
       },
       copy: async (from, to) => {
         this.#refuseIfFull()

@@ -1,3 +1,4 @@
+import type { Operator } from '../../src/actors/operator/operator.ts'
 import { parseEnvelope } from '../../src/crdt/envelope.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import { UnavailableError } from '../../src/errors.ts'
@@ -28,7 +29,8 @@ export class SimHost {
   /** Of the agents that ran here, the number of this one. */
   lives = 0
   agent: SimAgent | null = null
-  #clock: HostClock | null = null
+  #life: Life | null = null
+  #booting: Promise<void> | null = null
 
   constructor(world: World, index: number) {
     const [high, low] = [index >> 8, index & 0xff]
@@ -48,38 +50,51 @@ export class SimHost {
     return this.signer.peerId
   }
 
-  /** Starts an agent, again and again until it starts, as a supervisor does. */
-  async boot(): Promise<void> {
+  /** Starts an agent, again and again until it starts, as a supervisor does; or until it is killed on the way. */
+  boot(): Promise<void> {
+    this.#booting ??= this.#boot().finally(() => (this.#booting = null))
+    return this.#booting
+  }
+
+  async #boot(): Promise<void> {
     this.station.powered = true
-    for (;;) {
-      const clock = new HostClock(this.world.scheduler, this.wall, () => this.station.frozenUntil)
-      this.#clock?.halt()
-      this.#clock = clock
+    while (this.agent == null) {
+      const life = new Life(this.world, this)
+      this.#life = life
       this.lives++
       try {
-        const agent = await startAgent(this, clock, hostLogger(this))
+        const agent = await Promise.race([startAgent(this, life.clock, hostLogger(this)), life.ended])
+        if (agent == null) return
         this.agent = agent
         agent.replica.onLocal((envelope) => this.world.acknowledged(this, parseEnvelope(envelope)))
         agent.replica.onView((view, before) => {
           if (view.heads !== before.heads) this.world.trace.heads(this.index, view.heads)
         })
         this.world.trace.note(this.index, 'life', 'up')
-        return
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error
         this.world.trace.note(this.index, 'life', `does not start: ${error.code}`)
+        life.end()
         this.disk.processEnded()
-        await clock.sleep(respawnMs)
+        await this.world.scheduler.sleep(respawnMs)
       }
     }
+  }
+
+  /** What an operator here asks; UnavailableError when the agent goes away over it. */
+  async ask<T>(question: (operator: Operator) => Promise<T>): Promise<T> {
+    const [agent, life] = [this.agent, this.#life]
+    if (agent == null || life == null) throw new UnavailableError(`${this.name} is not up`)
+    const gone = life.ended.then(() => Promise.reject(new UnavailableError(`${this.name} went away`)))
+    return Promise.race([question(agent.actors.operator), gone])
   }
 
   /** kill -9, or the plug is pulled. */
   crash(how: 'process' | 'power'): void {
     this.world.trace.note(this.index, 'life', how === 'power' ? 'power failed' : 'killed')
-    this.#clock?.halt()
-    this.agent?.network.crash({ silent: how === 'power' })
-    this.station.listener = null
+    this.#life?.end()
+    this.#life = null
+    this.station.listener?.crash({ silent: how === 'power' })
     this.agent = null
     if (how === 'process') {
       this.disk.processEnded()
@@ -92,10 +107,11 @@ export class SimHost {
 
   /** SIGTERM or SIGUSR2. What the agent leaves behind is named; nothing may be. */
   async stop(mode: 'remove' | 'keep'): Promise<Record<string, number>> {
-    const { agent } = this
-    if (agent == null) return {}
+    const [agent, life] = [this.agent, this.#life]
+    if (agent == null || life == null) return {}
     this.agent = null
-    await stopAgent(agent, mode)
+    const stopped = stopAgent(agent, mode).then(() => true)
+    if ((await Promise.race([stopped, life.ended])) == null) return {}
     // Ours are the two of `boot`.
     const subscriptions = agent.subscriptions() - 2
     const leftovers = {
@@ -104,8 +120,25 @@ export class SimHost {
       subscriptions,
       events: agent.dataplane.listeners
     }
-    this.#clock?.halt()
+    life.end()
     this.world.trace.note(this.index, 'life', 'stopped')
     return leftovers
+  }
+}
+
+/** From one start of an agent to its end, whatever that is. */
+class Life {
+  readonly clock: HostClock
+  readonly ended: Promise<null>
+  #resolve: (nothing: null) => void = () => {}
+
+  constructor(world: World, { wall, station }: SimHost) {
+    this.clock = new HostClock(world.scheduler, wall, () => station.frozenUntil)
+    this.ended = new Promise((resolve) => (this.#resolve = resolve))
+  }
+
+  end(): void {
+    this.clock.halt()
+    this.#resolve(null)
   }
 }

@@ -115,7 +115,9 @@ export class SimKernel {
   /** What `load` would put into the kernel, without doing it. */
   compiled(desired: DesiredState): { plan: DevicePlan; steering: ReturnType<typeof planSteering>; rules: string } {
     const facts = this.facts()
-    const plan = planDevices(desired, { known: this.#indexes, facts, marks: MARKS, parent: null })
+    const planned = planDevices(desired, { known: this.#indexes, facts, marks: MARKS, parent: null })
+    // The text of a ruleset follows the order of the tunnels; sorted, it says the same whatever came first.
+    const plan = { ...planned, indexes: new Map([...planned.indexes].sort(([a], [b]) => (a < b ? -1 : 1))) }
     const steering = planSteering(desired, { plan, failedDevices: new Set(), facts, marks: MARKS })
     const ports = new Map([
       ['general', 20_000],

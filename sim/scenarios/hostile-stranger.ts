@@ -45,8 +45,6 @@ class Attacker {
   readonly #random: SeededRandom
   readonly #clock: HostClock
   readonly #network: Network
-  /** Envelopes of members, as somebody on the wire would have them. */
-  readonly #recorded: EnvelopeBytes[] = []
 
   constructor(world: World, host: SimHost) {
     this.#world = world
@@ -70,7 +68,6 @@ class Attacker {
     const end = this.#world.now + attackMs
     await this.#network.start()
     const members = this.#world.members()
-    const releases = members.map(({ agent }) => agent?.replica.onLocal((envelope) => this.#recorded.push(envelope)))
     const ways = [this.#forgedInvite, this.#introduction, this.#membersStream, this.#gossip, this.#garbage]
     while (this.#world.now < end) {
       await this.#world.scheduler.sleep(this.#random.between(0, 2 * attackEveryMs))
@@ -81,7 +78,6 @@ class Attacker {
         .call(this, at)
         .catch(() => {})
     }
-    for (const release of releases) release?.()
     await this.#network.stop()
   }
 
@@ -106,7 +102,7 @@ class Attacker {
       'auth',
       encodeAdmit({ previous: FIRST, peer: this.#host.id, role: 'admin', name: 'intruder', invite })
     )
-    const batch = [admission, ...this.#random.sample(this.#recorded, 3), ...this.#forged()]
+    const batch = [admission, ...this.#random.sample(this.#world.recorded, 3), ...this.#forged()]
     await this.#ask(at, JOIN_PROTOCOL, [
       Buffer.from(JSON.stringify({ introduce: true })),
       frames.batch(batch),
@@ -136,7 +132,7 @@ class Attacker {
 
   /** Recorded changes with a bit changed, and a service of its own making under its own signature. */
   #forged(): EnvelopeBytes[] {
-    const changed = this.#random.sample(this.#recorded, 2).map((bytes) => {
+    const changed = this.#random.sample(this.#world.recorded, 2).map((bytes) => {
       const copy = new Uint8Array(bytes)
       const at = this.#random.integer(0, bytes.length - 1)
       copy[at] = (copy[at] ?? 0) ^ (1 << this.#random.integer(0, 7))

@@ -2,10 +2,10 @@ import { ArcticError } from '../../src/errors.ts'
 import type { World } from '../world.ts'
 import { fault, type Scenario } from './scenario.ts'
 
-/** Everybody but the founder joins at about the same time, by random members, over a network that loses. */
+/** Everybody but the founder joins at about the same time, by any admin there is, over a network that loses. */
 export const peersJoin: Scenario = {
   name: 'peers-join',
-  about: 'all but the founder join at the same time, by random members, while messages are lost',
+  about: 'all but the founder join at the same time, by any admin there is, while messages are lost',
   peers: 12,
   durationMs: 30_000,
   workload: { everyMs: 500, servicesMax: 20 },
@@ -26,11 +26,11 @@ export const peersJoin: Scenario = {
 /** An operator tries again when a join breaks off, by another member. */
 async function join(world: World, host: World['hosts'][number], dice: number): Promise<void> {
   for (let attempt = 0; ; attempt++) {
-    const members = world.up().filter((one) => one.agent!.replica.clusterId() != null)
-    const by = members[Math.floor(dice * members.length)] ?? members[0]
+    const admins = world.up().filter(({ id }) => world.admins.has(id))
+    const by = admins[Math.floor(dice * admins.length)] ?? admins[0]
     try {
-      if (by == null || host.agent == null) throw new ArcticError('unavailable', 'nobody is there', {})
-      await world.enter(host, by)
+      if (by == null) throw new ArcticError('unavailable', 'nobody is there', {})
+      await world.enter(host, by, dice < 0.3 ? 'admin' : 'member')
       return
     } catch (error) {
       if (!(error instanceof ArcticError) || error.code === 'internal') throw error
