@@ -250,16 +250,7 @@ export class MemoryOperator implements Operator {
     }
   }
 
-  async actors(): Promise<ActorJson> {
-    const children = [...this.services.keys()].map((id): ActorJson => ({
-      path: `service:${id}`,
-      state: 'pending',
-      status: 'active',
-      children: []
-    }))
-    return { path: 'agent', state: 'running', status: 'active', children }
-  }
-
+  actors = async (): Promise<ActorJson> => this.#actors().tree()
   inspectActor = async (path: string): Promise<ActorDetailJson> => this.#actors().inspect(path)
   actorHistory = async (path: string): Promise<TransitionJson[]> => this.#actors().history(path)
   sendActor = async (path: string, event: SentEvent, { by }: { by: string }): Promise<ActorSentJson> =>

@@ -4,11 +4,12 @@ import { ConflictError } from '../../errors.ts'
 
 /**
  * A service's entity tag (RFC 9110 §8.8.3), with its quotes: a digest of what was asked for, so that traffic and
- * conditions, which change all the time, do not change it. Every peer makes the same one of the same record.
+ * conditions, which change all the time, do not change it. Every peer makes the same one of the same record. Hex, since a
+ * tag that begins with a dash would be taken for a flag where somebody types it.
  */
 export function serviceTag(service: ServiceRecord): string {
   const fields = FIELDS.map((field) => service[field])
-  return `"${createHash('sha256').update(JSON.stringify(fields)).digest('base64url').slice(0, 22)}"`
+  return `"${createHash('sha256').update(JSON.stringify(fields)).digest('hex').slice(0, 32)}"`
 }
 
 const FIELDS = [

@@ -51,7 +51,7 @@ export interface ReconcilerOptions {
  * 2. This peer's record in the view says what this process is.
  * 3. What the mesh may ask of us is `reportFor` of the last applied state, the engines and the target's reachability.
  * 4. Every touched service's status is `phaseOf` what is seen now.
- * 5. The actors that live are `populationFor` the view; a deleted service's actor lives until the host let go of it.
+ * 5. The actors that live are those that this host's side of the view wants (`own-side.ts`); a deleted service's actor lives until the host let go of it.
  * 6. Every actor knows the newest fact about it, and the feed has told each change once.
  * 7. One timer stands for the next moment at which time alone would change any of this.
  */

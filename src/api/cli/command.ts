@@ -1,3 +1,4 @@
+import type { Readable, Writable } from 'node:stream'
 import type { Clock } from '../../clock.ts'
 import type { Client } from './client.ts'
 import type { Printer } from './printer.ts'
@@ -77,6 +78,8 @@ export interface Context {
   confirm: (question: string, otherwise?: string) => Promise<boolean>
   /** Somebody sits there: `confirm` can ask. */
   terminal: boolean
+  /** For what talks with its user by itself. */
+  streams: { stdin: Readable & { isTTY?: boolean }; stdout: Writable & { isTTY?: boolean } }
   /** Reads stdin to its end. */
   readInput: () => Promise<string>
 }

@@ -6,6 +6,7 @@ import { clusterCommands } from './commands/cluster.ts'
 import { contextCommands } from './commands/context.ts'
 import { declareCommands } from './commands/declare.ts'
 import { peerCommands } from './commands/peers.ts'
+import { replCommands } from './commands/repl.ts'
 import { routeCommands } from './commands/routes.ts'
 import { shellCommands } from './commands/shell.ts'
 import { serviceCommands } from './commands/services.ts'
@@ -22,6 +23,7 @@ export const COMMANDS: readonly Command[] = [
   ...declareCommands,
   ...statusCommands,
   ...actorCommands,
+  ...replCommands,
   ...contextCommands,
   ...shellCommands,
   ...simCommands

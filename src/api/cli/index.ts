@@ -129,6 +129,7 @@ async function run(
       return agreed
     },
     terminal: io.stdin.isTTY === true,
+    streams: io,
     readInput: () => readInput(io.stdin)
   }
   await command.run(context, input)

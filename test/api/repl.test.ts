@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import { fileURLToPath } from 'node:url'
+import { Client } from '../../src/api/cli/client.ts'
+import { completeActor, type LiveActors } from '../../src/api/cli/repl/complete.ts'
+import { runRepl } from '../../src/api/cli/repl/session.ts'
+import type { Taken } from '../../src/actors/runtime/takes.ts'
+import { systemClock } from '../../src/clock.ts'
+import { ApiHost } from './api-host.ts'
+import { EDGE_B } from './memory-operator.ts'
+
+const main = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
+
+describe('cli: repl', function () {
+  this.timeout(20_000)
+  let host: ApiHost
+  const children: ChildProcess[] = []
+  before(async () => {
+    host = await ApiHost.start()
+    await host.ask('POST', '/v1/services', { target_peer_id: EDGE_B, name: 'web' })
+  })
+  afterEach(() => {
+    for (const child of children.splice(0)) child.kill('SIGKILL')
+  })
+  after(() => host.stop())
+
+  const repl = (lines: string[], args: string[] = []) => host.cli(['repl', ...args], { input: `${lines.join('\n')}\n` })
+
+  it('answers through a pipe, each line after the one before, and awaits by itself', async () => {
+    const { exit, out, err } = await repl([
+      "actor('service:web').state",
+      "const s = await actor('service:web').inspect()",
+      's.status',
+      'await 1 + 1',
+      'const f = (n) => {',
+      '  return n * 21',
+      '}',
+      'f(2)',
+      "actor('service:web')"
+    ])
+    assert.deepEqual([exit, err], [0, ''])
+    assert.deepEqual(out.trimEnd().split('\n').slice(0, 4), ["'pending'", "'active'", '2', '42'])
+    assert.match(out, /actor\('service:web'\) {2}\.state .*\.send\(\)/)
+  })
+
+  it('draws the tree', async () => {
+    const { out } = await repl(['tree()', '(await tree()).path'])
+    assert.match(out, /^agent +running/m)
+    assert.match(out, /'agent'/)
+  })
+
+  it('only reads, unless it was started to write', async () => {
+    const refused = await repl(["actor('service:web').send('service.programmed')", "actor('service:web').state"])
+    assert.match(refused.out, /error: forbidden: .*--write/)
+    assert.match(refused.out, /'pending'/)
+    const sent = await repl(
+      [
+        "const w = actor('service:web')",
+        'const watch = w.watch()',
+        'await new Promise((resolve) => setTimeout(resolve, 100))',
+        "(await w.send('service.programmed')).to",
+        "w.send({ type: 'bogus' })",
+        'await new Promise((resolve) => setTimeout(resolve, 100))',
+        'watch.stop()',
+        '(await w.history()).at(-1).by'
+      ],
+      ['--write']
+    )
+    assert.match(sent.out, /'active'/)
+    assert.match(sent.out, /service:\w+ pending → active {2}service\.programmed by socket/)
+    assert.match(sent.out, /error: invalid_request: .*takes no event "bogus"/)
+    assert.match(sent.out, /'socket'\n$/)
+  })
+
+  it('says what is wrong in one line and goes on', async () => {
+    const { exit, out } = await repl(["actor('ghost').state", 'nonsense(', ')', '1 + 1'])
+    assert.equal(exit, 0)
+    assert.match(out, /error: not_found: no actor "ghost"/)
+    assert.match(out, /^2$/m)
+  })
+
+  it('completes live actors, events, fields and members, and leaves the rest to node', async () => {
+    const taken: Taken[] = [
+      { type: 'service.awaited', fields: {}, now: false },
+      { type: 'service.impaired', fields: { reason: 'string', message: 'string' }, now: true }
+    ]
+    const live: LiveActors = {
+      paths: async () => ['agent', 'netmgr', 'service:01J', 'service:web'],
+      takes: async (path) => (path === 'service:web' ? taken : null),
+      variable: (name) => (name === 'w' ? 'service:web' : null)
+    }
+    const completed = async (line: string): Promise<string[] | undefined> => (await completeActor(line, live))?.[0]
+    assert.deepEqual(await completed("actor('ser"), ['service:01J', 'service:web'])
+    assert.deepEqual(await completed('x = await actor("net'), ['netmgr'])
+    assert.deepEqual(await completed("actor('service:web').send('"), ['service.impaired', 'service.awaited'])
+    assert.deepEqual(await completed("w.send({ type: 'service.i"), ['service.impaired'])
+    assert.deepEqual(await completed("w.send({ type: 'service.impaired', "), ['reason: ', 'message: '])
+    assert.deepEqual(await completed("w.send({ type: 'service.impaired', reason: 'x', m"), ['message: '])
+    assert.deepEqual(await completed('w.hi'), ['history('])
+    assert.deepEqual(await completed("actor('netmgr').st"), ['state', 'status'])
+    for (const line of ['other.hi', 'Math.ma', '', "actor('ghost').send('"])
+      assert.equal(await completed(line), undefined)
+  })
+
+  it('at a terminal it prompts, completes on tab and keeps a history', async () => {
+    const [stdin, stdout] = [new PassThrough(), new PassThrough()]
+    let shown = ''
+    stdout.setEncoding('utf8').on('data', (text: string) => (shown += text))
+    const historyFile = join(host.directory, 'history')
+    const { signal } = new AbortController()
+    const api = new Client({ kind: 'socket', path: host.socket }, { clock: systemClock, signal })
+    const session = runRepl({
+      api,
+      stdin,
+      stdout,
+      terminal: true,
+      colours: false,
+      peer: undefined,
+      write: false,
+      historyFile,
+      signal
+    })
+    await until(() => shown.includes('arctic> '))
+    stdin.write(`actor('peer:${EDGE_B.slice(0, 12)}\t`)
+    await until(() => shown.includes(EDGE_B))
+    stdin.write("').state\n")
+    await until(() => shown.includes('membership.discovered'))
+    stdin.write('.exit\n')
+    await session
+    await until(() => existsSync(historyFile))
+  })
+
+  it('as a process ends with its input', async () => {
+    const child = spawn(process.execPath, [main, 'repl'], {
+      env: { PATH: process.env['PATH'], ARCTIC_SOCKET: host.socket },
+      stdio: ['pipe', 'pipe', 'inherit']
+    })
+    children.push(child)
+    let out = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+    child.stdin.end("actor('agent').state\n")
+    const [code] = await once(child, 'exit')
+    assert.deepEqual([code, out], [0, "'running'\n"])
+  })
+})
+
+async function until(check: () => boolean): Promise<void> {
+  const end = performance.now() + 5_000
+  while (!check()) {
+    assert.ok(performance.now() < end, 'not within 5 s')
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
