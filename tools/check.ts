@@ -51,7 +51,11 @@ const CHECKS: Check[] = [
     cwd: 'engines'
   },
   { name: 'engines', command: ['cargo', 'test', '--locked', '--no-fail-fast'], cwd: 'engines', totals: cargoTotals },
-  { name: 'unit', command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent,bench}/**/*.test.ts'), totals: mochaTotals },
+  {
+    name: 'unit',
+    command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent,bench}/**/*.test.ts'),
+    totals: mochaTotals
+  },
   { name: 'e2e', command: mocha('test/e2e/**/*.test.ts'), totals: mochaTotals }
 ]
 

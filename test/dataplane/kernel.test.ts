@@ -268,14 +268,18 @@ describe('dataplane in the kernel', function () {
   })
 
   it('says at start what is missing: the capability, room for the socket path, an engine', async () => {
-    const refusal = (at: Driver): Promise<string> => at.start().then(() => assert.fail('it started'), String)
+    const refusal = async (at: Driver): Promise<string> => {
+      const reason = await at.start().then(() => assert.fail('it started'), String)
+      // As an agent that cannot start does; it would hold the host until then.
+      await at.kill()
+      return reason
+    }
     const unprivileged = new Driver(edge, state, ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'])
     assert.match(await refusal(unprivileged), /CAP_NET_ADMIN is missing.*--dataplane none/)
     const tooLong = new Driver(edge, { ...state, stateDir: join(state.stateDir, 'x'.repeat(100)) })
     assert.match(await refusal(tooLong), /at most 107; choose a shorter --state-dir/)
     const noEngine = new Driver(edge, { ...state, enginesDir: join(state.enginesDir, 'nowhere') })
     assert.match(await refusal(noEngine), /engine .*pegasus is missing; build it with "npm run setup"/)
-    for (const each of [unprivileged, tooLong, noEngine]) await each.kill()
     assert.doesNotMatch(edge.run('nft', 'list', 'tables'), /arctic/)
   })
 })
