@@ -152,11 +152,11 @@ export class Peer {
   }
 }
 
-/** Makes one cluster of several agents: the first founds it and invites the others, each as an admin. */
+/** Makes one cluster of several agents: the first founds it and invites the others, admins as it is. */
 export async function cluster(first: Peer, ...others: Peer[]): Promise<void> {
   await first.ask('cluster', 'init', '--name', 'lab')
   for (const peer of others) {
-    await peer.ask('cluster', 'join', await invite(first, '--role', 'admin'))
+    await peer.ask('cluster', 'join', await invite(first))
   }
   const size = others.length + 1
   for (const peer of [first, ...others]) {

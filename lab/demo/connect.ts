@@ -43,7 +43,7 @@ export async function startAgents({ a, b }: Stage, { show }: Evidence): Promise<
 export async function formCluster({ a, b }: Stage, { show, check }: Evidence): Promise<void> {
   const { name } = await a.ask<ClusterJson>('cluster', 'init', '--name', 'demo')
   show('edge-a: cluster init', `cluster "${name}"`)
-  const token = await invite(a, '--role', 'admin')
+  const token = await invite(a)
   show('edge-a: cluster invite', `${token.slice(0, 24)}… (${token.length} characters)`)
   const { ms: took } = await timed(() => b.ask('cluster', 'join', token))
   show('edge-b: cluster join', `admitted and synced in ${ms(took)}`)

@@ -17,8 +17,8 @@ describe('cli: output', () => {
   it('of an invite is the token alone, with -j all of it', async () => {
     const plain = await host.cli(['cluster', 'invite'])
     assert.deepEqual(plain, { exit: 0, out: `${GOOD_TOKEN}\n`, err: '', json: undefined })
-    const full = await host.cli(['cluster', 'invite', '--ttl', '1h30m', '--uses', '3', '--role', 'admin', '-j'])
-    assert.deepEqual([full.json.token, full.json.uses, full.json.role], [GOOD_TOKEN, 3, 'admin'])
+    const full = await host.cli(['cluster', 'invite', '--ttl', '1h30m', '--uses', '3', '--role', 'member', '-j'])
+    assert.deepEqual([full.json.token, full.json.uses, full.json.role], [GOOD_TOKEN, 3, 'member'])
     const lifetime = Date.parse(full.json.expires_at) - systemClock.now()
     assert.ok(Math.abs(lifetime - 5_400_000) < 60_000)
   })

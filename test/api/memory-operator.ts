@@ -93,7 +93,7 @@ export class MemoryOperator implements Operator {
 
   async clusterInvite(input: { ttl_seconds?: number; uses?: number; role?: Role }) {
     this.#member()
-    const { ttl_seconds = 3600, uses = 1, role = 'member' } = input
+    const { ttl_seconds = 3600, uses = 1, role = 'admin' } = input
     return { token: GOOD_TOKEN, expires_at: isoTime(this.#clock.now() + ttl_seconds * 1000), uses, role }
   }
 

@@ -35,7 +35,7 @@ export class ClusterNouns {
     clusterView(this.#deps)
     const ttlMs = input.ttl_seconds == null ? inviteTtlDefaultMs : input.ttl_seconds * 1000
     const uses = input.uses ?? 1
-    const role = input.role ?? 'member'
+    const role = input.role ?? 'admin'
     if (!Number.isFinite(ttlMs) || ttlMs < 1000 || ttlMs > inviteTtlMaxMs) {
       throw new InvalidRequestError(`an invite lives from 1 second to ${inviteTtlMaxMs / 86_400_000} days`)
     }

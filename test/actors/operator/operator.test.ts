@@ -177,6 +177,8 @@ describe('the operator', () => {
       const { operator } = a.actors
       const made = await operator.clusterInvite({ ttl_seconds: 60, uses: 3, role: 'admin' })
       assert.deepEqual(made, { token: 'token-3-admin', expires_at: '2026-01-01T00:01:00.040Z', uses: 3, role: 'admin' })
+      assert.equal((await operator.clusterInvite({})).role, 'admin')
+      assert.equal((await operator.clusterInvite({ role: 'member' })).role, 'member')
       for (const wrong of [
         { ttl_seconds: 0 },
         { ttl_seconds: Infinity },

@@ -21,9 +21,18 @@ export const clusterCommands: readonly Command[] = [
     flags: [
       { name: 'ttl', kind: 'duration', placeholder: 'DURATION', field: 'ttl_seconds', help: 'how long it works (1h)' },
       { name: 'uses', kind: 'integer', placeholder: 'N', field: 'uses', help: 'how many peers may join by it (1)' },
-      { name: 'role', kind: ['member', 'admin'], field: 'role', help: 'what they become (member)' }
+      {
+        name: 'role',
+        kind: ['member', 'admin'],
+        field: 'role',
+        help: 'what they become (admin); a member reads and carries traffic, and changes nothing'
+      }
     ],
-    examples: ['arctic cluster invite --ttl 15m', 'ssh edge-b arctic cluster join $(arctic cluster invite)'],
+    examples: [
+      'arctic cluster invite --ttl 15m',
+      'ssh edge-b arctic cluster join $(arctic cluster invite)',
+      'arctic cluster invite --role member'
+    ],
     async run({ api, print }, { fields }) {
       const invite = await api.post<{ token: string }>('/v1/cluster/invites', fields)
       await print.data(invite, () => `${invite.token}\n`)

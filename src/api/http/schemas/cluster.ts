@@ -11,7 +11,7 @@ export const InviteInputSchema = strict({
   uses: Type.Optional(
     Type.Integer({ minimum: 1, maximum: inviteUsesMax, description: 'how many peers may join by it; 1' })
   ),
-  role: Type.Optional(oneOf(['member', 'admin'], { description: 'member' }))
+  role: Type.Optional(oneOf(['member', 'admin'], { description: 'what they become; admin' }))
 })
 
 export const InviteSchema = Type.Object(
