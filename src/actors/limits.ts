@@ -3,6 +3,10 @@
 /** Changes that arrive within this time of an evaluation share the next one: an apply run of a human command is one burst. */
 export const evaluateEveryMs = 5
 
+/** Changes that `cluster history` shows unless told otherwise: some screens. And the most: each is verified anew, 0.1 ms. */
+export const historyLimitDefault = 100
+export const historyLimitMax = 10_000
+
 /** How long an endpoint may take to report a new wish before the service counts as degraded: an nft load of 100,000 routes fits. */
 export const programTimeoutMs = 10_000
 

@@ -6,6 +6,7 @@ export type ReplicaPort = Pick<
   | 'view'
   | 'onView'
   | 'damage'
+  | 'history'
   | 'init'
   | 'putPeer'
   | 'createService'

@@ -1,10 +1,11 @@
-import { isoTime } from '../clock.ts'
+import { isoTime, type Clock } from '../clock.ts'
 import type { AuthEntry } from './authlog.ts'
 import type { Cluster } from './cluster.ts'
 import type { FieldValue, Kind } from './document.ts'
 import { parseEnvelope, verifyEnvelope } from './envelope.ts'
 import type { Entry } from './ledger.ts'
-import type { PeerId } from './schema.ts'
+import { historyBatchMax } from './limits.ts'
+import type { PeerId, Role } from './schema.ts'
 
 /** Which part of the history to show; all that is given must fit. */
 export interface HistoryFilter {
@@ -44,29 +45,38 @@ export interface HistoryObject {
  * Newest first. What was before a change is found by replaying what counts, in the order of this peer's log: a change
  * that was made at the same time as another shows it as before or after, as this peer has heard of them.
  */
-export function historyOf(cluster: Cluster, filter: HistoryFilter): HistoryEntry[] {
+export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: Clock): Promise<HistoryEntry[]> {
   const records = new Map<string, Map<string, FieldValue>>()
+  const roles = new Map<PeerId, Role>([[cluster.genesis.founder, 'admin']])
   const found: Array<{ entry: Entry; objects: HistoryObject[] }> = []
-  for (const entry of cluster.durable()) {
-    const objects = entry.auth == null ? replay(cluster, entry, records) : [authObject(entry.auth)]
+  for (const [i, entry] of cluster.durable().entries()) {
+    await breathe(i, clock)
+    const objects =
+      entry.auth == null ? replay(cluster, entry, records) : [authObject(cluster, entry, entry.auth, roles)]
     if (fits(entry, objects, records, filter)) found.push({ entry, objects })
   }
-  return found
-    .sort((a, b) => b.entry.writtenAt - a.entry.writtenAt || b.entry.index - a.entry.index)
-    .slice(0, filter.limit ?? Infinity)
-    .map(({ entry, objects }) => {
-      const reason = cluster.fold.reasonAgainst(entry)
-      return {
-        id: entry.hash,
-        author: entry.authorId,
-        at: isoTime(entry.writtenAt),
-        kind: entry.kind,
-        objects,
-        verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
-        valid: reason == null,
-        reason
-      }
+  found.sort((a, b) => b.entry.writtenAt - a.entry.writtenAt || b.entry.index - a.entry.index)
+  const shown: HistoryEntry[] = []
+  for (const [i, { entry, objects }] of found.slice(0, filter.limit ?? Infinity).entries()) {
+    await breathe(i, clock)
+    const reason = cluster.fold.reasonAgainst(entry)
+    shown.push({
+      id: entry.hash,
+      author: entry.authorId,
+      at: isoTime(entry.writtenAt),
+      kind: entry.kind,
+      objects,
+      verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
+      valid: reason == null,
+      reason
     })
+  }
+  return shown
+}
+
+/** Reading and verifying a long history takes seconds, in which the agent has other things to do. */
+async function breathe(i: number, clock: Clock): Promise<void> {
+  if (i % historyBatchMax === historyBatchMax - 1) await clock.sleep(0)
 }
 
 /** What a change does to the records as the changes before it have left them. */
@@ -91,10 +101,13 @@ function replay(cluster: Cluster, entry: Entry, records: Map<string, Map<string,
   })
 }
 
-function authObject(auth: AuthEntry): HistoryObject {
+function authObject(cluster: Cluster, entry: Entry, auth: AuthEntry, roles: Map<PeerId, Role>): HistoryObject {
   const fields: HistoryObject['fields'] = {}
   if (auth.operation === 'admit') fields['name'] = { before: undefined, after: auth.name }
-  if ('role' in auth) fields['role'] = { before: undefined, after: auth.role }
+  if ('role' in auth) {
+    fields['role'] = { before: roles.get(auth.peer), after: auth.role }
+    if (cluster.fold.reasonAgainst(entry) == null) roles.set(auth.peer, auth.role)
+  } else if (auth.operation === 'leave') roles.delete(auth.peer)
   return { kind: 'peer', id: auth.peer, action: auth.operation, fields }
 }
 

@@ -19,6 +19,8 @@ export const verifyBatchBytesMax = 4 * 1024 * 1024
 export const equivocationsMax = 64
 /** Envelopes known to be signed well, between the check of gossip and its delivery; 150 bytes each. */
 export const verifiedEnvelopesMax = 1024
+/** Entries of the history read in one go (some 0.1 ms each) before other work gets its turn. */
+export const historyBatchMax = 128
 /** Changes given to Automerge in one call; longer calls only block. */
 export const applyBatchMax = 256
 

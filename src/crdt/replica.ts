@@ -257,8 +257,8 @@ export class Replica implements ReplicatedState {
     return keptAs
   }
 
-  history(filter: HistoryFilter): HistoryEntry[] {
-    return historyOf(this.#inCluster(), filter)
+  async history(filter: HistoryFilter): Promise<HistoryEntry[]> {
+    return historyOf(this.#inCluster(), filter, this.#options.clock)
   }
 
   bootstrap(): Bootstrap {

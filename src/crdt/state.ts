@@ -66,8 +66,8 @@ export interface ReplicatedState extends Replicated {
    * NotInClusterError, UnavailableError.
    */
   forget(): Promise<string>
-  /** The changes and entries of the cluster, newest first. */
-  history(filter: HistoryFilter): HistoryEntry[]
+  /** The changes and entries of the cluster, newest first. NotInClusterError. */
+  history(filter: HistoryFilter): Promise<HistoryEntry[]>
 
   /** Writes this peer's own record; nothing happens when it is equal. NameTakenError, InvalidRequestError. */
   putPeer(record: PeerRecord): Promise<PeerRecord>

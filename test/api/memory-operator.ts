@@ -8,6 +8,7 @@ import type {
   ServiceJson,
   StatusJson
 } from '../../src/actors/operator/operator.ts'
+import type { ChangeJson, HistoryQuery } from '../../src/actors/operator/history-json.ts'
 import type {
   ActorDetailJson,
   ActorSentJson,
@@ -64,6 +65,8 @@ export class MemoryOperator implements Operator {
   readonly services = new Map<string, ServiceRecord>()
   readonly routes = new Map<string, RouteRecord>()
   cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
+  /** Oldest first. */
+  readonly changes: ChangeJson[] = []
   /** Set while a join waits; aborted when its asker has gone. */
   joining: AbortSignal | null = null
 
@@ -128,6 +131,17 @@ export class MemoryOperator implements Operator {
   async clusterSync() {
     this.#member()
     return { peers: [{ id: EDGE_B, name: 'edge-b', received: 0, sent: 0, error: null }], changes: [] }
+  }
+
+  async clusterHistory({ service, author, limit = 100 }: HistoryQuery): Promise<ChangeJson[]> {
+    this.#member()
+    if (service != null && !this.changes.some(({ objects }) => objects[0]?.id === service)) this.#find(service)
+    const by = author == null ? null : (await this.getPeer(author)).id
+    return this.changes
+      .filter(({ objects }) => service == null || objects.some(({ id }) => id === service))
+      .filter((change) => by == null || change.author === by)
+      .toReversed()
+      .slice(0, limit)
   }
 
   async listPeers({ all = false }: { all?: boolean }): Promise<PeerJson[]> {
@@ -287,7 +301,27 @@ export class MemoryOperator implements Operator {
   }
 
   emit(type: string, data: Record<string, unknown>): void {
+    const [, kind, action] = /^(service|route)\.(created|updated|deleted)$/.exec(type) ?? []
+    if (kind != null) this.#remember(kind as 'service', action as 'created', String(data['id']))
     for (const listener of this.#listeners) listener({ type, at: this.#now(), data })
+  }
+
+  #remember(kind: 'service' | 'route', action: 'created' | 'updated' | 'deleted', id: string): void {
+    const { name = null } = this.services.get(id) ?? {}
+    const fields: ChangeJson['objects'][number]['fields'] = {
+      name: action === 'deleted' ? { before: 'gone' } : { after: name }
+    }
+    this.changes.push({
+      id: this.changes.length.toString(16).padStart(64, '0'),
+      at: this.#now(),
+      author: EDGE_A,
+      author_name: 'edge-a',
+      kind: 'change',
+      objects: [{ kind, id, name, action, fields }],
+      verified: true,
+      valid: true,
+      reason: null
+    })
   }
 
   get listeners(): number {

@@ -62,6 +62,7 @@ describe('api: openapi.json', () => {
       'POST /v1/cluster/join',
       'POST /v1/cluster/sync',
       'GET /v1/cluster',
+      'GET /v1/cluster/history',
       'GET /v1/actors',
       'GET /v1/actors/{path}',
       'POST /v1/actors/{path}/events',

@@ -1,6 +1,7 @@
 import { UnavailableError } from '../../errors.ts'
 import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
+import { HistoryNouns } from './history.ts'
 import type { OperatorDeps } from './deps.ts'
 import { Metrics } from './metrics.ts'
 import type { ActorOptions, Operator } from './operator.ts'
@@ -14,6 +15,7 @@ import { agentStatus, readiness } from './status.ts'
 export function createOperator(deps: OperatorDeps): Operator {
   const actors = new ActorNouns({ ...deps, told: deps.reconciler.live })
   const cluster = new ClusterNouns(deps)
+  const history = new HistoryNouns(deps)
   const peers = new PeerNouns(deps)
   const services = new ServiceNouns(deps)
   let metrics: Metrics | null = null
@@ -24,6 +26,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     clusterJoin: (input, options) => cluster.join(input, options),
     clusterStatus: () => cluster.status(),
     clusterSync: (options) => cluster.sync(options),
+    clusterHistory: (query) => history.list(query),
     listPeers: (input) => peers.list(input),
     getPeer: (peer) => peers.get(peer),
     createService: (input) => services.create(input),

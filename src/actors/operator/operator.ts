@@ -10,6 +10,7 @@ import type {
   TransportType
 } from '../../crdt/schema.ts'
 import type { FlowRecord } from '../../dataplane/desired.ts'
+import type { ChangeJson, HistoryQuery } from './history-json.ts'
 import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, SentEvent, TransitionJson } from './actor-json.ts'
 
 /**
@@ -28,6 +29,8 @@ export interface Operator {
   clusterJoin(input: { token: string }, options: { signal: AbortSignal }): Promise<ClusterJson>
   clusterStatus(): Promise<ClusterJson>
   clusterSync(options: { signal: AbortSignal }): Promise<SyncJson>
+  /** Newest first; as many as asked for, and no more than a bound. */
+  clusterHistory(query: HistoryQuery): Promise<ChangeJson[]>
   listPeers(input: { all?: boolean }): Promise<PeerJson[]>
   getPeer(peer: string): Promise<PeerJson>
   /** `source_peer_id` defaults to this peer. */

@@ -4,14 +4,18 @@ import { InvalidRequestError, PeerNotFoundError, TargetPeerNotAdmittedError } fr
 import type { Mesh } from '../../mesh/mesh.ts'
 
 /**
- * The peer that `text` names: by id, by name, or by a prefix of the id that only one peer has. Members and strangers
- * that were seen alike. PeerNotFoundError; InvalidRequestError with the matches when more than one fits.
+ * The peer that `text` names: by id, by name, or by a prefix of the id that only one peer has. Members, those that were
+ * members, and strangers that were seen alike; a member's name goes before that of one that is gone. PeerNotFoundError; InvalidRequestError with the matches when more than one fits.
  */
 export function resolvePeer(text: string, view: View, mesh: Pick<Mesh, 'peers'>): PeerId {
-  const known = new Set<PeerId>(view.members.keys())
+  const departed = [...(view.departed?.values() ?? [])]
+  const known = new Set<PeerId>([...view.members.keys(), ...departed.map(({ id }) => id)])
   for (const { id } of mesh.peers()) known.add(id)
   if (known.has(text)) return text
-  const named = [...view.members.values()].filter((member) => member.name === text).map((member) => member.id)
+  const withName = (peers: Iterable<{ id: PeerId; name: string }>): PeerId[] =>
+    [...peers].filter(({ name }) => name === text).map(({ id }) => id)
+  const members = withName(view.members.values())
+  const named = members.length > 0 ? members : withName(departed)
   if (named.length === 1) return named[0]!
   const matches = named.length > 0 ? named : text === '' ? [] : [...known].filter((id) => id.startsWith(text)).sort()
   if (matches.length === 1) return matches[0]!
@@ -26,8 +30,12 @@ export function resolvePeer(text: string, view: View, mesh: Pick<Mesh, 'peers'>)
 
 const MATCHES_SHOWN = 8
 
+/** Of a member, or of one that was; null for a stranger. */
+export const nameOfPeer = (id: PeerId, view: View): string | null =>
+  view.members.get(id)?.name ?? view.departed?.get(id)?.name ?? null
+
 const describe = (id: PeerId, view: View): string => {
-  const name = view.members.get(id)?.name
+  const name = nameOfPeer(id, view)
   return name == null ? id : `${id} (${name})`
 }
 

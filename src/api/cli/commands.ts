@@ -5,6 +5,7 @@ import { agentCommands } from './commands/agent.ts'
 import { clusterCommands } from './commands/cluster.ts'
 import { contextCommands } from './commands/context.ts'
 import { declareCommands } from './commands/declare.ts'
+import { historyCommands } from './commands/history.ts'
 import { peerCommands } from './commands/peers.ts'
 import { replCommands } from './commands/repl.ts'
 import { routeCommands } from './commands/routes.ts'
@@ -17,6 +18,7 @@ import { statusCommands } from './commands/status.ts'
 export const COMMANDS: readonly Command[] = [
   ...agentCommands,
   ...clusterCommands,
+  ...historyCommands,
   ...peerCommands,
   ...serviceCommands,
   ...routeCommands,

@@ -3,6 +3,7 @@ import { didYouMean } from '../did-you-mean.ts'
 import { agentComponents, StatusSchema } from '../http/schemas/agent.ts'
 import { clusterComponents, ClusterSchema } from '../http/schemas/cluster.ts'
 import { AppliedSchema, declareComponents, MeshSchema } from '../http/schemas/declare.ts'
+import { ChangeSchema, historyComponents } from '../http/schemas/history.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
 import { serviceComponents, ServiceInputSchema, ServicePatchSchema, ServiceSchema } from '../http/schemas/service.ts'
@@ -45,6 +46,10 @@ const OBJECTS: Record<string, Explained> = {
   },
   peer: { what: "One host's agent, by its id, a unique start of the id, or its name.", schema: PeerSchema as Schema },
   cluster: { what: 'The closed set of peers that share one replicated state.', schema: ClusterSchema as Schema },
+  change: {
+    what: 'One change of the cluster, as "arctic cluster history" answers it.',
+    schema: ChangeSchema as Schema
+  },
   status: { what: 'Health of the answering agent.', schema: StatusSchema as Schema },
   mesh: { what: 'A file for "arctic apply": services and routes, peers by name.', schema: MeshSchema as Schema },
   applied: { what: 'What "arctic apply" and "arctic diff" answer.', schema: AppliedSchema as Schema },
@@ -57,6 +62,7 @@ const COMPONENTS = new Map<string, Schema>(
     ...routeComponents,
     ...peerComponents,
     ...clusterComponents,
+    ...historyComponents,
     ...agentComponents,
     ...declareComponents
   ].map((schema) => [(schema as Schema).$id ?? '', schema as Schema])

@@ -4,7 +4,14 @@ import { watchGatherMs } from './limits.ts'
 
 /** Flags of every list. */
 export const listFlags: readonly Flag[] = [
-  { name: 'limit', kind: 'integer', placeholder: 'N', field: 'limit', help: 'at most so many, the smallest ids first' },
+  {
+    name: 'limit',
+    short: 'n',
+    kind: 'integer',
+    placeholder: 'N',
+    field: 'limit',
+    help: 'at most so many, the smallest ids first'
+  },
   { name: 'watch', kind: 'boolean', help: 'print the list again after every change, until Ctrl-C' }
 ]
 

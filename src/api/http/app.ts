@@ -27,6 +27,7 @@ import { agentRoutes } from './routes/agent.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { declareRoutes } from './routes/declare.ts'
 import { eventRoutes } from './routes/events.ts'
+import { historyRoutes } from './routes/history.ts'
 import { peerRoutes } from './routes/peers.ts'
 import { routeRoutes } from './routes/routes.ts'
 import { serviceRoutes } from './routes/services.ts'
@@ -112,6 +113,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   routeRoutes(app, operator)
   peerRoutes(app, operator)
   clusterRoutes(app, operator)
+  historyRoutes(app, operator)
   declareRoutes(app, applier)
   agentRoutes(app, operator)
   actorRoutes(app, operator, clock, { stopping })

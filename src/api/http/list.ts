@@ -41,11 +41,12 @@ export function sendList(
   return reply.type('application/json; charset=utf-8').send(Readable.from(pieces(shown), { objectMode: false }))
 }
 
-function readLimit(text: string | undefined): number {
-  if (text == null) return pageRowsMax
+/** A whole number from 1 to `max`; InvalidRequestError. */
+export function readLimit(text: string | undefined, max = pageRowsMax): number {
+  if (text == null) return max
   const limit = /^\d{1,9}$/.test(text) ? Number(text) : 0
-  if (limit >= 1 && limit <= pageRowsMax) return limit
-  throw new InvalidRequestError(`"limit" must be a whole number from 1 to ${pageRowsMax}, not "${text.slice(0, 40)}"`, {
+  if (limit >= 1 && limit <= max) return limit
+  throw new InvalidRequestError(`"limit" must be a whole number from 1 to ${max}, not "${text.slice(0, 40)}"`, {
     field: 'limit',
     in: 'query'
   })

@@ -6,6 +6,7 @@ import { actorComponents } from './schemas/actor.ts'
 import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
 import { clusterComponents } from './schemas/cluster.ts'
+import { historyComponents } from './schemas/history.ts'
 import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
 import { serviceComponents } from './schemas/service.ts'
@@ -29,6 +30,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...routeComponents,
     ...peerComponents,
     ...clusterComponents,
+    ...historyComponents,
     ...agentComponents,
     ...actorComponents,
     ...declareComponents

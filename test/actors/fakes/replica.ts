@@ -8,6 +8,7 @@ import type {
   ServicePatch,
   ServiceRecord
 } from '../../../src/crdt/schema.ts'
+import type { HistoryEntry } from '../../../src/crdt/history.ts'
 import type { Member, View } from '../../../src/crdt/view.ts'
 import type { ReplicaPort } from '../../../src/actors/ports.ts'
 import { service as serviceRecord, ulid, viewOf } from './records.ts'
@@ -66,6 +67,10 @@ export class FakeReplica implements ReplicaPort {
 
   damage(): null {
     return null
+  }
+
+  async history(): Promise<HistoryEntry[]> {
+    return []
   }
 
   async init({ record }: { name: string; record: PeerRecord }): Promise<string> {

@@ -1,0 +1,59 @@
+import type { ChangeJson } from '../../../actors/operator/history-json.ts'
+import type { Command } from '../command.ts'
+import { usageFailure } from '../failure.ts'
+import { durationSeconds } from '../values.ts'
+import { listFlags, printList } from '../watch.ts'
+
+export const historyCommands: readonly Command[] = [
+  {
+    words: ['cluster', 'history'],
+    kind: 'change',
+    summary: 'Who changed what and when, signatures verified; newest first',
+    flags: [
+      {
+        name: 'service',
+        kind: 'text',
+        placeholder: 'ID',
+        live: 'service',
+        field: 'service',
+        help: 'only this service and its routes; one that is gone by its id'
+      },
+      { name: 'object', kind: 'text', placeholder: 'ID', field: 'object', help: 'only this service, route or peer' },
+      { name: 'author', kind: 'text', placeholder: 'PEER', live: 'peer', field: 'author', help: 'only by this peer' },
+      {
+        name: 'since',
+        kind: 'text',
+        placeholder: 'T',
+        help: 'only since then: a time (2026-01-31T12:00), or so long ago (30m, 7d)'
+      },
+      ...listFlags.map((flag) => (flag.name === 'limit' ? { ...flag, help: 'the newest N; 100' } : flag))
+    ],
+    examples: ['arctic cluster history -n 20', 'arctic cluster history --author edge-b --since 1d'],
+    async run(context, { flags, fields }) {
+      const { api, print, clock } = context
+      const since = flags['since'] == null ? undefined : startOf(String(flags['since']), clock.now())
+      await printList(context, {
+        watch: flags['watch'] === true,
+        types: 'service.*,route.*,peer.*,cluster.*',
+        read: () => api.get<ChangeJson[]>('/v1/cluster/history', { query: { ...fields, since } }),
+        text: async (changes) => (await import('../views/history.ts')).historyText(changes, print)
+      })
+    }
+  }
+]
+
+/** ISO 8601 in UTC; a time without a zone is one of this host. */
+function startOf(text: string, now: number): string {
+  const seconds = durationSeconds(text)
+  if (seconds != null) return new Date(now - seconds * 1000).toISOString()
+  const isTime = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)
+  // A date alone would be midnight in UTC, and the operator means his own.
+  const ms = isTime ? Date.parse(/^[\d-]+$/.test(text) ? `${text}T00:00` : text.replace(' ', 'T')) : Number.NaN
+  if (Number.isNaN(ms)) {
+    throw usageFailure(
+      `--since "${text}" is neither a time such as 2026-01-31T12:00 nor a duration such as 1h`,
+      'cluster history'
+    )
+  }
+  return new Date(ms).toISOString()
+}

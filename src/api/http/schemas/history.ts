@@ -1,0 +1,51 @@
+import { Type } from 'typebox'
+import { historyLimitDefault, historyLimitMax } from '../../../actors/limits.ts'
+import type { ChangedObjectJson } from '../../../actors/operator/history-json.ts'
+import { listOf, nullable, oneOf, strict, timestamp } from './common.ts'
+
+export const HistoryQuerySchema = strict({
+  service: Type.Optional(
+    Type.String({ minLength: 1, description: 'only this service and its routes; one that is gone by its id' })
+  ),
+  object: Type.Optional(Type.String({ minLength: 1, description: 'only this service, route or peer' })),
+  author: Type.Optional(Type.String({ minLength: 1, description: 'only by this peer' })),
+  since: Type.Optional(Type.String({ minLength: 1, description: 'only since this time; ISO 8601 with its zone' })),
+  limit: Type.Optional(
+    Type.String({
+      minLength: 1,
+      description: `at most so many, the newest ones, 1 to ${historyLimitMax}; ${historyLimitDefault}`
+    })
+  )
+})
+
+const ChangedObjectSchema = Type.Object(
+  {
+    kind: oneOf(['service', 'route', 'peer', 'cluster']),
+    id: Type.String(),
+    name: nullable.string(),
+    action: oneOf(['created', 'updated', 'deleted', 'admit', 'revoke', 'role', 'leave', 'proof']),
+    fields: Type.Unsafe<ChangedObjectJson['fields']>({
+      type: 'object',
+      description: 'per field what was there before and after; a side where there was nothing is left out',
+      additionalProperties: { type: 'object', properties: { before: {}, after: {} }, additionalProperties: false }
+    })
+  },
+  { $id: 'ChangedObject' }
+)
+
+export const ChangeSchema = Type.Object(
+  {
+    id: Type.String({ description: 'hash of the change' }),
+    at: timestamp("by the author's clock"),
+    author: Type.String({ description: 'peer id' }),
+    author_name: nullable.string(),
+    kind: oneOf(['change', 'auth'], { description: 'auth: of who belongs to the cluster' }),
+    objects: listOf(ChangedObjectSchema),
+    verified: Type.Boolean({ description: "the author's signature, checked again just now" }),
+    valid: Type.Boolean({ description: 'it counts' }),
+    reason: nullable.string({ description: 'why it does not count' })
+  },
+  { $id: 'HistoryChange' }
+)
+
+export const historyComponents = [ChangedObjectSchema, ChangeSchema]

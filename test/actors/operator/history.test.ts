@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { HistoryNouns } from '../../../src/actors/operator/history.ts'
+import type { OperatorDeps } from '../../../src/actors/operator/deps.ts'
+import type { Replica } from '../../../src/crdt/replica.ts'
+import { Bench, pull, serviceInput } from '../../crdt/support.ts'
+import { FakeMesh, FakeWire } from '../fakes/mesh.ts'
+
+/** Over real replicas: what is told has been signed, written down and read back. */
+describe('the history of a cluster', () => {
+  const bench = new Bench()
+  let a: Replica
+  let b: Replica
+  let history: HistoryNouns
+
+  beforeEach(async () => {
+    a = await bench.founder(1)
+    b = await bench.joiner(a, 2)
+    await pull(a, b)
+    const wire = new FakeWire()
+    history = new HistoryNouns({ replica: a, mesh: new FakeMesh(a.self, wire) } as unknown as OperatorDeps)
+  })
+  afterEach(() => bench.clean())
+
+  it('names who did what, before and after, newest first, each signature verified', async () => {
+    const { id } = await a.createService(serviceInput(a, b, { name: 'one' }))
+    await pull(b, a)
+    await b.updateService(id, { name: 'two' })
+    await b.addRoutes(id, [{ dest_cidr: '10.0.0.0/8' }])
+    await pull(a, b)
+    const [added, renamed, created] = await history.list({ service: 'two' })
+    assert.deepEqual(
+      [added, renamed, created].map((change) => [
+        change?.author_name,
+        change?.verified,
+        change?.valid,
+        ...(change?.objects.map(({ kind, action }) => `${kind} ${action}`) ?? [])
+      ]),
+      [
+        ['peer-2', true, true, 'route created'],
+        ['peer-2', true, true, 'service updated'],
+        ['peer-1', true, true, 'service created']
+      ]
+    )
+    assert.deepEqual(renamed?.objects[0]?.fields['name'], { before: 'one', after: 'two' })
+    assert.ok((renamed?.at ?? '') >= (created?.at ?? ''))
+    assert.deepEqual(
+      (await history.list({ author: 'peer-2', object: id, limit: 1 })).map((change) => change.id),
+      [added?.id]
+    )
+    assert.deepEqual(await history.list({ since: '2100-01-01' }), [])
+  })
+
+  it('knows what is gone by its id, and refuses what never was', async () => {
+    const { id } = await a.createService(serviceInput(a, b, { name: 'one' }))
+    const [route] = await a.addRoutes(id, [{ dest_cidr: '10.0.0.0/8' }])
+    await a.deleteService(id)
+    const [deleted] = await history.list({ service: id.toLowerCase() })
+    assert.deepEqual(
+      deleted?.objects.map(({ action }) => action),
+      ['deleted', 'deleted']
+    )
+    assert.equal((await history.list({ object: route?.id ?? '' })).length, 2)
+    const never = '01J00000000000000000000000'
+    await assert.rejects(history.list({ service: never }), { code: 'service_not_found' })
+    await assert.rejects(history.list({ object: never }), { code: 'not_found' })
+    await assert.rejects(history.list({ author: 'nobody' }), { code: 'peer_not_found' })
+    for (const wrong of [{ limit: 0 }, { limit: 1.5 }, { since: 'foo 1' }, { since: '2026-01-01T10:00' }]) {
+      await assert.rejects(history.list(wrong), { code: 'invalid_request' })
+    }
+    await assert.rejects(history.list({ service: id, object: id }), { code: 'invalid_request' })
+  })
+
+  it('tells of peers that are gone, under the name that they had', async () => {
+    await a.revoke(b.self)
+    const [revoked, ...before] = await history.list({ object: 'peer-2' })
+    assert.deepEqual(
+      [revoked?.kind, revoked?.author_name, revoked?.objects[0]?.action, revoked?.objects[0]?.name],
+      ['auth', 'peer-1', 'revoke', 'peer-2']
+    )
+    assert.deepEqual(
+      before.flatMap(({ objects }) => objects.map(({ action }) => action)),
+      ['created', 'admit']
+    )
+    assert.equal((await history.list({ author: 'peer-2' })).length, 1)
+  })
+})

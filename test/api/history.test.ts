@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { historyText } from '../../src/api/cli/views/history.ts'
+import type { ChangeJson } from '../../src/actors/operator/history-json.ts'
+import { ApiHost } from './api-host.ts'
+import { EDGE_A, EDGE_B } from './memory-operator.ts'
+
+describe('api and cli: history', () => {
+  let host: ApiHost
+  beforeEach(async () => void (host = await ApiHost.start()))
+  afterEach(async () => {
+    await host.stop()
+    assert.deepEqual(host.errors, [])
+  })
+
+  it('is an array, newest first, by service, by author and at most so many', async () => {
+    const { id } = (await host.ask('POST', '/v1/services', { target_peer_id: 'edge-b', name: 'one' })).json
+    await host.ask('PUT', `/v1/services/${id}`, { bandwidth_limit_mbps: 5 })
+    await host.ask('POST', '/v1/services', { target_peer_id: 'edge-b', name: 'two' })
+    const actions = (changes: ChangeJson[]): string[] => changes.flatMap(({ objects }) => objects.map((o) => o.action))
+    assert.deepEqual(actions((await host.ask('GET', '/v1/cluster/history')).json), ['created', 'updated', 'created'])
+    assert.deepEqual(actions((await host.ask('GET', `/v1/cluster/history?service=${id}`)).json), ['updated', 'created'])
+    assert.deepEqual((await host.ask('GET', `/v1/cluster/history?author=${EDGE_B}`)).json, [])
+    const shown = await host.cli(['cluster', 'history', '--service', id, '-n', '1', '-j'])
+    assert.deepEqual(actions(shown.json), ['updated'])
+    const read = await host.cli(['cluster', 'history', '--since', '1h'])
+    assert.match(read.out, /^TIME +AUTHOR +CHANGE +SIGNATURE +WHAT\n/)
+    assert.match(read.out, /edge-a +0{12} +verified +service two created/)
+  })
+
+  it('refuses what it cannot read', async () => {
+    for (const query of ['limit=0', 'limit=x', 'limit=100001', 'newest=1']) {
+      const refused = await host.ask('GET', `/v1/cluster/history?${query}`)
+      assert.deepEqual([refused.status, refused.json.error.code], [400, 'invalid_request'], query)
+    }
+    const since = await host.cli(['cluster', 'history', '--since', 'lately'])
+    assert.deepEqual([since.exit, since.err.startsWith('error: invalid_request: --since "lately"')], [2, true])
+    const gone = await host.cli(['cluster', 'history', '--service', '01J00000000000000000000000'])
+    assert.deepEqual([gone.exit, gone.err.split(':')[1]?.trim()], [4, 'service_not_found'])
+  })
+
+  it('reads as sentences: what was, what is, and what does not count', () => {
+    const change = (more: Partial<ChangeJson>): ChangeJson => ({
+      id: 'ab'.repeat(32),
+      at: '2026-01-01T00:00:00.000Z',
+      author: EDGE_A,
+      author_name: 'edge-a',
+      kind: 'change',
+      objects: [],
+      verified: true,
+      valid: true,
+      reason: null,
+      ...more
+    })
+    const lines = historyText(
+      [
+        change({
+          objects: [
+            {
+              kind: 'route',
+              id: '01J0',
+              name: null,
+              action: 'updated',
+              fields: { priority: { before: 1, after: 2 }, source_cidr: { before: '10.0.0.0/8', after: null } }
+            }
+          ]
+        }),
+        change({
+          author_name: null,
+          kind: 'auth',
+          valid: false,
+          reason: 'its author was no admin',
+          objects: [
+            {
+              kind: 'peer',
+              id: EDGE_B,
+              name: 'edge-b',
+              action: 'role',
+              fields: { role: { before: 'admin', after: 'member' } }
+            }
+          ]
+        })
+      ],
+      { wide: false, colours: false }
+    ).split('\n')
+    assert.match(
+      lines[1] ?? '',
+      /edge-a +abababababab +verified +route 01J0 updated: priority 1 → 2, source_cidr 10.0.0.0\/8 → none$/
+    )
+    assert.match(
+      lines[2] ?? '',
+      /12D3KooWDpJ7As7B +\w+ +verified +peer edge-b given another role: role admin → member$/
+    )
+    assert.match(lines[3] ?? '', /^ +does not count: its author was no admin$/)
+  })
+})
