@@ -41,6 +41,12 @@ export const askedFreshMs = 2_000
 /** A status over all services asks at most this many endpoints at once. */
 export const refreshParallelMax = 16
 
+/** Who waits for a change to be in force looks this often: at once in the beginning, when most are done, then seldom. */
+export const waitLookMinMs = 20
+export const waitLookMaxMs = 250
+/** Of those that a wait is still for, so many are named; the rest is counted. */
+export const waitStragglersMax = 50
+
 /** Ready without having synced, when nobody could be reached for this long: the state on disk is all there is. */
 export const syncGraceMs = 10_000
 

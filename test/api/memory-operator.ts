@@ -6,7 +6,8 @@ import type {
   PeerJson,
   RouteJson,
   ServiceJson,
-  StatusJson
+  StatusJson,
+  WaitJson
 } from '../../src/actors/operator/operator.ts'
 import type { ChangeJson, HistoryQuery } from '../../src/actors/operator/history-json.ts'
 import type {
@@ -17,6 +18,7 @@ import type {
   TransitionJson
 } from '../../src/actors/operator/actor-json.ts'
 import type { ActorNouns } from '../../src/actors/operator/actors.ts'
+import type { Concerned } from '../../src/actors/operator/wait.ts'
 import { checkServiceTag } from '../../src/actors/operator/service-tag.ts'
 import { type Clock, isoTime, systemClock } from '../../src/clock.ts'
 import { contains, parseAddress, parseCidr } from '../../src/crdt/cidr.ts'
@@ -67,6 +69,9 @@ export class MemoryOperator implements Operator {
   cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
   /** Oldest first. */
   readonly changes: ChangeJson[] = []
+  /** Peers that have not programmed anything. */
+  readonly late = new Set<PeerId>()
+  readonly waits: Array<{ services: string[]; timeoutMs: number }> = []
   /** Set while a join waits; aborted when its asker has gone. */
   joining: AbortSignal | null = null
 
@@ -224,6 +229,17 @@ export class MemoryOperator implements Operator {
   async deleteRoute(service: string, id: string): Promise<void> {
     this.routes.delete(this.#route(service, id).id)
     this.emit('route.deleted', { id })
+  }
+
+  /** Answers at once: done, unless somebody in `late` is an end of it. */
+  async waitFor(services: readonly Concerned[], { timeoutMs }: { timeoutMs: number }): Promise<WaitJson> {
+    this.waits.push({ services: services.map(({ id }) => id), timeoutMs })
+    const stragglers = services.flatMap(({ id, source_peer_id, target_peer_id }) =>
+      [source_peer_id, target_peer_id]
+        .filter((peer) => this.late.has(peer))
+        .map((peer) => ({ peer, name: 'edge-ü', service_id: id, reason: 'Programming', message: 'still at it' }))
+    )
+    return { done: stragglers.length === 0, waited_ms: 7, stragglers, more: 0, unreachable: [] }
   }
 
   async testRoute(input: { source: string; dest: string; protocol?: string; interface?: string; trace?: boolean }) {

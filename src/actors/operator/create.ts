@@ -10,6 +10,7 @@ import { PeerNouns } from './peers.ts'
 import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
 import { agentStatus, readiness } from './status.ts'
+import { waitFor } from './wait.ts'
 
 /** Everything that can be asked of an agent, put together from its nouns. */
 export function createOperator(deps: OperatorDeps): Operator {
@@ -38,6 +39,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     listRoutes: (service) => services.listRoutes(service),
     updateRoute: (service, route, patch) => services.updateRoute(service, route, patch),
     deleteRoute: (service, route) => services.deleteRoute(service, route),
+    waitFor: (concerned, options) => waitFor(deps, concerned, options),
     testRoute: (input) => testRoute(deps, input),
     actors: async (options) => here(deps, options, () => actors.tree()),
     inspectActor: async (path, options) => here(deps, options, () => actors.inspect(path)),

@@ -11,6 +11,7 @@ import type {
 } from '../../crdt/schema.ts'
 import type { FlowRecord } from '../../dataplane/desired.ts'
 import type { ChangeJson, HistoryQuery } from './history-json.ts'
+import type { Concerned } from './wait.ts'
 import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, SentEvent, TransitionJson } from './actor-json.ts'
 
 /**
@@ -44,6 +45,11 @@ export interface Operator {
   listRoutes(service?: ServiceId): Promise<RouteJson[]>
   updateRoute(service: ServiceId, route: RouteId, patch: RoutePatch): Promise<RouteJson>
   deleteRoute(service: ServiceId, route: RouteId): Promise<void>
+  /**
+   * Waits until what was written of these services is in force, in kernel and engines of both ends as far as they can be
+   * reached, or gone where they were deleted; or until the time is up. Never takes anything back.
+   */
+  waitFor(services: readonly Concerned[], options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
   testRoute(input: {
     source: string
     dest: string
@@ -124,6 +130,28 @@ export interface RouteJson {
   dest_cidr: string | null
   priority: number
   status: 'pending' | 'active' | 'degraded'
+}
+
+/** How waiting for a change went. */
+export interface WaitJson {
+  /** Everybody who can be reached has it in force. */
+  done: boolean
+  waited_ms: number
+  /** Who has not, and why; at most some. */
+  stragglers: StragglerJson[]
+  /** How many more there are. */
+  more: number
+  /** Who was not waited for, since it does not answer; it takes the change over when it is back. */
+  unreachable: Array<{ peer: PeerId; name: string }>
+}
+
+export interface StragglerJson {
+  peer: PeerId
+  name: string
+  service_id: ServiceId
+  /** CamelCase, as in conditions. */
+  reason: string
+  message: string
 }
 
 export interface PeerJson {

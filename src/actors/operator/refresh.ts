@@ -3,11 +3,14 @@ import { deadline } from '../../mesh/deadline.ts'
 import { refreshParallelMax, refreshReportMs } from '../limits.ts'
 import type { OperatorDeps } from './deps.ts'
 
+/** The two ends of a service. */
+export type Endpoints = Pick<ServiceRecord, 'source_peer_id' | 'target_peer_id'>
+
 /**
  * Asks the endpoints of these services for their newest word, all within one short deadline, and evaluates. Who does not
  * answer keeps the last one.
  */
-export async function refreshReports(deps: OperatorDeps, services: Iterable<ServiceRecord>): Promise<void> {
+export async function refreshReports(deps: OperatorDeps, services: Iterable<Endpoints>): Promise<void> {
   const { mesh, clock, reconciler } = deps
   const endpoints = new Set<PeerId>()
   for (const service of services) endpoints.add(service.source_peer_id).add(service.target_peer_id)

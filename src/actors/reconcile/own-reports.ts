@@ -17,7 +17,8 @@ export interface OwnReportsOptions {
 
 /**
  * What this peer says of the services that it is an endpoint of, kept in step and published when it changes. Only what
- * was touched is looked at again: a change of one service costs the same with 10 or 10,000 others.
+ * was touched is looked at again: a change of one service costs the same with 10 or 10,000 others. A deleted service is
+ * reported until kernel and engines have let go of it, so that whoever waits for the deletion knows when it is done.
  */
 export class OwnReports {
   readonly #options: OwnReportsOptions
@@ -29,6 +30,10 @@ export class OwnReports {
   readonly #touched = new Set<ServiceId>()
   #allTouched = true
   #enginesDown = ''
+  /** Services that were this peer's business the last time they were looked at, and its part in them. */
+  readonly #known = new Map<ServiceId, Side['role']>()
+  /** Those that are not any more, and that the host has yet to let go of. */
+  readonly #leaving = new Map<ServiceId, ServiceReport>()
 
   constructor(options: OwnReportsOptions) {
     this.#options = options
@@ -56,6 +61,14 @@ export class OwnReports {
     if (desired == null) return
     this.#appliedDesired = desired
     this.#appliedSpecs = null
+    if (applied.failure != null) return
+    // Applies come one after the other and the newest wish wins: one that lacks the service, and ends after its removal,
+    // has nothing of it behind it.
+    for (const id of this.#leaving.keys()) {
+      if (applied.services.has(id) || this.#specs().has(id)) continue
+      this.#leaving.delete(id)
+      this.#touched.add(id)
+    }
   }
 
   /** What this service asks for, or whether its other end can be reached, has changed. */
@@ -70,16 +83,26 @@ export class OwnReports {
     if (enginesDown.join() !== this.#enginesDown) this.#allTouched = true
     this.#enginesDown = enginesDown.join()
     if (!this.#allTouched && this.#touched.size === 0) return []
-    const due = this.#allTouched ? new Set([...own.ids(), ...this.#reports.keys()]) : new Set(this.#touched)
+    const due = this.#allTouched
+      ? new Set([...own.ids(), ...this.#reports.keys(), ...this.#known.keys()])
+      : new Set(this.#touched)
     this.#allTouched = false
     this.#touched.clear()
     const changed: ServiceId[] = []
     for (const id of due) {
       const side = own.sideOf(id)
       const previous = this.#reports.get(id)
+      const role = this.#known.get(id)
+      if (side != null) {
+        this.#known.set(id, side.role)
+        this.#leaving.delete(id)
+      } else if (role != null) {
+        this.#known.delete(id)
+        this.#leaving.set(id, previous ?? stillThere(id, role, now()))
+      }
       const report =
         side == null
-          ? null
+          ? (this.#leaving.get(id) ?? null)
           : reportFor({
               serviceId: id,
               role: side.role,
@@ -130,3 +153,20 @@ export class OwnReports {
       .map(({ engine }) => engine)
   }
 }
+
+/** Said of a service that is deleted before anything was said of it: its removal is not done yet. */
+const stillThere = (id: ServiceId, role: Side['role'], now: number): ServiceReport => ({
+  service_id: id,
+  role,
+  spec: '',
+  state: 'failed',
+  reason: 'Removing',
+  message: 'it is being removed',
+  since: now,
+  effective_transport: null,
+  interface: null,
+  warnings: [],
+  flows: 0,
+  bytes_in: 0,
+  bytes_out: 0
+})

@@ -42,6 +42,8 @@ export interface Flag {
   help: string
   /** How its text becomes a value. A `boolean` takes none; all others do. */
   kind: FlagKind
+  /** It may stand without its value, which is then `true`; what follows it is its value when it reads as one. */
+  bare?: true
   /** What the value is called in help. */
   placeholder?: string
   live?: Live

@@ -7,7 +7,7 @@ import { contextPath, readContextFile } from './contexts.ts'
 import { explainable } from './explain.ts'
 import { SHELLS } from './formats.ts'
 import { completionsMax, completionTimeoutMs } from './limits.ts'
-import { findCommand, parse } from './parse.ts'
+import { findCommand, needsValue, parse } from './parse.ts'
 import { chooseTarget } from './target.ts'
 
 interface Candidate {
@@ -39,7 +39,7 @@ export async function complete(
   const known = [...GLOBAL_FLAGS, ...(command?.flags ?? [])]
   const pending = flagOf(before.at(-1), known)
   let candidates: Candidate[]
-  if (pending != null && pending.kind !== 'boolean') {
+  if (pending != null && needsValue(pending)) {
     if (pending.live === 'file') return ':file\n'
     candidates = Array.isArray(pending.kind)
       ? pending.kind.map((value) => ({ value, what: '' }))
@@ -97,7 +97,7 @@ function positionals(words: readonly string[]): string[] {
   const every = [...GLOBAL_FLAGS, ...COMMANDS.flatMap(({ flags }) => flags ?? [])]
   return words.filter((word, index) => {
     const value = flagOf(words[index - 1], every)
-    return !word.startsWith('-') && (value == null || value.kind === 'boolean')
+    return !word.startsWith('-') && (value == null || !needsValue(value))
   })
 }
 

@@ -7,6 +7,7 @@ import { ChangeSchema, historyComponents } from '../http/schemas/history.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
 import { serviceComponents, ServiceInputSchema, ServicePatchSchema, ServiceSchema } from '../http/schemas/service.ts'
+import { waitComponents, WaitSchema } from '../http/schemas/wait.ts'
 import { usageFailure } from './failure.ts'
 
 /** JSON Schema, as much of it as the API's schemas use. */
@@ -53,7 +54,8 @@ const OBJECTS: Record<string, Explained> = {
   status: { what: 'Health of the answering agent.', schema: StatusSchema as Schema },
   mesh: { what: 'A file for "arctic apply": services and routes, peers by name.', schema: MeshSchema as Schema },
   applied: { what: 'What "arctic apply" and "arctic diff" answer.', schema: AppliedSchema as Schema },
-  'route-test': { what: 'What "arctic routes test" answers.', schema: RouteTestSchema as Schema }
+  'route-test': { what: 'What "arctic routes test" answers.', schema: RouteTestSchema as Schema },
+  wait: { what: 'What "--wait" answers of how that went.', schema: WaitSchema as Schema }
 }
 
 const COMPONENTS = new Map<string, Schema>(
@@ -64,7 +66,8 @@ const COMPONENTS = new Map<string, Schema>(
     ...clusterComponents,
     ...historyComponents,
     ...agentComponents,
-    ...declareComponents
+    ...declareComponents,
+    ...waitComponents
   ].map((schema) => [(schema as Schema).$id ?? '', schema as Schema])
 )
 

@@ -70,7 +70,7 @@ const flagLines = (flags: readonly Flag[]): string[] =>
     flags.map((flag) => {
       const short = flag.short == null ? '' : `-${flag.short}, `
       const no = flag.negatable === true ? '[no-]' : ''
-      const value = flag.kind === 'boolean' ? '' : ` ${placeholder(flag)}`
+      const value = flag.kind === 'boolean' ? '' : flag.bare ? ` [${placeholder(flag)}]` : ` ${placeholder(flag)}`
       return [`${short}--${no}${flag.name}${value}`, flag.help]
     })
   )

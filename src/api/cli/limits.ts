@@ -3,8 +3,8 @@
 /** An answer that takes longer is an agent that hangs. */
 export const requestTimeoutMs = 60_000
 
-/** Joining and syncing wait for other hosts; the agent itself gives up long before. */
-export const longRequestTimeoutMs = 600_000
+/** Joining, syncing and `--wait` wait for other hosts; the agent itself gives up before. */
+export const longRequestTimeoutMs = 660_000
 
 /** Rows asked for at a time: 3 MB of services; each page costs the agent a round of questions to its peers. */
 export const pageRowsMax = 5_000

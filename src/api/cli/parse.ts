@@ -22,13 +22,14 @@ export interface Parsed {
  * 3. Each flag is checked against that command's own and the global ones.
  */
 export function parse(argv: readonly string[]): Parsed {
-  const { tokens } = parseArgs({
+  const { tokens: read } = parseArgs({
     args: [...argv],
     options: allOptions(),
     strict: false,
     allowPositionals: true,
     tokens: true
   })
+  const tokens = withBareValues(read)
   const words = tokens.flatMap((token) => (token.kind === 'positional' ? [token.value] : []))
   const options = tokens.flatMap((token) => (token.kind === 'option' ? [token] : []))
   const globals: Record<string, FlagValue> = {}
@@ -94,11 +95,14 @@ export const placeholder = (flag: Flag): string =>
 
 const takesValue = (flag: Flag): boolean => flag.kind !== 'boolean'
 
+/** A flag that cannot stand alone. */
+export const needsValue = (flag: Flag): boolean => takesValue(flag) && flag.bare !== true
+
 function allOptions(): Record<string, { type: 'string' | 'boolean'; short?: string }> {
   const options: Record<string, { type: 'string' | 'boolean'; short?: string }> = {}
   for (const flag of [...GLOBAL_FLAGS, ...COMMANDS.flatMap(({ flags }) => flags ?? [])]) {
     options[flag.name] = {
-      type: takesValue(flag) ? 'string' : 'boolean',
+      type: needsValue(flag) ? 'string' : 'boolean',
       ...(flag.short == null ? {} : { short: flag.short })
     }
   }
@@ -139,6 +143,27 @@ function helpFor(words: readonly string[], globals: Parsed['globals'], wrong: (f
   return { globals, ask: { kind: 'help', words: found.words } }
 }
 
+type Token = NonNullable<ReturnType<typeof parseArgs>['tokens']>[number]
+
+/** `--wait 10s`: the word after a flag that may stand bare is its value if it reads as one, else a word of its own. */
+function withBareValues(tokens: readonly Token[]): Token[] {
+  const bare = new Map(
+    COMMANDS.flatMap(({ flags = [] }) => flags.filter((flag) => flag.bare)).map((flag) => [flag.name, flag])
+  )
+  const all: Token[] = []
+  for (const token of tokens) {
+    const last = all.at(-1)
+    const flag = last?.kind === 'option' && last.value == null ? bare.get(last.name) : undefined
+    const follows = token.kind === 'positional' && last != null && token.index === last.index + 1
+    if (flag != null && follows && last?.kind === 'option' && 'value' in readValue(flag, token.value)) {
+      all[all.length - 1] = { ...last, value: token.value, inlineValue: false }
+    } else {
+      all.push(token)
+    }
+  }
+  return all
+}
+
 interface OptionToken {
   name: string
   rawName: string
@@ -168,7 +193,7 @@ function readOption(
     if (value != null) return wrong(`${rawName} takes no value`)
     return { flag: negated, value: negated.kind === 'boolean' ? false : null }
   }
-  if (!takesValue(flag) && value == null) return { flag, value: true }
+  if (!needsValue(flag) && value == null) return { flag, value: true }
   // `--name -j` is a forgotten value; a value that really starts with a dash is written `--name=-j`.
   if (value == null || (inlineValue !== true && /^-[^\d]/.test(value))) {
     return wrong(`--${flag.name} needs a value: --${flag.name} ${placeholder(flag)}`)

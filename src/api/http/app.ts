@@ -114,7 +114,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   peerRoutes(app, operator)
   clusterRoutes(app, operator)
   historyRoutes(app, operator)
-  declareRoutes(app, applier)
+  declareRoutes(app, applier, operator)
   agentRoutes(app, operator)
   actorRoutes(app, operator, clock, { stopping })
   eventRoutes(app, hub, clock, { stopping })

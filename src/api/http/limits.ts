@@ -86,3 +86,7 @@ export const tlsHandshakeTimeoutMs = 10_000
 
 /** Actors of which a slow reader of `GET /v1/actors/watch` has a step waiting: one each, the newest. */
 export const watchedActorsWaitingMax = 1_024
+
+/** `?wait=true` and `--wait`: an nft load of 100,000 routes fits thrice; the longest wait holds its connection so long. */
+export const waitDefaultSeconds = 30
+export const waitSecondsMax = 600

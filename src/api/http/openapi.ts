@@ -10,6 +10,7 @@ import { historyComponents } from './schemas/history.ts'
 import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
 import { serviceComponents } from './schemas/service.ts'
+import { waitComponents } from './schemas/wait.ts'
 import type { App } from './type-provider.ts'
 
 const PostHeadersSchema = Type.Object({
@@ -26,6 +27,7 @@ const PostHeadersSchema = Type.Object({
 export async function describeApi(app: App, version: string): Promise<void> {
   const components = [
     ErrorSchema,
+    ...waitComponents,
     ...serviceComponents,
     ...routeComponents,
     ...peerComponents,

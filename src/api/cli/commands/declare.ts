@@ -3,6 +3,7 @@ import type { MeshFile } from '../../declare/mesh-file.ts'
 import type { Command, Context, Flag, FlagValue } from '../command.ts'
 import { usageFailure } from '../failure.ts'
 import { longRequestTimeoutMs } from '../limits.ts'
+import { change, judge, waitFlag } from '../wait.ts'
 
 const file: Flag = {
   name: 'file',
@@ -29,7 +30,8 @@ export const declareCommands: readonly Command[] = [
         help: 'take it back unless "arctic confirm" comes in time, even if this connection is lost'
       },
       { name: 'confirm', kind: 'boolean', help: 'the same as "arctic confirm"' },
-      { name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask before services or routes are deleted' }
+      { name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask before services or routes are deleted' },
+      waitFlag
     ],
     examples: [
       'arctic export > mesh.yaml',
@@ -52,14 +54,15 @@ export const declareCommands: readonly Command[] = [
         if (what.length > 0 && !(await context.confirm(`Delete ${listed(what)}?`))) return
       }
       const within = flags['confirm-within']
-      await printApplied(
-        context,
-        await post(context, {
-          ...wish,
-          ...(dryRun ? { dry_run: true } : {}),
-          ...(within == null || dryRun ? {} : { confirm_within_seconds: within })
-        })
-      )
+      const body = {
+        ...wish,
+        ...(dryRun ? { dry_run: true } : {}),
+        ...(within == null || dryRun ? {} : { confirm_within_seconds: within })
+      }
+      const options = { body, flags, timeoutMs: longRequestTimeoutMs }
+      const { body: applied, wait } = await change<Applied>(context.api, 'POST', '/v1/apply', options)
+      await printApplied(context, applied)
+      judge(context, wait)
     }
   },
   {

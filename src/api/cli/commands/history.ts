@@ -1,7 +1,7 @@
 import type { ChangeJson } from '../../../actors/operator/history-json.ts'
+import { durationSeconds } from '../../duration.ts'
 import type { Command } from '../command.ts'
 import { usageFailure } from '../failure.ts'
-import { durationSeconds } from '../values.ts'
 import { listFlags, printList } from '../watch.ts'
 
 export const historyCommands: readonly Command[] = [

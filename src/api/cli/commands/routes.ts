@@ -1,6 +1,7 @@
 import type { RouteJson, RouteTestJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
+import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
 const service: Flag = {
@@ -43,12 +44,14 @@ export const routeCommands: readonly Command[] = [
     words: ['routes', 'add'],
     kind: 'route',
     summary: 'Add a route to a service and print it',
-    flags: [service, ...rule],
+    flags: [service, ...rule, waitFlag],
     examples: ['arctic routes add --service ID --dest-cidr 10.2.0.0/24'],
     async run(context, { flags, fields }) {
       const path = `/v1/services/${encodeURIComponent(String(flags['service']))}/routes`
-      const added = await context.api.post<RouteJson[]>(path, { routes: [fields] })
-      await printRoute(context, added[0])
+      const { body, wait } = await change<RouteJson[]>(context.api, 'POST', path, { body: { routes: [fields] }, flags })
+      const [added] = body
+      await printRoute(context, added && withWait(added, wait))
+      judge(context, wait)
     }
   },
   {
@@ -71,23 +74,29 @@ export const routeCommands: readonly Command[] = [
     words: ['routes', 'update'],
     kind: 'route',
     summary: 'Change what is given of a route, leave the rest',
-    flags: [service, route, ...rule],
+    flags: [service, route, ...rule, waitFlag],
     examples: ['arctic routes update --service ID --route ID --priority 200 --no-source-cidr'],
     async run(context, input) {
       if (Object.keys(input.fields).length === 0) throw usageFailure('nothing to change is given', 'routes update')
-      await printRoute(context, await context.api.put<RouteJson>(routePath(input), input.fields))
+      const options = { body: input.fields, flags: input.flags }
+      const { body, wait } = await change<RouteJson>(context.api, 'PUT', routePath(input), options)
+      await printRoute(context, body)
+      judge(context, wait)
     }
   },
   {
     words: ['routes', 'delete'],
     kind: 'route',
     summary: 'Delete a route',
-    flags: [service, route, { name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
-    async run({ api, print, confirm }, input) {
+    flags: [service, route, { name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, waitFlag],
+    async run(context, input) {
+      const { api, print, confirm } = context
       const { service: serviceId, route: routeId, yes } = input.flags
       if (yes !== true && !(await confirm(`Delete route ${routeId} of service ${serviceId}?`))) return
-      await api.delete(routePath(input))
-      await print.data({ id: routeId, service_id: serviceId, deleted: true }, () => `route ${routeId} deleted\n`)
+      const { wait } = await change(api, 'DELETE', routePath(input), { flags: input.flags })
+      const deleted = withWait({ id: routeId, service_id: serviceId, deleted: true }, wait)
+      await print.data(deleted, () => `route ${routeId} deleted\n`)
+      judge(context, wait)
     }
   },
   {

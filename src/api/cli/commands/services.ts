@@ -2,6 +2,7 @@ import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts
 import type { AskOptions } from '../client.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
+import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
 /** What both create and update take. */
@@ -79,11 +80,14 @@ export const serviceCommands: readonly Command[] = [
     flags: [
       { ...targetPeer, required: true },
       { ...sourcePeer, help: `${sourcePeer.help} (the answering peer)` },
-      ...mutableFlags
+      ...mutableFlags,
+      waitFlag
     ],
     examples: ['arctic services create --source-peer edge-a --target-peer edge-b --name offices'],
-    async run(context, { fields }) {
-      await printService(context, await context.api.post<ServiceJson>('/v1/services', fields))
+    async run(context, { fields, flags }) {
+      const { body, wait } = await change<ServiceJson>(context.api, 'POST', '/v1/services', { body: fields, flags })
+      await printService(context, body)
+      judge(context, wait)
     }
   },
   {
@@ -123,14 +127,17 @@ export const serviceCommands: readonly Command[] = [
     kind: 'service',
     summary: 'Change what is given, leave the rest; its peers cannot be changed',
     args: [ID],
-    flags: [...mutableFlags, ifMatch],
+    flags: [...mutableFlags, ifMatch, waitFlag],
     examples: [
       'arctic services update ID --bandwidth-limit 500',
       'arctic services update ID --requires-interface=false'
     ],
     async run(context, { args, flags, fields }) {
       if (Object.keys(fields).length === 0) throw usageFailure('nothing to change is given', 'services update')
-      await printService(context, await context.api.put<ServiceJson>(servicePath(args), fields, condition(flags)))
+      const options = { ...condition(flags), body: fields, flags }
+      const { body, wait } = await change<ServiceJson>(context.api, 'PUT', servicePath(args), options)
+      await printService(context, body)
+      judge(context, wait)
     }
   },
   {
@@ -138,11 +145,14 @@ export const serviceCommands: readonly Command[] = [
     kind: 'service',
     summary: 'Delete a service with its routes, rules, device and flows',
     args: [ID],
-    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, ifMatch],
-    async run({ api, print, confirm }, { args, flags }) {
+    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, ifMatch, waitFlag],
+    async run(context, { args, flags }) {
+      const { api, print, confirm } = context
       if (flags['yes'] !== true && !(await confirm(`Delete service ${args['ID']} and its routes?`))) return
-      await api.delete(servicePath(args), condition(flags))
-      await print.data({ id: args['ID'], deleted: true }, () => `service ${args['ID']} deleted\n`)
+      const { wait } = await change(api, 'DELETE', servicePath(args), { ...condition(flags), flags })
+      const deleted = withWait({ id: args['ID'], deleted: true }, wait)
+      await print.data(deleted, () => `service ${args['ID']} deleted\n`)
+      judge(context, wait)
     }
   }
 ]

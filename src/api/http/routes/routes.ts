@@ -1,4 +1,4 @@
-import type { Operator } from '../../../actors/operator/operator.ts'
+import type { Operator, ServiceJson } from '../../../actors/operator/operator.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import {
@@ -12,10 +12,17 @@ import {
   RouteTestSchema
 } from '../schemas/route.ts'
 import { ServiceParamsSchema } from '../schemas/service.ts'
+import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
+import { found, Wait } from '../wait.ts'
 
 export function routeRoutes(app: App, operator: Operator): void {
   const tags = ['routes']
+  /** What a route's change is waited for: its service; one that was deleted meanwhile is not. */
+  const serviceOf = (id: string) => async (): Promise<ServiceJson[]> => {
+    const service = await found(operator.getService(id))
+    return service == null ? [] : [service]
+  }
 
   app.post(
     '/v1/services/:id/routes',
@@ -26,10 +33,18 @@ export function routeRoutes(app: App, operator: Operator): void {
         tags,
         params: ServiceParamsSchema,
         body: RoutesInputSchema,
+        querystring: WaitQuerySchema,
         response: { 201: listOf(RouteSchema) }
       }
     },
-    async ({ params, body }, reply) => reply.code(201).send(await operator.addRoutes(params.id, body.routes))
+    async ({ params, body, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
+      const added = await operator.addRoutes(params.id, body.routes)
+      const ids = new Set(added.map(({ id }) => id))
+      const waited = await wait.for(serviceOf(params.id))
+      const now = waited == null ? added : ((await found(operator.listRoutes(params.id))) ?? added)
+      return reply.code(201).send(now.filter(({ id }) => ids.has(id)))
+    }
   )
 
   app.get(
@@ -56,10 +71,18 @@ export function routeRoutes(app: App, operator: Operator): void {
         tags,
         params: RouteParamsSchema,
         body: RouteInputSchema,
+        querystring: WaitQuerySchema,
         response: { 200: ref(RouteSchema) }
       }
     },
-    async ({ params, body }) => operator.updateRoute(params.id, params.route_id, body)
+    async ({ params, body, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
+      const changed = await operator.updateRoute(params.id, params.route_id, body)
+      return wait.in(changed, {
+        of: serviceOf(params.id),
+        now: async () => (await found(operator.listRoutes(params.id)))?.find(({ id }) => id === changed.id)
+      })
+    }
   )
 
   app.delete(
@@ -70,11 +93,14 @@ export function routeRoutes(app: App, operator: Operator): void {
         summary: 'Delete a route',
         tags,
         params: RouteParamsSchema,
+        querystring: WaitQuerySchema,
         response: { 204: NothingSchema }
       }
     },
-    async ({ params }, reply) => {
+    async ({ params, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
       await operator.deleteRoute(params.id, params.route_id)
+      await wait.for(serviceOf(params.id))
       return reply.code(204).send()
     }
   )

@@ -11,10 +11,14 @@ import {
   ServiceQuerySchema,
   ServiceSchema
 } from '../schemas/service.ts'
+import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
+import { found, Wait } from '../wait.ts'
 
 export function serviceRoutes(app: App, operator: Operator): void {
   const tags = ['services']
+  const waited = (wait: Wait, service: ServiceJson): Promise<ServiceJson> =>
+    wait.in(service, { of: () => [service], now: () => found(operator.getService(service.id)) })
 
   app.post(
     '/v1/services',
@@ -24,12 +28,15 @@ export function serviceRoutes(app: App, operator: Operator): void {
         summary: 'Create a service; it carries nothing until it has a route',
         tags,
         body: ServiceInputSchema,
+        querystring: WaitQuerySchema,
         response: { 201: ref(ServiceSchema) }
       }
     },
-    async ({ body }, reply) => {
+    async ({ body, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
       const source_peer_id = body.source_peer_id ?? (await operator.status()).peer.id
-      return sendService(reply.code(201), await operator.createService({ ...body, source_peer_id }))
+      const made = await operator.createService({ ...body, source_peer_id })
+      return sendService(reply.code(201), await waited(wait, made))
     }
   )
 
@@ -72,11 +79,15 @@ export function serviceRoutes(app: App, operator: Operator): void {
         params: ServiceParamsSchema,
         body: ServicePatchSchema,
         headers: IfMatchSchema,
+        querystring: WaitQuerySchema,
         response: { 200: ref(ServiceSchema) }
       }
     },
-    async ({ params, body, headers }, reply) =>
-      sendService(reply, await operator.updateService(params.id, body, readIfMatch(headers['if-match'])))
+    async ({ params, body, headers, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
+      const changed = await operator.updateService(params.id, body, readIfMatch(headers['if-match']))
+      return sendService(reply, await waited(wait, changed))
+    }
   )
 
   app.delete(
@@ -88,11 +99,16 @@ export function serviceRoutes(app: App, operator: Operator): void {
         tags,
         params: ServiceParamsSchema,
         headers: IfMatchSchema,
+        querystring: WaitQuerySchema,
         response: { 204: NothingSchema }
       }
     },
-    async ({ params, headers }, reply) => {
+    async ({ params, headers, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
+      // Nobody can say any more whose it was once it is deleted.
+      const service = wait.asked ? [await operator.getService(params.id)] : []
       await operator.deleteService(params.id, readIfMatch(headers['if-match']))
+      await wait.for(() => service)
       return reply.code(204).send()
     }
   )

@@ -5,6 +5,7 @@ import type { Change } from '../../declare/mesh-file.ts'
 import { listOf, nullable, strict, timestamp } from './common.ts'
 import { RouteInputSchema } from './route.ts'
 import { mutableFields } from './service.ts'
+import { waitedField } from './wait.ts'
 
 const { name: _, ...serviceFields } = mutableFields
 
@@ -59,7 +60,8 @@ export const AppliedSchema = Type.Object(
       type: ['object', 'null'],
       description: 'what waits for a confirmation, and until when',
       properties: { expires_at: timestamp('when it takes itself back') }
-    })
+    }),
+    ...waitedField
   },
   { $id: 'Applied' }
 )

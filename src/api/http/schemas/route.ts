@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { priorityMax, routesPerRequestMax } from '../../../crdt/limits.ts'
 import { pageParameters } from '../list.ts'
 import { listOf, nullable, oneOf, strict } from './common.ts'
+import { waitedField } from './wait.ts'
 
 /** A route as it is added or changed: in an update, a missing field stays as it is and `null` removes a CIDR. */
 export const RouteInputSchema = strict({
@@ -32,7 +33,8 @@ export const RouteSchema = Type.Object(
     source_cidr: nullable.string(),
     dest_cidr: nullable.string(),
     priority: Type.Integer(),
-    status: oneOf(['pending', 'active', 'degraded'])
+    status: oneOf(['pending', 'active', 'degraded']),
+    ...waitedField
   },
   { $id: 'Route' }
 )

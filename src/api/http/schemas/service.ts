@@ -2,6 +2,7 @@ import { Type } from 'typebox'
 import { bandwidthLimitMbpsMax } from '../../../crdt/limits.ts'
 import { pageParameters } from '../list.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
+import { waitedField } from './wait.ts'
 
 const cidr = (family: string) =>
   nullable.string({ description: `${family} address and prefix of the service's own device`, examples: [null] })
@@ -86,7 +87,8 @@ export const ServiceSchema = Type.Object(
     fully_transparent: Type.Boolean(),
     created_at: timestamp('when it was created'),
     updated_at: timestamp('when its specification last changed'),
-    status: ref(ServiceStatusSchema)
+    status: ref(ServiceStatusSchema),
+    ...waitedField
   },
   { $id: 'Service' }
 )

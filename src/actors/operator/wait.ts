@@ -1,0 +1,107 @@
+import type { PeerId, ServiceId } from '../../crdt/schema.ts'
+import { waitLookMaxMs, waitLookMinMs, waitStragglersMax } from '../limits.ts'
+import { sameHeads } from '../reconcile/synced.ts'
+import { clusterView, type OperatorDeps } from './deps.ts'
+import type { StragglerJson, WaitJson } from './operator.ts'
+import { refreshReports, type Endpoints } from './refresh.ts'
+
+/** A service and its ends, as who changed it knows them: of a deleted one no view tells any more. */
+export type Concerned = Endpoints & { id: ServiceId }
+
+interface Open {
+  service: Concerned
+  /** Ends that said something of the service once, so that their silence means that it is gone there. */
+  spoke: Set<PeerId>
+}
+
+/**
+ * Waits until all these services are in force as the view has them, or gone where they are deleted, in kernel and
+ * engines of each end that can be reached; and says who is not there yet when the time is up. What was written stays
+ * written, whatever comes of it.
+ *
+ * 1. Ask the ends that are waited for; they answer with what they have programmed.
+ * 2. An end is done when it reports the very wish of the newest view, or nothing any more of a deleted service.
+ * 3. Who cannot be reached is not waited for, and named.
+ */
+export async function waitFor(
+  deps: OperatorDeps,
+  services: readonly Concerned[],
+  { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal }
+): Promise<WaitJson> {
+  const { clock } = deps
+  const begun = clock.monotonic()
+  const spent = (): number => clock.monotonic() - begun
+  const unreachable = new Map<PeerId, string>()
+  let open: Open[] = services.map((service) => ({ service, spoke: new Set<PeerId>() }))
+  let pauseMs = waitLookMinMs
+  for (;;) {
+    for (const { service, spoke } of open) listen(deps, service, spoke)
+    await refreshReports(
+      deps,
+      open.map(({ service }) => service)
+    )
+    signal.throwIfAborted()
+    const late = new Map<Open, StragglerJson[]>()
+    unreachable.clear()
+    for (const one of open) {
+      listen(deps, one.service, one.spoke)
+      const found = ends(one.service).flatMap((peer) => straggler(deps, one, peer, unreachable) ?? [])
+      if (found.length > 0) late.set(one, found)
+    }
+    const stragglers = [...late.values()].flat()
+    // An agent without a data plane gets none while it runs.
+    const hopeless = stragglers.every(({ reason }) => reason === 'DataplaneDisabled')
+    if (hopeless || spent() >= timeoutMs) {
+      return {
+        done: stragglers.length === 0,
+        waited_ms: Math.round(spent()),
+        stragglers: stragglers.slice(0, waitStragglersMax),
+        more: Math.max(0, stragglers.length - waitStragglersMax),
+        unreachable: [...unreachable].map(([peer, name]) => ({ peer, name }))
+      }
+    }
+    open = [...late.keys()]
+    await clock.sleep(Math.max(1, Math.min(pauseMs, timeoutMs - spent())), { signal })
+    pauseMs = Math.min(2 * pauseMs, waitLookMaxMs)
+  }
+}
+
+const ends = ({ source_peer_id: source, target_peer_id: target }: Endpoints): PeerId[] => [source, target]
+
+function listen({ reconciler }: OperatorDeps, service: Concerned, spoke: Set<PeerId>): void {
+  for (const peer of ends(service)) if (reconciler.reportOf(peer, service.id) != null) spoke.add(peer)
+}
+
+/** Why an end is still waited for; null when it is not. */
+function straggler(
+  deps: OperatorDeps,
+  { service, spoke }: Open,
+  peer: PeerId,
+  unreachable: Map<PeerId, string>
+): StragglerJson | null {
+  const { reconciler, mesh } = deps
+  const view = clusterView(deps)
+  const name = view.members.get(peer)?.name ?? peer
+  if (reconciler.reach(peer) === 'unreachable') {
+    unreachable.set(peer, name)
+    return null
+  }
+  const late = (reason: string, message: string): StragglerJson => ({
+    peer,
+    name,
+    service_id: service.id,
+    reason,
+    message
+  })
+  if (!view.services.has(service.id)) {
+    if (reconciler.reportOf(peer, service.id) != null) return late('Removing', `${name} has not removed it yet`)
+    // Silence of one that never spoke of it may mean that it has not heard of it; who holds the same state has.
+    const knows = peer === mesh.self || spoke.has(peer) || sameHeads(mesh.peer(peer)?.heads ?? null, view.heads)
+    return knows ? null : late('Removing', `${name} has not said that it knows of the deletion yet`)
+  }
+  const type = peer === service.source_peer_id ? 'SourceProgrammed' : 'TargetProgrammed'
+  const condition = reconciler.statuses.get(service.id)?.conditions.find((one) => one.type === type)
+  // That its target is away does not keep the source from programming.
+  if (condition?.status === true || condition?.reason === 'TargetUnreachable') return null
+  return late(condition?.reason ?? 'Programming', condition?.message ?? `${name} has not reported it yet`)
+}
