@@ -179,6 +179,7 @@ export class KernelDataplane implements Dataplane {
       await this.#engines.end(drainMs)
       await this.#net.removeAll()
     })
+    this.#net.close()
     await this.#lock.release()
     this.#lock = null
   }

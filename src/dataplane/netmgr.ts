@@ -8,6 +8,7 @@ import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts
 import { ip } from './ip.ts'
 import type { Marks } from './marks.ts'
 import { nft } from './nft.ts'
+import { NftSession } from './nft-session.ts'
 import { actualRoutes, actualRules, wantedRoutes, wantedRules, without, type PolicyTunnel } from './policy.ts'
 import type { Family } from './prefix.ts'
 import type { Counter } from './ruleset.ts'
@@ -40,6 +41,7 @@ export class NetManager {
   readonly #clock: Clock
   #wanted: Wanted = { devices: [], tunnels: [], ruleset: null }
   readonly #arp = new ArpGuard()
+  readonly #session: NftSession
   #ipv6 = true
   #facts: HostFacts | null = null
 
@@ -47,6 +49,7 @@ export class NetManager {
     this.#marks = marks
     this.#log = log.module('netmgr')
     this.#clock = clock
+    this.#session = new NftSession(clock)
   }
 
   /** The host as it was when it was last read. */
@@ -114,7 +117,7 @@ export class NetManager {
     const began = this.#clock.monotonic()
     const plain = text(new Map())
     if (!force && plain === this.#wanted.ruleset?.plain) return
-    const script = text(await nft.counters())
+    const script = text(await this.counters())
     await nft.load(script)
     // What it looks like from outside is only needed by the next repair.
     const listing = nft.listing().catch(() => null)
@@ -123,7 +126,10 @@ export class NetManager {
     this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
   }
 
-  counters = (): Promise<Map<string, Counter>> => nft.counters()
+  /** Nothing is asked any more. */
+  close = (): void => this.#session.close()
+
+  counters = (): Promise<Map<string, Counter>> => nft.counters(this.#session)
 
   /**
    * Compares the kernel with what should be there and puts back what is missing, the ruleset first. Names in words what had

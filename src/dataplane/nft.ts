@@ -1,4 +1,5 @@
 import { run, runOrThrow } from './exec.ts'
+import type { NftSession } from './nft-session.ts'
 import { removeText, TABLE, type Counter } from './ruleset.ts'
 
 /** The few things we ask of the `nft` program; only ever about our own table. */
@@ -9,7 +10,8 @@ export interface Nft {
   check(script: string): Promise<void>
   /** The table as text without counters' values, or null when it is not there. */
   listing(): Promise<string | null>
-  counters(): Promise<Map<string, Counter>>
+  /** None when the table is not there. */
+  counters(session: NftSession): Promise<Map<string, Counter>>
   remove(): Promise<void>
 }
 
@@ -20,10 +22,7 @@ export const nft: Nft = {
     const { code, stdout } = await run('nft', ['-s', 'list', 'table', 'inet', TABLE])
     return code === 0 ? stdout : null
   },
-  counters: async () => {
-    const { code, stdout } = await run('nft', ['-j', 'list', 'counters', 'table', 'inet', TABLE])
-    return code === 0 ? parseCounters(stdout) : new Map()
-  },
+  counters: (session) => session.ask(`list counters table inet ${TABLE}`).then(parseCounters, () => new Map()),
   remove: async () => void (await runOrThrow('nft', ['-f', '-'], { input: removeText }))
 }
 
