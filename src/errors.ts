@@ -240,3 +240,15 @@ export function toErrorBody(error: unknown): ErrorBody {
     details: {}
   }
 }
+
+/** What another agent refused, as if it had happened here; null for anything that is no error body. */
+export function fromErrorBody(body: unknown): ArcticError | null {
+  const { code, message, details, status } = (body ?? {}) as Partial<Record<string, unknown>>
+  if (typeof code !== 'string' || !Object.hasOwn(ERROR_CODES, code)) return null
+  const text = String(message)
+  const more = details != null && typeof details === 'object' ? (details as Record<string, unknown>) : {}
+  if (status === 409 || status === 412) {
+    if (code === 'invalid_request') return new ConflictError(status, text, more)
+  }
+  return new ArcticError(code as ErrorCode, text, more)
+}

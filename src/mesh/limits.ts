@@ -110,6 +110,29 @@ export const reportFetchesMax = 8
 /** Services one peer may report on; the same as the most the replica is made for. */
 export const reportsPerPeerMax = 20_000
 
+/** One message of the actor protocol, bytes: a long answer comes in parts, and lets others through between them. */
+export const actorFrameBytesMax = 64 * 1024
+/** One answer, bytes: the tree of 100,000 actors is some 12 MB. */
+export const actorAnswerBytesMax = 32 * 1024 * 1024
+/** Asks under way to one peer, and of one peer here; beyond it one waits its turn, and is not read before. */
+export const actorAsksMax = 64
+/** Watches and monitors that one peer may have here: a screen and a few scripts for each of its operators. */
+export const actorWatchesPerPeerMax = 64
+/** Updates that wait for a peer which is slow to read, one per watch and actor; the oldest give way to newer ones. */
+export const actorUpdatesWaitingMax = 1_024
+/** An ask is answered out of memory, or after one fdatasync; a peer that takes longer is as good as gone. */
+export const actorAskTimeoutMs = 5_000
+/** A watch that lost its stream while the connection stands is begun anew after this, for ever. */
+export const actorRewatchMs = 500
+/** A stream without asks and watches is closed after this. */
+export const actorLinkIdleMs = 30_000
+/** Characters of an actor's path, of an event's type, and of who asks; levels of an answer; fields of an event. */
+export const actorPathTextMax = 256
+export const actorWordTextMax = 100
+export const actorAskerTextMax = 200
+export const actorDepthMax = 64
+export const actorEventFieldsMax = 16
+
 /** Redial: first wait and longest wait. It never gives up, so the cap bounds the chatter towards a peer that is gone. */
 export const redialMinMs = 100
 export const redialMaxMs = 5_000

@@ -6,6 +6,7 @@ import type { View } from '../crdt/view.ts'
 import { NotInClusterError, PeerNotFoundError, UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
+import { ActorExchange } from './actor-protocol/exchange.ts'
 import { Background } from './background.ts'
 import { ChangeGossip } from './gossip.ts'
 import { Admission, JOIN_PROTOCOL } from './join/admission.ts'
@@ -44,11 +45,13 @@ export interface MeshRuntimeParts {
  * The mesh over a network and a replica. How its parts hang together:
  *
  * - join and admission make members; redial keeps a connection to each; sync and gossip keep the replicas equal;
+ * - actors of one peer are asked, told and watched from another (`actor-protocol/`);
  * - presence says who is there, and what it hears makes sync and report fetches begin at once;
  * - all that belongs to a cluster begins when the replica belongs to one, be it by start, init or join.
  */
 export class MeshRuntime implements Mesh {
   readonly self: PeerId
+  readonly actors: ActorExchange
   readonly #parts: MeshRuntimeParts
   readonly #log: Logger
   readonly #background: Background
@@ -98,6 +101,8 @@ export class MeshRuntime implements Mesh {
       }
     })
     this.#gossip = new ChangeGossip({ network, replica, log, fetch: (peer) => this.#sync.want(peer) })
+    const roleOf = (peer: PeerId): Role | null => replica.view().members.get(peer)?.role ?? null
+    this.actors = new ActorExchange({ network, clock, log, roleOf })
     this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })
     this.#admission = new Admission({ network, replica, clock, log })
     this.#book = new ReportBook({ incarnation, clock, onChange: () => this.#presence.changed() })
@@ -163,6 +168,7 @@ export class MeshRuntime implements Mesh {
     await this.#admission.start()
     await this.#sync.start()
     await this.#reports.start()
+    await this.actors.start()
     this.#redial.start()
     try {
       await network.start()
@@ -186,6 +192,7 @@ export class MeshRuntime implements Mesh {
       this.#gossip.stop(),
       this.#sync.stop(),
       this.#reports.stop(),
+      this.actors.stop(),
       this.#background.stop()
     ])
     await this.#parts.network.stop()
@@ -310,6 +317,7 @@ export class MeshRuntime implements Mesh {
     if (this.#cluster == null) return
     if (view.members !== previous.members) {
       this.#parts.network.membershipChanged()
+      this.actors.membersChanged()
       this.#redial.members(this.#others(view))
       for (const [id, member] of view.members) {
         const before = previous.members.get(id)?.record?.mesh_addresses

@@ -1,8 +1,11 @@
 import type { PeerId, Role, ServiceId } from '../crdt/schema.ts'
+import type { PeerActors } from './actor-protocol/actors.ts'
 
 /** What the rest of the agent sees of the mesh: who is there, who joins, and what peers report of their own work. */
 export interface Mesh {
   readonly self: PeerId
+  /** The actors of other members, and this agent's own for them. */
+  readonly actors: PeerActors
   /** Everyone seen: members whether reachable or not, and strangers that were discovered. Cheap; call it often. */
   peers(): PeerPresence[]
   peer(id: PeerId): PeerPresence | null

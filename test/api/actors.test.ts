@@ -116,6 +116,47 @@ describe('api: actors', () => {
     assert.deepEqual([wrong.exit, /takes no event "bogus"/.test(wrong.err)], [2, true])
     assert.equal((await host.cli(['actors', 'inspect', 'ghost'])).exit, 4)
   })
+
+  it('looks into the actors of another peer, and sends to them, by flag and by address', async () => {
+    const there = await host.ask('GET', '/v1/actors?peer=edge-b')
+    assert.deepEqual([there.status, there.json.path, there.json.children], [200, 'agent', []])
+    const { json } = await host.ask('GET', `${at('agent')}?peer=${EDGE_B.slice(0, 12)}`)
+    assert.equal(json.peer_id, EDGE_B)
+    const drain = await host.cli(['actors', 'send', 'actor://edge-b/agent', 'agent.drain', '-j'])
+    assert.equal(drain.exit, 2, 'what only the agent itself may say')
+    assert.match(JSON.parse(drain.err).error.message, /^agent takes no event "agent\.drain"/)
+    const inspected = await host.cli(['actors', 'inspect', 'actor://edge-b/agent'])
+    assert.match(inspected.out, new RegExp(`on peer: +${EDGE_B}`))
+    const tree = await host.cli(['actors', 'tree', '--peer', 'edge-b'])
+    assert.match(tree.out, /^agent +running/m)
+    const twice = await host.ask('GET', `${at('actor://edge-b/agent')}?peer=edge-a`)
+    assert.deepEqual([twice.status, twice.json.error.code], [400, 'invalid_request'])
+    for (const [path, code] of [
+      [`${at('agent')}?peer=nobody`, 'peer_not_found'],
+      [`${at('ghost')}?peer=edge-b`, 'not_found'],
+      [at('actor://edge-c/agent'), 'peer_not_found']
+    ] as const) {
+      assert.equal((await host.ask('GET', path)).json.error.code, code, path)
+    }
+  })
+
+  it('sends without waiting, and waits for an end', async () => {
+    const { json: service } = await host.ask('POST', '/v1/services', { target_peer_id: EDGE_B, name: 'brief' })
+    const path = `service:${service.id}`
+    await host.ask('GET', at(path))
+    const told = await host.ask('POST', `${at(path)}/events?wait=false`, { type: 'service.programmed' })
+    assert.deepEqual([told.status, told.text], [202, ''])
+    assert.equal((await host.ask('GET', at(path))).json.state, 'active')
+    const silent = await host.cli(['actors', 'send', path, 'service.programmed', '--no-wait'])
+    assert.deepEqual([silent.exit, silent.out], [5, ''], 'a refusal of the own agent is told')
+    const ending = host.cli(['actors', 'watch', path, '--only', 'end', '-j'])
+    await until(() => host.operator.watches === 1)
+    host.operator.endService(service.id)
+    assert.deepEqual((await ending).json, { path, status: 'stopped', reason: null })
+    const all = await host.cli(['actors', 'watch', '--only', 'end'])
+    assert.equal(all.exit, 2)
+    assert.equal((await host.ask('GET', '/v1/actors/watch?only=end')).status, 400)
+  })
 })
 
 async function until(check: () => boolean): Promise<void> {

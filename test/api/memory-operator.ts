@@ -1,5 +1,4 @@
 import type {
-  ActorJson,
   ClusterJson,
   Operator,
   OperatorEvent,
@@ -10,14 +9,7 @@ import type {
   WaitJson
 } from '../../src/actors/operator/operator.ts'
 import type { ChangeJson, HistoryQuery } from '../../src/actors/operator/history-json.ts'
-import type {
-  ActorDetailJson,
-  ActorSentJson,
-  ActorUpdateJson,
-  SentEvent,
-  TransitionJson
-} from '../../src/actors/operator/actor-json.ts'
-import type { ActorNouns } from '../../src/actors/operator/actors.ts'
+import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
 import { checkServiceTag } from '../../src/actors/operator/service-tag.ts'
 import { type Clock, isoTime, systemClock } from '../../src/clock.ts'
@@ -45,7 +37,7 @@ import {
   ServiceNotFoundError,
   TargetPeerNotAdmittedError
 } from '../../src/errors.ts'
-import type { View } from '../../src/crdt/view.ts'
+import type { Member, View } from '../../src/crdt/view.ts'
 import { systemRandom } from '../../src/random.ts'
 import { MemoryActors } from './memory-actors.ts'
 
@@ -280,27 +272,51 @@ export class MemoryOperator implements Operator {
     }
   }
 
-  actors = async (): Promise<ActorJson> => this.#actors().tree()
-  inspectActor = async (path: string): Promise<ActorDetailJson> => this.#actors().inspect(path)
-  actorHistory = async (path: string): Promise<TransitionJson[]> => this.#actors().history(path)
-  sendActor = async (path: string, event: SentEvent, { by }: { by: string }): Promise<ActorSentJson> =>
-    this.#actors().send(path, event, { by })
-  watchActor = async (path: string | null, listener: (update: ActorUpdateJson) => void): Promise<() => void> =>
-    this.#actors().watch(path, listener)
+  actors: Operator['actors'] = (options) => this.#actors().tree(options)
+  inspectActor: Operator['inspectActor'] = (path, options) => this.#actors().inspect(path, options)
+  actorHistory: Operator['actorHistory'] = (path, options) => this.#actors().history(path, options)
+  sendActor: Operator['sendActor'] = (path, event, options) => this.#actors().send(path, event, options)
+  tellActor: Operator['tellActor'] = (path, event, options) => this.#actors().tell(path, event, options)
+  watchActor: Operator['watchActor'] = (path, listener, options) => this.#actors().watch(path, listener, options)
+  monitorActor: Operator['monitorActor'] = (path, onEnd, options) => this.#actors().monitor(path, onEnd, options)
 
-  #actors(): ActorNouns {
-    const view = (): View => ({
+  /** Those of edge-a hold its peers and services, those of edge-b are bare. */
+  #actors(): ActorWindow {
+    this.#memory ??= new MemoryActors(EDGE_A, EDGE_B, this.#clock, () => this.#view())
+    this.#memory.stand('peer', [EDGE_A, EDGE_B]).stand('service', this.services.keys())
+    return this.#memory.window
+  }
+
+  /** Open watches of actors. */
+  get watches(): number {
+    return this.#memory?.watches ?? 0
+  }
+
+  /** The service goes, and with it its actor. */
+  endService(id: string): void {
+    this.services.delete(id)
+    this.#memory?.end('service', id)
+  }
+
+  #view(): View {
+    const member = (id: PeerId, name: string): Member => ({
+      id,
+      name,
+      role: 'admin',
+      admittedBy: EDGE_A,
+      admittedAt: this.#now(),
+      record: null
+    })
+    return {
       revision: 1,
       cluster: this.cluster,
-      members: new Map(),
+      members: new Map([member(EDGE_A, 'edge-a'), member(EDGE_B, 'edge-b')].map((one) => [one.id, one])),
       services: this.services,
       routes: this.routes,
       routesOf: new Map(),
       rejected: [],
       heads: []
-    })
-    this.#memory ??= new MemoryActors(EDGE_A, this.#clock, view)
-    return this.#memory.stand('peer', [EDGE_A, EDGE_B]).stand('service', this.services.keys()).nouns
+    }
   }
 
   async ready(): Promise<{ ready: boolean; reasons: string[] }> {

@@ -3,6 +3,7 @@ import type { Chart } from '../runtime/chart.ts'
 import type { Taken } from '../runtime/takes.ts'
 import type { ActorJson } from './operator.ts'
 
+export type { DeathNotice } from '../../mesh/actor-protocol/actors.ts'
 export type { Chart, ChartState } from '../runtime/chart.ts'
 
 /** An actor looked into. */

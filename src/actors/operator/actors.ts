@@ -14,7 +14,14 @@ import { presentable } from '../runtime/presentable.ts'
 import type { Transition } from '../runtime/recorder.ts'
 import { checkTaken, takenBy } from '../runtime/takes.ts'
 import { findActor, treeOf } from '../runtime/tree.ts'
-import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, SentEvent, TransitionJson } from './actor-json.ts'
+import type {
+  ActorDetailJson,
+  ActorSentJson,
+  ActorUpdateJson,
+  DeathNotice,
+  SentEvent,
+  TransitionJson
+} from './actor-json.ts'
 import type { OperatorDeps } from './deps.ts'
 import type { ActorJson } from './operator.ts'
 import { resolvePeer } from './peer-ref.ts'
@@ -96,19 +103,34 @@ export class ActorNouns {
    * it stands. Returns the unsubscriber. UnavailableError when too many watch.
    */
   watch(path: string | null, listener: (update: ActorUpdateJson) => void): () => void {
-    const { recorder, clock } = this.#deps
+    const actor = path == null ? null : this.#find(path)
+    const release = this.#listen((step) => {
+      if (actor == null || step.path === actor.id) listener(transitionJson(step))
+    })
+    if (actor != null) {
+      const { state, status } = treeOf(actor)
+      const at = isoTime(this.#deps.clock.now())
+      listener({ at, path: actor.id, event: null, reason: null, from: null, to: state, status, by: null })
+    }
+    return release
+  }
+
+  /** Calls once, when that actor ends; its successor after a restart is another one. As `watch` otherwise. */
+  monitor(path: string, onEnd: (notice: DeathNotice) => void): () => void {
+    const { id } = this.#find(path)
+    const release = this.#listen(({ path, status, reason }) => {
+      if (path !== id || status === 'active') return
+      release()
+      onEnd({ status, reason })
+    })
+    return release
+  }
+
+  #listen(listener: (step: Transition) => void): () => void {
     if (this.#watches >= actorWatchesMax) {
       throw new UnavailableError(`${actorWatchesMax} watches of actors are open already; close one and try again`)
     }
-    const address = path == null ? null : this.#find(path).id
-    if (path != null) {
-      const { state, status } = treeOf(this.#find(path))
-      const at = isoTime(clock.now())
-      listener({ at, path: address!, event: null, reason: null, from: null, to: state, status, by: null })
-    }
-    const release = recorder.on((step) => {
-      if (address == null || step.path === address) listener(transitionJson(step))
-    })
+    const release = this.#deps.recorder.on(listener)
     this.#watches++
     let open = true
     return () => {

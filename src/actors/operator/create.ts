@@ -1,11 +1,10 @@
-import { UnavailableError } from '../../errors.ts'
+import { ActorWindow, servedActors } from './actor-window.ts'
 import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
 import { HistoryNouns } from './history.ts'
 import type { OperatorDeps } from './deps.ts'
 import { Metrics } from './metrics.ts'
-import type { ActorOptions, Operator } from './operator.ts'
-import { resolvePeer } from './peer-ref.ts'
+import type { Operator } from './operator.ts'
 import { PeerNouns } from './peers.ts'
 import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
@@ -14,7 +13,9 @@ import { waitFor } from './wait.ts'
 
 /** Everything that can be asked of an agent, put together from its nouns. */
 export function createOperator(deps: OperatorDeps): Operator {
-  const actors = new ActorNouns({ ...deps, told: deps.reconciler.live })
+  const own = new ActorNouns({ ...deps, told: deps.reconciler.live })
+  const actors = new ActorWindow(own, deps)
+  deps.mesh.actors.serve(servedActors(own))
   const cluster = new ClusterNouns(deps)
   const history = new HistoryNouns(deps)
   const peers = new PeerNouns(deps)
@@ -41,21 +42,15 @@ export function createOperator(deps: OperatorDeps): Operator {
     deleteRoute: (service, route) => services.deleteRoute(service, route),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
     testRoute: (input) => testRoute(deps, input),
-    actors: async (options) => here(deps, options, () => actors.tree()),
-    inspectActor: async (path, options) => here(deps, options, () => actors.inspect(path)),
-    actorHistory: async (path, options) => here(deps, options, () => actors.history(path)),
-    sendActor: async (path, event, options) => here(deps, options, () => actors.send(path, event, options)),
-    watchActor: async (path, listener, options) => here(deps, options, () => actors.watch(path, listener)),
+    actors: (options) => actors.tree(options),
+    inspectActor: (path, options) => actors.inspect(path, options),
+    actorHistory: (path, options) => actors.history(path, options),
+    sendActor: (path, event, options) => actors.send(path, event, options),
+    tellActor: (path, event, options) => actors.tell(path, event, options),
+    watchActor: (path, listener, options) => actors.watch(path, listener, options),
+    monitorActor: (path, onEnd, options) => actors.monitor(path, onEnd, options),
     ready: async () => readiness(deps),
     metrics: () => (metrics ??= new Metrics(deps)).text(),
     onEvent: (listener) => deps.feed.on(listener)
   }
-}
-
-/** Actors of other peers are not reached yet; naming this very peer is fine. */
-function here<T>({ replica, mesh }: OperatorDeps, { peer }: ActorOptions = {}, ask: () => T): T {
-  if (peer != null && resolvePeer(peer, replica.view(), mesh) !== mesh.self) {
-    throw new UnavailableError(`the actors of peer "${peer}" cannot be reached from here; ask its own agent`)
-  }
-  return ask()
 }

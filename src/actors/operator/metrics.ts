@@ -83,6 +83,12 @@ export class Metrics {
           id === mesh.self || state !== 'admitted' || rttMs == null ? [] : [[{ peer: id }, rttMs / 1000]]
         )
     )
+    this.#counter(
+      'arctic_mesh_actor_refused_total',
+      'Messages of the actor protocol that were refused, by reason.',
+      () => [...mesh.actors.refused()].map(([reason, count]) => [{ reason }, count]),
+      ['reason']
+    )
     this.#labelled('arctic_agent_services', 'Services that this host is an endpoint of, by phase.', ['phase'], () => {
       const phases: Record<string, number> = { active: 0, pending: 0, degraded: 0 }
       for (const { id } of own()) {

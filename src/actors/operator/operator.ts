@@ -12,7 +12,14 @@ import type {
 import type { FlowRecord } from '../../dataplane/desired.ts'
 import type { ChangeJson, HistoryQuery } from './history-json.ts'
 import type { Concerned } from './wait.ts'
-import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, SentEvent, TransitionJson } from './actor-json.ts'
+import type {
+  ActorDetailJson,
+  ActorSentJson,
+  ActorUpdateJson,
+  DeathNotice,
+  SentEvent,
+  TransitionJson
+} from './actor-json.ts'
 
 /**
  * Everything an operator can ask of an agent, as one interface: the HTTP API is a thin skin over it and the CLI another
@@ -58,18 +65,25 @@ export interface Operator {
     trace?: boolean
   }): Promise<RouteTestJson>
   actors(options?: ActorOptions): Promise<ActorJson>
-  /** An actor by its address; services and peers in it may go by name. `not_found`. */
+  /** An actor by its address, `actor://PEER/…` included; services and peers in it may go by name. `not_found`. */
   inspectActor(path: string, options?: ActorOptions): Promise<ActorDetailJson>
   /** The last steps of an actor, oldest first, even when it has ended. */
   actorHistory(path: string, options?: ActorOptions): Promise<TransitionJson[]>
-  /** Only what the actor takes by hand, and now: InvalidRequestError and ConflictError list it. `by`: who asks. */
-  sendActor(path: string, event: SentEvent, options: ActorOptions & { by: string }): Promise<ActorSentJson>
+  /**
+   * Only what the actor takes by hand, and now: InvalidRequestError and ConflictError list it. To an actor of another
+   * peer only an admin may send: ForbiddenError.
+   */
+  sendActor(path: string, event: SentEvent, options: SendOptions): Promise<ActorSentJson>
+  /** The same without an answer: resolves when the event is on its way, and of another peer nobody says what became of it. */
+  tellActor(path: string, event: SentEvent, options: SendOptions): Promise<void>
   /** Each step of one actor, or of all (null). The first update says how it stands. Resolves with the unsubscriber. */
   watchActor(
     path: string | null,
     listener: (update: ActorUpdateJson) => void,
-    options?: ActorOptions
+    options?: WatchOptions
   ): Promise<() => void>
+  /** Calls once when the actor ends, or its peer cannot be reached any more. Resolves with the unsubscriber. */
+  monitorActor(path: string, onEnd: (notice: DeathNotice) => void, options?: ActorOptions): Promise<() => void>
   /** Not ready is an answer with the reasons, not an error. */
   ready(): Promise<{ ready: boolean; reasons: string[] }>
   /** Prometheus text format 0.0.4. */
@@ -82,6 +96,16 @@ export interface ActorOptions {
   /** The agent of another member, by id, unique id prefix or name; this one without it. */
   peer?: string | undefined
   signal?: AbortSignal | undefined
+}
+
+export interface SendOptions extends ActorOptions {
+  /** Who asks, for the log and the record. */
+  by: string
+}
+
+export interface WatchOptions extends ActorOptions {
+  /** The watch is over although nobody ended it: the actor's peer refuses it now, or is no member any more. */
+  onEnd?: (error: unknown) => void
 }
 
 export interface OperatorEvent {

@@ -18,5 +18,13 @@ export function parseAddress(text: string): Address | null {
   return match == null ? null : { kind: match[1]!, name: match[2] ?? null }
 }
 
+const REMOTE = /^actor:\/\/([^/\s]+)\/(\S+)$/
+
+/** `actor://PEER/KIND:NAME`, an actor of another member; null for any other text. */
+export function parseRemoteAddress(text: string): { peer: string; path: string } | null {
+  const match = REMOTE.exec(text)
+  return match == null ? null : { peer: match[1]!, path: match[2]! }
+}
+
 /** The kind of an address that this program made itself. */
 export const kindOf = (address: string): string => parseAddress(address)?.kind ?? address

@@ -43,6 +43,10 @@ export class FlightRecorder {
     return this.#total
   }
 
+  get listeners(): number {
+    return this.#listeners.size
+  }
+
   /** Oldest first; empty for an actor that is not on record. */
   of(path: string): readonly Transition[] {
     return this.#steps.get(path) ?? []

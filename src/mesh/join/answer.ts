@@ -1,4 +1,4 @@
-import { ArcticError, ERROR_CODES, UnavailableError, type ErrorBody, type ErrorCode } from '../../errors.ts'
+import { fromErrorBody, UnavailableError, type ErrorBody } from '../../errors.ts'
 
 /**
  * What a stranger asks, as JSON: to be admitted, or to be known as what it is already, a member whose admission has not
@@ -22,19 +22,14 @@ export function parseQuestion(message: Uint8Array): JoinQuestion | null {
 
 /** The genesis, or the error that the admitting side met, thrown here as if it had happened here. */
 export function readAnswer(message: Uint8Array): Uint8Array {
-  const { error, genesis } = (parseJson(message) ?? {}) as { error?: Partial<ErrorBody>; genesis?: unknown }
-  if (error != null) {
-    if (!isErrorCode(error.code)) throw notUnderstood()
-    throw new ArcticError(error.code, String(error.message), error.details ?? {})
-  }
+  const { error, genesis } = (parseJson(message) ?? {}) as { error?: unknown; genesis?: unknown }
+  if (error != null) throw fromErrorBody(error) ?? notUnderstood()
   if (typeof genesis !== 'string') throw notUnderstood()
   return Buffer.from(genesis, 'base64')
 }
 
 export const isListening = (message: Uint8Array): boolean =>
   (parseJson(message) as { listening?: unknown } | null)?.listening === true
-
-const isErrorCode = (code: unknown): code is ErrorCode => typeof code === 'string' && Object.hasOwn(ERROR_CODES, code)
 
 const notUnderstood = (): UnavailableError =>
   new UnavailableError('the inviting peer gave an answer that this agent does not know; compare both agents’ versions')

@@ -1,5 +1,6 @@
 import type { Role } from '../../../src/crdt/schema.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from '../../../src/mesh/mesh.ts'
+import { FakePeerActors } from './peer-actors.ts'
 
 /** Several meshes in one process that reach each other as a test says, and fetch each other's reports. */
 export class FakeWire {
@@ -31,6 +32,7 @@ const pair = (a: string, b: string): string => [a, b].sort().join('|')
 
 export class FakeMesh implements Mesh {
   readonly self: string
+  readonly actors: FakePeerActors
   readonly #wire: FakeWire
   readonly presenceListeners = new Set<(presence: PeerPresence) => void>()
   readonly reportListeners = new Set<(peer: string) => void>()
@@ -48,6 +50,7 @@ export class FakeMesh implements Mesh {
   constructor(self: string, wire: FakeWire) {
     this.self = self
     this.#wire = wire
+    this.actors = new FakePeerActors(self, wire)
     wire.meshes.set(self, this)
   }
 

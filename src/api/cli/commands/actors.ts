@@ -1,4 +1,9 @@
-import type { ActorDetailJson, ActorSentJson, ActorUpdateJson } from '../../../actors/operator/actor-json.ts'
+import type {
+  ActorDetailJson,
+  ActorSentJson,
+  ActorUpdateJson,
+  DeathNotice
+} from '../../../actors/operator/actor-json.ts'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
 import type { Command, Flag } from '../command.ts'
 import { Failure, usageFailure } from '../failure.ts'
@@ -8,9 +13,13 @@ const peerFlag: Flag = {
   kind: 'text',
   placeholder: 'P',
   field: 'peer',
+  live: 'peer',
   help: "of that member's agent instead"
 }
-const pathArgument = { name: 'PATH', help: 'address, KIND:NAME; services and peers may go by name' } as const
+const pathArgument = {
+  name: 'PATH',
+  help: 'address, KIND:NAME or actor://PEER/KIND:NAME; services and peers may go by name'
+} as const
 
 const at = (path: string): string => `/v1/actors/${encodeURIComponent(path)}`
 
@@ -57,12 +66,17 @@ export const actorCommands: readonly Command[] = [
     words: ['actors', 'send'],
     summary: 'Send an event to an actor, and see what it caused',
     args: [pathArgument, { name: 'EVENT', help: 'its type, or JSON with its fields: {"type":"…",…}' }],
-    flags: [peerFlag],
+    flags: [{ name: 'no-wait', kind: 'boolean', help: 'do not wait for what becomes of it' }, peerFlag],
     examples: [
       'arctic actors send netmgr netmgr.retry',
+      'arctic actors send actor://edge-b/netmgr netmgr.retry',
       'arctic actors send service:web \'{"type":"service.impaired","reason":"Drill","message":"a rehearsal"}\''
     ],
-    async run({ api, print }, { args: { PATH = '', EVENT = '' }, fields }) {
+    async run({ api, print }, { args: { PATH = '', EVENT = '' }, flags, fields }) {
+      if (flags['no-wait'] === true) {
+        await api.post(`${at(PATH)}/events`, readEvent(EVENT), { query: { ...fields, wait: false } })
+        return
+      }
       const sent = await api.post<ActorSentJson>(`${at(PATH)}/events`, readEvent(EVENT), { query: fields })
       await print.data(sent, async () => (await import('../views/actor.ts')).sentText(sent))
     }
@@ -72,12 +86,21 @@ export const actorCommands: readonly Command[] = [
     summary: 'Each step of an actor, or of all, until Ctrl-C',
     endless: true,
     args: [{ ...pathArgument, optional: true }],
-    flags: [peerFlag],
-    async run({ api, print, signal }, { args: { PATH }, fields }) {
+    flags: [
+      { name: 'only', kind: ['end'], field: 'only', help: '"end": wait until that actor ends, say how, and end too' },
+      peerFlag
+    ],
+    async run({ api, print, signal }, { args: { PATH }, flags, fields }) {
+      if (flags['only'] != null && PATH == null) throw usageFailure('--only end needs a PATH', 'actors watch')
       const { updateText } = await import('../views/actor.ts')
       const updates = api.stream('/v1/actors/watch', { query: { ...fields, path: PATH }, signal })
       for await (const { type, data } of updates) {
         if (type === 'open') continue
+        if (type === 'ended') {
+          const notice = data as DeathNotice
+          await print.data({ path: PATH, ...notice }, () => `${PATH}: ${noticeText(notice)}\n`)
+          return
+        }
         const update = data as ActorUpdateJson
         await print.line(update, () => updateText(update))
       }
@@ -86,6 +109,8 @@ export const actorCommands: readonly Command[] = [
     }
   }
 ]
+
+const noticeText = ({ status, reason }: DeathNotice): string => (reason == null ? status : `${status}, ${reason}`)
 
 /** `netmgr.retry`, or the whole event as JSON. */
 function readEvent(text: string): unknown {

@@ -9,7 +9,14 @@ export const replCommands: readonly Command[] = [
     endless: true,
     flags: [
       { name: 'write', kind: 'boolean', help: '.send() is allowed; without it the session only reads' },
-      { name: 'peer', kind: 'text', placeholder: 'P', field: 'peer', help: "of that member's agent instead" }
+      {
+        name: 'peer',
+        kind: 'text',
+        placeholder: 'P',
+        live: 'peer',
+        field: 'peer',
+        help: "of that member's agent instead"
+      }
     ],
     examples: ['arctic repl', `echo "await actor('netmgr').state" | arctic repl`],
     async run({ api, print, streams, env, signal }, { flags }) {

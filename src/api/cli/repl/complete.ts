@@ -17,9 +17,9 @@ const QUOTED = String.raw`actor\(\s*['"\x60]([^'"\x60]*)['"\x60]\s*\)`
 const SUBJECT = String.raw`(?:${QUOTED}|([A-Za-z_$][\w$]*))`
 const PATH = /actor\(\s*['"`]([^'"`]*)$/
 const MEMBER = new RegExp(String.raw`${SUBJECT}\.(\w*)$`)
-const EVENT = new RegExp(String.raw`${SUBJECT}\.send\(\s*(?:\{\s*type\s*:\s*)?['"\x60]([^'"\x60]*)$`)
+const EVENT = new RegExp(String.raw`${SUBJECT}\.(?:send|tell)\(\s*(?:\{\s*type\s*:\s*)?['"\x60]([^'"\x60]*)$`)
 const FIELD = new RegExp(
-  String.raw`${SUBJECT}\.send\(\s*\{\s*type\s*:\s*['"\x60]([^'"\x60]+)['"\x60]\s*,([^}]*?)(\w*)$`
+  String.raw`${SUBJECT}\.(?:send|tell)\(\s*\{\s*type\s*:\s*['"\x60]([^'"\x60]+)['"\x60]\s*,([^}]*?)(\w*)$`
 )
 
 /** Live actors inside `actor('`, an actor's events inside `.send('`, their fields after them, members; else null. */

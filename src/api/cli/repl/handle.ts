@@ -3,6 +3,7 @@ import type {
   ActorDetailJson,
   ActorSentJson,
   ActorUpdateJson,
+  DeathNotice,
   TransitionJson
 } from '../../../actors/operator/actor-json.ts'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
@@ -24,9 +25,11 @@ export interface Session {
   signal: AbortSignal
 }
 
+type EventText = string | ({ type: string } & Record<string, unknown>)
+
 /** What a handle has, for completion. */
 export const HANDLE_MEMBERS = ['state', 'status', 'context', 'takes', 'children'] as const
-export const HANDLE_METHODS = ['send', 'watch', 'history', 'inspect', 'diagram'] as const
+export const HANDLE_METHODS = ['send', 'tell', 'watch', 'ended', 'history', 'inspect', 'diagram'] as const
 
 /** An actor in the session. It holds nothing but the address: every look is a new one. */
 export class ActorHandle {
@@ -76,13 +79,23 @@ export class ActorHandle {
   }
 
   /** `send('netmgr.retry')` or `send({ type: 'service.impaired', reason: 'Drill', message: '…' })`. */
-  async send(event: string | ({ type: string } & Record<string, unknown>)): Promise<ActorSentJson> {
-    const { api, peer, write } = this.#session
-    if (!write) {
-      throw new Failure('forbidden', 'this session only reads; start it with "arctic repl --write" to send events')
+  async send(event: EventText): Promise<ActorSentJson> {
+    return this.#post<ActorSentJson>(event, {})
+  }
+
+  /** The same, and does not wait for what becomes of it. */
+  async tell(event: EventText): Promise<void> {
+    await this.#post(event, { wait: false })
+  }
+
+  /** Resolves when the actor ends, with how; `unreachable` when its peer is not there to tell. */
+  async ended(): Promise<DeathNotice> {
+    const { api, peer, signal } = this.#session
+    const query = { path: this.path, peer, only: 'end' }
+    for await (const { type, data } of api.stream('/v1/actors/watch', { query, signal })) {
+      if (type === 'ended') return data as DeathNotice
     }
-    const body = typeof event === 'string' ? { type: event } : event
-    return api.post<ActorSentJson>(`${this.#at()}/events`, body, { query: { peer } })
+    throw new Failure('unavailable', 'the agent ended the watch; ask again when it is back')
   }
 
   /** Calls `listener` with each step, or prints it. */
@@ -93,6 +106,15 @@ export class ActorHandle {
 
   [inspect.custom](): string {
     return `actor('${this.path}')  .${[...HANDLE_MEMBERS, ...HANDLE_METHODS.map((name) => `${name}()`)].join(' .')}`
+  }
+
+  async #post<T>(event: EventText, { wait }: { wait?: boolean }): Promise<T> {
+    const { api, peer, write } = this.#session
+    if (!write) {
+      throw new Failure('forbidden', 'this session only reads; start it with "arctic repl --write" to send events')
+    }
+    const body = typeof event === 'string' ? { type: event } : event
+    return api.post<T>(`${this.#at()}/events`, body, { query: { peer, wait } })
   }
 
   #at(): string {

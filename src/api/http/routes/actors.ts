@@ -1,22 +1,24 @@
-import type { ServerResponse } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { ActorUpdateJson } from '../../../actors/operator/actor-json.ts'
 import type { Operator } from '../../../actors/operator/operator.ts'
 import type { Clock } from '../../../clock.ts'
 import { LatestWins } from '../../../latest-wins.ts'
+import { InvalidRequestError } from '../../../errors.ts'
+import { EventStream } from '../event-stream.ts'
 import { hangUpSignal } from '../hang-up.ts'
-import { eventHeartbeatMs, watchedActorsWaitingMax } from '../limits.ts'
+import { watchedActorsWaitingMax } from '../limits.ts'
 import {
   ActorDetailSchema,
   ActorParamsSchema,
   ActorQuerySchema,
   ActorSchema,
+  ActorSendQuerySchema,
   ActorSentSchema,
   ActorWatchQuerySchema,
   SentEventSchema
 } from '../schemas/actor.ts'
-import { ref } from '../schemas/common.ts'
+import { NothingSchema, ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
 /** The live actors of this agent, or with `?peer=` of another member's. `stopping` ends the watches. */
@@ -61,15 +63,17 @@ export function actorRoutes(app: App, operator: Operator, clock: Clock, { stoppi
         summary: 'Sends an event that the actor takes, and answers what it caused',
         tags,
         params: ActorParamsSchema,
-        querystring: ActorQuerySchema,
+        querystring: ActorSendQuerySchema,
         body: ref(SentEventSchema),
-        response: { 200: ref(ActorSentSchema) }
+        response: { 200: ref(ActorSentSchema), 202: NothingSchema }
       }
     },
     async (request, reply) => {
       const { params, query, body } = request
       const options = { peer: query.peer, signal: hangUpSignal(reply), by: asker(request) }
-      return operator.sendActor(params.path, body, options)
+      if (query.wait !== 'false') return operator.sendActor(params.path, body, options)
+      await operator.tellActor(params.path, body, options)
+      return reply.code(202).send()
     }
   )
 
@@ -80,7 +84,8 @@ export function actorRoutes(app: App, operator: Operator, clock: Clock, { stoppi
         operationId: 'watchActors',
         summary: 'Server-sent events: each step of one actor, or of all',
         description:
-          'Each event is `{at, path, event, reason, from, to, status, by}`. Of an actor that steps faster than the ' +
+          'With `only=end`: one event `ended`, `{status, reason}`, where the status is `unreachable` when the peer of the ' +
+          'actor is not there to tell. Else each event is `{at, path, event, reason, from, to, status, by}`. Of an actor that steps faster than the ' +
           'reader reads, only the newest step comes.',
         tags,
         querystring: ActorWatchQuerySchema,
@@ -88,45 +93,35 @@ export function actorRoutes(app: App, operator: Operator, clock: Clock, { stoppi
       }
     },
     async ({ query }, reply) => {
-      const out = reply.raw
-      const updates = new LatestWins<ActorUpdateJson>(watchedActorsWaitingMax, (update) =>
-        write(out, `event: ${update.event ?? 'present'}\ndata: ${JSON.stringify(update)}\n\n`)
-      )
+      const { path, peer, only } = query
+      const stream = new EventStream(reply.raw, { clock, stopping })
       // A watch that is refused answers as an error, so nothing is written before it stands.
-      const unwatch = await operator.watchActor(query.path ?? null, (update) => updates.push(update.path, update), {
-        peer: query.peer
-      })
+      const release = only === 'end' ? await monitor(stream, path, peer) : await watch(stream, path, peer)
       reply.hijack()
-      out.writeHead(200, {
-        'content-type': 'text/event-stream; charset=utf-8',
-        'cache-control': 'no-store',
-        connection: 'close',
-        'x-accel-buffering': 'no'
-      })
-      out.write(': open\n\n')
-      const heartbeat = clock.every(eventHeartbeatMs, () => void (out.writableNeedDrain || out.write(': alive\n\n')))
-      const end = (): void => void out.end()
-      stopping.addEventListener('abort', end, { once: true })
-      const closed = (): void => {
-        unwatch()
-        updates.close()
-        heartbeat.cancel()
-        stopping.removeEventListener('abort', end)
-      }
-      if (out.destroyed) closed()
-      else out.once('close', closed)
-      if (stopping.aborted) end()
+      stream.open(release)
     }
   )
-}
 
-/** Waits while the reader is behind. */
-function write(out: ServerResponse, text: string): Promise<void> {
-  return new Promise((resolve) => {
-    if (out.destroyed || out.write(text)) return resolve()
-    out.once('drain', resolve)
-    out.once('close', resolve)
-  })
+  async function watch(stream: EventStream, path: string | undefined, peer: string | undefined): Promise<() => void> {
+    const updates = new LatestWins<ActorUpdateJson>(watchedActorsWaitingMax, (update) =>
+      stream.write(update.event ?? 'present', update)
+    )
+    const unwatch = await operator.watchActor(path ?? null, (update) => updates.push(update.path, update), {
+      peer,
+      onEnd: () => stream.end()
+    })
+    return () => {
+      unwatch()
+      updates.close()
+    }
+  }
+
+  async function monitor(stream: EventStream, path: string | undefined, peer: string | undefined): Promise<() => void> {
+    if (path == null) throw new InvalidRequestError('"only=end" needs the "path" of one actor')
+    return operator.monitorActor(path, (notice) => void stream.write('ended', notice).then(() => stream.end()), {
+      peer
+    })
+  }
 }
 
 /** Who asks, for the log. */

@@ -12,12 +12,24 @@ const peerParameter = {
 }
 
 export const ActorQuerySchema = strict(peerParameter)
+export const ActorSendQuerySchema = strict({
+  ...peerParameter,
+  wait: Type.Optional(
+    oneOf(['true', 'false'], {
+      description: '`false`: 202 as soon as it is on its way; what becomes of it is not told'
+    })
+  )
+})
 export const ActorWatchQuerySchema = strict({
   ...peerParameter,
-  path: Type.Optional(Type.String({ minLength: 1, description: 'only this actor; without it, all' }))
+  path: Type.Optional(Type.String({ minLength: 1, description: 'only this actor; without it, all' })),
+  only: Type.Optional(oneOf(['end'], { description: 'one event, `ended`, when the actor at `path` ends' }))
 })
 export const ActorParamsSchema = strict({
-  path: Type.String({ minLength: 1, description: '`kind:name`; services and peers may go by name' })
+  path: Type.String({
+    minLength: 1,
+    description: '`kind:name`, or `actor://PEER/kind:name`; services and peers may go by name'
+  })
 })
 
 /** Fields beside `type` depend on the actor: its `takes` names them, and the actor refuses others. */
