@@ -15,6 +15,8 @@ export interface PeerOptions {
   /** More flags for `arctic agent`. */
   flags?: readonly string[]
   env?: Record<string, string>
+  /** A program, with its arguments, that starts the agent: it has to exec what follows. */
+  starter?: (stateDir: string) => readonly string[]
   /** Under which the agent's directory and socket stand on the host; default `agent`. */
   directory?: string
 }
@@ -63,7 +65,8 @@ export class Peer {
   /** Starts `arctic agent` and waits for nothing: for agents that shall fail. */
   async launch(): Promise<Task> {
     const flags = ['--state-dir', this.stateDir, '--socket', this.socket, '--name', this.host.name]
-    const argv = [ARCTIC, 'agent', ...flags, '--log-format', 'json', ...(this.#options.flags ?? [])]
+    const starter = this.#options.starter?.(this.stateDir) ?? []
+    const argv = [...starter, ARCTIC, 'agent', ...flags, '--log-format', 'json', ...(this.#options.flags ?? [])]
     this.#agent = await this.host.spawn(argv, { env: this.#options.env })
     return this.#agent
   }

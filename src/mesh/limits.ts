@@ -91,6 +91,13 @@ export const beatHeadsMax = 64
 /** Peers whose presence is remembered, members aside: strangers seen, and how long after they were last seen. */
 export const discoveredMax = 256
 export const discoveredTtlMs = 24 * 3_600_000
+/** Starts of one peer's agent that are told apart, and how long two of them must beat beside each other to be two agents. */
+export const beatLivesMax = 4
+export const twinOverlapMs = 5_000
+/** A pair of agents under one identity is reported this long after one of them was last heard. */
+export const twinTtlMs = 60_000
+/** Such pairs named in one beat. */
+export const twinsPerBeatMax = 8
 /** Round-trip time is measured this often per member, longer in clusters of more than `beatPeersMax`. */
 export const pingEveryMs = 5_000
 export const pingTimeoutMs = 2_000

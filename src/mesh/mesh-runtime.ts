@@ -19,6 +19,7 @@ import type { Beat } from './presence/beat.ts'
 import { Pinger } from './presence/pinger.ts'
 import { Presence } from './presence/presence.ts'
 import { Roster } from './presence/roster.ts'
+import { Twins, type Twin } from './presence/twins.ts'
 import { Redial } from './redial.ts'
 import { ReportBook } from './report/book.ts'
 import { ReportExchange } from './report/exchange.ts'
@@ -57,6 +58,7 @@ export class MeshRuntime implements Mesh {
   readonly #background: Background
   readonly #roster: Roster
   readonly #presence: Presence
+  readonly #twins: Twins
   readonly #sync: AntiEntropy
   readonly #gossip: ChangeGossip
   readonly #book: ReportBook
@@ -70,6 +72,7 @@ export class MeshRuntime implements Mesh {
   readonly #propagation: number[] = []
   readonly #partners: (view: View) => ReadonlySet<PeerId>
   /** What was last logged. */
+  #knownTwins: ReadonlySet<PeerId> = new Set()
   readonly #reachable = new Set<PeerId>()
   #cluster: string | null = null
   #joining = false
@@ -120,6 +123,7 @@ export class MeshRuntime implements Mesh {
       isMember,
       events: { onChange: (peer) => this.#presenceChanged(peer), onSilent: (peer) => this.#silent(peer) }
     })
+    this.#twins = new Twins({ self: this.self, incarnation, clock })
     this.#pinger = new Pinger({ network, roster: this.#roster, clock, random, log })
     this.#presence = new Presence({
       network,
@@ -135,9 +139,11 @@ export class MeshRuntime implements Mesh {
         version: parts.version,
         heads: [...replica.view().heads],
         vector: this.#vector(),
-        report: this.#book.version()
+        report: this.#book.version(),
+        twins: this.#twins.statement()
       }),
-      onBeat: (beat) => this.#heard(beat)
+      onBeat: (beat) => this.#heard(beat),
+      onAnyBeat: (beat) => this.#heardAny(beat)
     })
   }
 
@@ -273,6 +279,10 @@ export class MeshRuntime implements Mesh {
     )
   }
 
+  twins(): readonly Twin[] {
+    return this.#twins.found()
+  }
+
   propagation(): readonly number[] {
     return this.#propagation
   }
@@ -316,6 +326,7 @@ export class MeshRuntime implements Mesh {
     this.#enter()
     if (this.#cluster == null) return
     if (view.members !== previous.members) {
+      this.#twins.forget((peer) => view.members.has(peer))
       this.#parts.network.membershipChanged()
       this.actors.membersChanged()
       this.#redial.members(this.#others(view))
@@ -337,6 +348,21 @@ export class MeshRuntime implements Mesh {
     // During a burst of changes everybody differs for a moment; only a difference that stays is worth a sync.
     const settled = this.#parts.clock.monotonic() - this.#changedAt > settleMs
     if (settled && beat.vector !== this.#vector()) this.#sync.want(beat.peer)
+  }
+
+  #heardAny(beat: Beat): void {
+    this.#twins.heard(beat)
+    const found = this.#twins.found()
+    for (const twin of found) {
+      if (this.#knownTwins.has(twin.peer)) continue
+      this.#log.error(
+        { peer: twin.peer, incarnations: twin.incarnations, said_by: twin.saidBy },
+        twin.peer === this.self
+          ? "another agent runs with this peer's identity; its state directory was copied"
+          : "two agents run with one peer's identity; its state directory was copied"
+      )
+    }
+    this.#knownTwins = new Set(found.map(({ peer }) => peer))
   }
 
   #silent(peer: PeerId): void {

@@ -121,7 +121,8 @@ export class MemoryOperator implements Operator {
       heads: ['aa'],
       agreed: true,
       propagation_ms: { p50: 8.123, p99: 60, samples: 12 },
-      rejected_changes: []
+      rejected_changes: [],
+      copied_identities: []
     }
   }
 

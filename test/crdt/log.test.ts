@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { readFile, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import * as fc from 'fast-check'
 import { systemClock } from '../../src/clock.ts'
 import { systemDisk, type Disk } from '../../src/crdt/disk.ts'
 import { UnavailableError } from '../../src/errors.ts'
@@ -10,6 +11,32 @@ import { Bench } from './support.ts'
 
 const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 const record = (i: number): Uint8Array => Buffer.from(`record-${i}-${'x'.repeat(i * 3)}`)
+
+type Wound = { how: 'cut' | 'flip' | 'zeros' | 'again'; at: number; length: number; bit: number }
+
+/** What disks do: lose the end, change a bit, lose a block, write a block twice. */
+const damageOf = (size: number): fc.Arbitrary<Wound[]> =>
+  fc.array(
+    fc.record({
+      how: fc.constantFrom('cut', 'flip', 'zeros', 'again'),
+      at: fc.nat(size - 1),
+      length: fc.integer({ min: 1, max: 5_000 }),
+      bit: fc.nat(7)
+    }),
+    { minLength: 1, maxLength: 4 }
+  )
+
+function damaged(bytes: Buffer, wounds: Wound[]): Buffer {
+  let out = Buffer.from(bytes)
+  for (const { how, at, length, bit } of wounds) {
+    if (how === 'cut') out = out.subarray(0, at)
+    else if (at >= out.length) continue
+    else if (how === 'flip') out[at] = (out[at] as number) ^ (1 << bit)
+    else if (how === 'zeros') out.fill(0, at, Math.min(out.length, at + length))
+    else out = Buffer.concat([out.subarray(0, at), out.subarray(Math.max(0, at - length))])
+  }
+  return out
+}
 
 describe('crdt/log', function () {
   this.timeout(60_000)
@@ -93,6 +120,33 @@ describe('crdt/log', function () {
       assert.ok(scan.damage != null || scan.tornBytes > 0, `byte ${at} is cut in silence`)
       if (scan.damage != null) assert.deepEqual(await readFile(scan.damage.keptAs), broken)
     }
+  })
+
+  it('a larger log, damaged anywhere in any way: every record that is read was written, in its place', async () => {
+    const path = join(await bench.dir(), 'log')
+    const all = Array.from({ length: 600 }, (_, i) => Buffer.from(`record-${i}-${'y'.repeat((i * 37) % 211)}`))
+    const { log } = await Log.create(path, all.slice(0, 5))
+    for (let i = 5; i < all.length; i += 7) await log.append(all.slice(i, i + 7), () => {})
+    await log.close()
+    const bytes = await readFile(path)
+    const known = new Set(all.map(text))
+    await fc.assert(
+      fc.asyncProperty(damageOf(bytes.length), async (damage) => {
+        const broken = damaged(bytes, damage)
+        await writeFile(path, broken)
+        const scan = await scanLog(path, 'x').catch((error: unknown) => {
+          assert.ok(error instanceof UnavailableError, String(error))
+          return null
+        })
+        if (scan == null) return
+        const read = recordsOf(scan)
+        assert.deepEqual(read, all.slice(0, read.length).map(text))
+        for (const salvaged of scan.salvaged) assert.ok(known.has(text(salvaged)))
+        if (read.length < all.length)
+          assert.ok(scan.damage != null || scan.tornBytes > 0 || broken.length < bytes.length)
+      }),
+      { numRuns: 200 }
+    )
   })
 
   it('refuses a damaged header, another file and a newer format, and leaves them alone', async () => {

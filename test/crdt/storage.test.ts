@@ -17,32 +17,43 @@ describe('crdt/storage', function () {
   const bench = new Bench()
   afterEach(() => bench.clean())
 
-  it('no change that was acknowledged is lost, whenever the agent is killed', async () => {
-    const dir = await bench.dir()
-    const acknowledged = new Set<string>()
-    for (let kill = 0; kill < 25; kill++) {
-      const child = fork(writer, [dir], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
-      let ready = false
-      child.on('message', (message: string) => {
-        ready = true
-        if (message !== 'ready') acknowledged.add(message)
+  // Each SIGKILL ends as many lives as the process has states, each at another instant of its own writing.
+  const kills = 50
+  const states = 4
+  it(`no change that was acknowledged is lost in ${kills * states} lives that are killed while writing`, async function () {
+    this.timeout(400_000)
+    const dirs = await Promise.all(Array.from({ length: states }, () => bench.dir()))
+    const acknowledged = dirs.map(() => new Set<string>())
+    for (let kill = 0; kill < kills; kill++) {
+      const child = fork(writer, dirs, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+      const enough = Math.floor(Math.random() * 30)
+      let said = 0
+      const worked = new Promise<void>((resolve) => {
+        child.on('message', (message: string) => {
+          const [state, name] = message.split(' ')
+          if (name != null) acknowledged[Number(state)]?.add(name)
+          if (said++ === enough) resolve()
+        })
       })
-      await Promise.race([once(child, 'message'), once(child, 'exit')])
-      assert.ok(ready, 'the state could not be opened after a kill')
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 150))
+      await Promise.race([worked, once(child, 'exit')])
+      assert.ok(said > enough, 'the state could not be opened after a kill, or not be written')
+      // Not always just after an acknowledgement.
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 5))
       child.kill('SIGKILL')
       await once(child, 'exit')
     }
-    const replica = await bench.open(dir, signer(1))
-    assert.equal(replica.damage(), null)
-    const held = new Set([...replica.view().services.values()].map(({ name }) => name))
-    assert.deepEqual(
-      [...acknowledged].filter((name) => !held.has(name)),
-      []
-    )
-    assert.ok(acknowledged.size > 100, `${acknowledged.size} acknowledged changes`)
-    const incarnations = new Set(Object.keys(replica.vector()).map((actor) => actor.slice(64, 72)))
-    assert.ok(incarnations.size > 1)
+    for (const [i, dir] of dirs.entries()) {
+      const replica = await bench.open(dir, signer(1))
+      assert.equal(replica.damage(), null)
+      const held = new Set([...replica.view().services.values()].map(({ name }) => name))
+      assert.deepEqual(
+        [...(acknowledged[i] ?? [])].filter((name) => !held.has(name)),
+        []
+      )
+      assert.ok((acknowledged[i]?.size ?? 0) > kills, `${acknowledged[i]?.size} acknowledged changes`)
+      const incarnations = new Set(Object.keys(replica.vector()).map((actor) => actor.slice(64, 72)))
+      assert.ok(incarnations.size > kills / 2)
+    }
   })
 
   it('one agent at a time; a dead one is replaced, by one of many that try', async () => {

@@ -1,7 +1,15 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { signerFromSeed } from '../../src/crdt/signer.ts'
-import { beatBytesMax, beatCoalesceMs, beatMs, beatsMissedMax, discoveredMax } from '../../src/mesh/limits.ts'
+import {
+  beatBytesMax,
+  beatCoalesceMs,
+  beatMs,
+  beatsMissedMax,
+  discoveredMax,
+  twinOverlapMs,
+  twinTtlMs
+} from '../../src/mesh/limits.ts'
 import { Beacon } from '../../src/mesh/presence/beacon.ts'
 import {
   beatIntervalMs,
@@ -12,6 +20,7 @@ import {
   type Beat
 } from '../../src/mesh/presence/beat.ts'
 import { Roster } from '../../src/mesh/presence/roster.ts'
+import { Twins } from '../../src/mesh/presence/twins.ts'
 import { systemRandom } from '../../src/random.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
 
@@ -27,6 +36,7 @@ const beat = (change: Partial<Beat> = {}): Beat => ({
   heads: ['aa', 'bb'],
   vector: 'digest',
   report: { incarnation: 10, seq: 3 },
+  twins: [],
   ...change
 })
 
@@ -65,6 +75,70 @@ describe('presence', () => {
     it('comes less often the more members there are, so that their sum stays bounded', () => {
       deepEqual([2, 100, 200, 1_000].map(beatIntervalMs), [1_000, 1_000, 2_000, 10_000])
       deepEqual([5, 20, 1_000].map(headsBeatGapMs), [12.5, 200, 10_000])
+    })
+  })
+
+  describe('twins', () => {
+    const other = signerFromSeed(new Uint8Array(32).fill(8)).peerId
+    const at = (clock: FakeClock): Twins => new Twins({ self: other, incarnation: 50, clock })
+    /** A second of beats. */
+    const tick = async (clock: FakeClock, twins: Twins, ...beats: Beat[]): Promise<void> => {
+      for (const one of beats) twins.heard(one)
+      await clock.advance(1_000)
+    }
+
+    it('are two incarnations that beat beside each other, and nobody once one is silent', async () => {
+      const clock = new FakeClock()
+      const twins = at(clock)
+      let counter = 0
+      for (; twins.found().length === 0; counter++) {
+        ok(counter < 10, 'not found')
+        await tick(clock, twins, beat({ counter }), beat({ incarnation: 20, counter }))
+      }
+      deepEqual(twins.found(), [{ peer, incarnations: [10, 20], saidBy: null }])
+      deepEqual(twins.statement(), [[peer, 10, 20]])
+      for (let second = 0; second < twinTtlMs / 1_000; second++) {
+        await tick(clock, twins, beat({ incarnation: 20, counter: counter++ }))
+      }
+      deepEqual(twins.found(), [])
+    })
+
+    it('are not a restart, nor a late beat of before it, nor beats that are repeated', async () => {
+      const clock = new FakeClock()
+      const twins = at(clock)
+      for (let counter = 0; counter < 20; counter++) await tick(clock, twins, beat({ counter }))
+      const late = beat({ counter: 20 })
+      for (let counter = 0; counter < 20; counter++) {
+        const echo = counter < twinOverlapMs / 1_000 ? [late, beat({ counter: 19 })] : [beat({ counter: 19 }), late]
+        await tick(clock, twins, beat({ incarnation: 20, counter }), ...echo)
+      }
+      deepEqual(twins.found(), [])
+    })
+
+    it('know of each other by who hears both, even if they never meet', async () => {
+      const clock = new FakeClock()
+      const twins = at(clock)
+      twins.heard(beat({ twins: [[other, 50, 70]] }))
+      deepEqual(twins.found(), [{ peer: other, incarnations: [50, 70], saidBy: peer }])
+      // What is said of others, or of two starts that are not this one, is nothing to this peer.
+      const third = at(clock)
+      third.heard(
+        beat({
+          twins: [
+            [peer, 50, 70],
+            [other, 1, 2]
+          ]
+        })
+      )
+      deepEqual(third.found(), [])
+    })
+
+    it('know each other by their own beats, when one reaches the other', async () => {
+      const clock = new FakeClock()
+      const twins = at(clock)
+      for (let counter = 0; counter < 8; counter++)
+        await tick(clock, twins, beat({ peer: other, incarnation: 60, counter }))
+      deepEqual(twins.found(), [{ peer: other, incarnations: [60, 50], saidBy: null }])
     })
   })
 

@@ -6,6 +6,7 @@ import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax, ownRecordWaitMs } fr
 import { sameHeads } from '../reconcile/synced.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import type { ClusterJson, SyncJson } from './operator.ts'
+import { copiedIdentities } from './copied.ts'
 import { quantile } from './quantile.ts'
 
 /** Founding, entering and looking at the cluster. */
@@ -77,7 +78,8 @@ export class ClusterNouns {
       heads: view.heads,
       agreed: members.every(({ reachable, heads }) => !reachable || sameHeads(heads, view.heads)),
       propagation_ms: { p50: quantile(samples, 0.5), p99: quantile(samples, 0.99), samples: samples.length },
-      rejected_changes: view.rejected.map(({ hash, author, reason }) => ({ hash, author, reason }))
+      rejected_changes: view.rejected.map(({ hash, author, reason }) => ({ hash, author, reason })),
+      copied_identities: copiedIdentities(this.#deps)
     }
   }
 

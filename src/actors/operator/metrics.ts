@@ -64,6 +64,11 @@ export class Metrics {
         [...replica.view().members.keys()].filter((id) => id !== mesh.self && reconciler.reach(id) === 'reachable')
           .length
     )
+    this.#gauge(
+      'arctic_mesh_copied_identities',
+      'Members whose identity two agents bear at once.',
+      () => mesh.twins().length
+    )
     this.#labelled(
       'arctic_mesh_propagation_seconds',
       'From written by its author to durable here, of late.',

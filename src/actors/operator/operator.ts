@@ -208,6 +208,8 @@ export interface ClusterJson {
   agreed: boolean
   propagation_ms: { p50: number | null; p99: number | null; samples: number }
   rejected_changes: Array<{ hash: string; author: PeerId; reason: string }>
+  /** Members whose identity two agents bear at once, and what to do about it. */
+  copied_identities: Array<{ id: PeerId; name: string | null; message: string }>
 }
 
 export interface SyncJson {

@@ -1,4 +1,5 @@
 import { clusterView, type OperatorDeps } from './deps.ts'
+import { copiedIdentities } from './copied.ts'
 import type { StatusJson } from './operator.ts'
 import { refreshReports } from './refresh.ts'
 import { NotInClusterError } from '../../errors.ts'
@@ -60,6 +61,10 @@ export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
     },
     listen: deps.listen(),
     ready,
-    reasons: damage == null ? reasons : [...reasons, `the replicated state was damaged: ${damage.message}`]
+    reasons: [
+      ...reasons,
+      ...(damage == null ? [] : [`the replicated state was damaged: ${damage.message}`]),
+      ...copiedIdentities(deps).map(({ message }) => message)
+    ]
   }
 }

@@ -1,6 +1,6 @@
 import { publicKeyOf, verify, type Signer } from '../../crdt/signer.ts'
 import type { PeerId } from '../../crdt/schema.ts'
-import { beatBytesMax, beatHeadsMax, beatMs, beatPeersMax } from '../limits.ts'
+import { beatBytesMax, beatHeadsMax, beatMs, beatPeersMax, twinsPerBeatMax } from '../limits.ts'
 
 /**
  * What a peer says of itself about once a second. Beats are handed on by others, so each is signed by its author:
@@ -23,6 +23,8 @@ export interface Beat {
   vector: string
   /** Which state the author's service report has. */
   report: { incarnation: number; seq: number }
+  /** Peers that the author hears from two agents at once, and the incarnations of both. Older versions say none. */
+  twins: Array<[peer: PeerId, one: number, other: number]>
 }
 
 const SIGNATURE_BYTES = 64
@@ -39,7 +41,8 @@ export function encodeBeat(cluster: string, beat: Beat, signer: Signer): Uint8Ar
       beat.version,
       beat.heads.slice(0, beatHeadsMax),
       beat.vector,
-      [beat.report.incarnation, beat.report.seq]
+      [beat.report.incarnation, beat.report.seq],
+      beat.twins
     ])
   )
   return Buffer.concat([signer.sign(signed(cluster, content)), content])
@@ -55,13 +58,17 @@ export function parseBeat(message: Uint8Array): Beat | null {
     return null
   }
   if (!Array.isArray(fields) || fields.length < 9) return null
-  const [peer, incarnation, counter, sentAt, everyMs, version, heads, vector, report] = fields as unknown[]
+  const [peer, incarnation, counter, sentAt, everyMs, version, heads, vector, report, twins = []] = fields as unknown[]
   const whole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
   const short = (value: unknown): value is string => typeof value === 'string' && value.length <= 128
   if (!short(peer) || !short(version) || !short(vector)) return null
   if (!whole(incarnation) || !whole(counter) || !whole(sentAt) || !whole(everyMs)) return null
   if (!Array.isArray(heads) || heads.length > beatHeadsMax || !heads.every(short)) return null
   if (!Array.isArray(report) || !whole(report[0]) || !whole(report[1])) return null
+  if (!Array.isArray(twins) || twins.length > twinsPerBeatMax) return null
+  const isTwin = (twin: unknown): twin is Beat['twins'][number] =>
+    Array.isArray(twin) && twin.length >= 3 && short(twin[0]) && whole(twin[1]) && whole(twin[2])
+  if (!twins.every(isTwin)) return null
   return {
     peer,
     incarnation,
@@ -71,7 +78,8 @@ export function parseBeat(message: Uint8Array): Beat | null {
     version,
     heads,
     vector,
-    report: { incarnation: report[0], seq: report[1] }
+    report: { incarnation: report[0], seq: report[1] },
+    twins
   }
 }
 

@@ -10,7 +10,7 @@ import { beatIntervalMs, beatSignedBy, encodeBeat, parseBeat, type Beat } from '
 import type { Roster } from './roster.ts'
 
 /** What a beat says beyond who beats when. */
-export type Statement = Pick<Beat, 'version' | 'heads' | 'vector' | 'report'>
+export type Statement = Pick<Beat, 'version' | 'heads' | 'vector' | 'report' | 'twins'>
 
 /** Sends this peer's beats and hears the others', on one topic per cluster. What they mean is the roster's business. */
 export class Presence {
@@ -23,6 +23,7 @@ export class Presence {
   readonly #statement: () => Statement
   readonly #roster: Roster
   readonly #onBeat: (beat: Beat) => void
+  readonly #onAnyBeat: (beat: Beat) => void
   readonly #log: Logger
   readonly #beacon: Beacon
   #counter = 0
@@ -42,6 +43,8 @@ export class Presence {
     isMember: (peer: PeerId) => boolean
     statement: () => Statement
     onBeat: (beat: Beat) => void
+    /** Signed well, yet perhaps of an earlier start of its author's agent, or of this peer itself. */
+    onAnyBeat: (beat: Beat) => void
   }) {
     this.#network = parts.network
     this.#signer = parts.signer
@@ -52,6 +55,7 @@ export class Presence {
     this.#isMember = parts.isMember
     this.#statement = parts.statement
     this.#onBeat = parts.onBeat
+    this.#onAnyBeat = parts.onAnyBeat
     this.#log = parts.log.module('mesh:presence')
     const { clock, random, members } = parts
     this.#beacon = new Beacon({ clock, random, members, send: () => this.#send() })
@@ -103,8 +107,16 @@ export class Presence {
   #validate(message: Uint8Array): 'accept' | 'ignore' | 'reject' {
     const beat = parseBeat(message)
     if (beat == null) return 'reject'
-    if (beat.peer === this.#network.self || !this.#isMember(beat.peer) || !this.#roster.isNews(beat)) return 'ignore'
-    return beatSignedBy(this.#cluster ?? '', message, beat.peer) ? 'accept' : 'reject'
+    if (!this.#isMember(beat.peer)) return 'ignore'
+    const own = beat.peer === this.#network.self
+    const news = !own && this.#roster.isNews(beat)
+    // What is no news may still be another agent under the same identity, which is worth a signature check.
+    if (!news && beat.incarnation === (own ? this.#incarnation : this.#roster.beatOf(beat.peer)?.incarnation)) {
+      return 'ignore'
+    }
+    if (!beatSignedBy(this.#cluster ?? '', message, beat.peer)) return 'reject'
+    this.#onAnyBeat(beat)
+    return news ? 'accept' : 'ignore'
   }
 
   #deliver(message: Uint8Array): void {

@@ -1,6 +1,7 @@
 import type { Role } from '../../../src/crdt/schema.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from '../../../src/mesh/mesh.ts'
 import { FakePeerActors } from './peer-actors.ts'
+import type { Twin } from '../../../src/mesh/presence/twins.ts'
 
 /** Several meshes in one process that reach each other as a test says, and fetch each other's reports. */
 export class FakeWire {
@@ -43,6 +44,7 @@ export class FakeMesh implements Mesh {
   published = 0
   refreshed: string[] = []
   joined: string[] = []
+  copies: Twin[] = []
   isMember: (peer: string) => boolean = () => true
   heads: (peer: string) => readonly string[] | null = () => null
   onJoin: (token: string) => Promise<void> = async () => {}
@@ -52,6 +54,10 @@ export class FakeMesh implements Mesh {
     this.#wire = wire
     this.actors = new FakePeerActors(self, wire)
     wire.meshes.set(self, this)
+  }
+
+  twins(): readonly Twin[] {
+    return this.copies
   }
 
   peers(): PeerPresence[] {

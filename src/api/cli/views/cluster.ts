@@ -31,13 +31,14 @@ export function clusterText(cluster: ClusterJson, colours: boolean): string {
     ]),
     colours
   )
-  if (rejected.length === 0) return `${head}\n${members}`
+  const copied = cluster.copied_identities.map(({ message }) => `\nwarning: ${message}\n`).join('')
+  if (rejected.length === 0) return `${head}\n${members}${copied}`
   const refused = table(
     ['REJECTED', 'AUTHOR', 'REASON'],
     rejected.map(({ hash, author, reason }) => [shortHash(hash), shortPeer(author), reason]),
     colours
   )
-  return `${head}\n${members}\n${refused}`
+  return `${head}\n${members}\n${refused}${copied}`
 }
 
 export function syncText(sync: SyncJson, colours: boolean): string {

@@ -5,7 +5,7 @@ import { type Cell, record, table } from '../table.ts'
 export function statusText(status: StatusJson, colours: boolean): string {
   const { peer, cluster, dataplane, services, listen } = status
   const ready: Cell = status.ready
-    ? { text: 'yes', colour: 'green' }
+    ? { text: ['yes', ...status.reasons].join('; '), colour: status.reasons.length === 0 ? 'green' : 'yellow' }
     : { text: ['no', ...status.reasons].join('; '), colour: 'red' }
   const head = record(
     [

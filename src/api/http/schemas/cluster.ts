@@ -55,7 +55,10 @@ export const ClusterSchema = Type.Object(
       p99: nullable.number(),
       samples: Type.Integer()
     }),
-    rejected_changes: listOf(RejectedChangeSchema)
+    rejected_changes: listOf(RejectedChangeSchema),
+    copied_identities: Type.Array(Type.Object({ id: Type.String(), name: nullable.string(), message: Type.String() }), {
+      description: 'members whose identity two agents bear at once'
+    })
   },
   { $id: 'Cluster' }
 )
