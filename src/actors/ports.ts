@@ -7,6 +7,7 @@ export type ReplicaPort = Pick<
   | 'onView'
   | 'damage'
   | 'history'
+  | 'originOf'
   | 'init'
   | 'putPeer'
   | 'createService'

@@ -15,10 +15,11 @@ import { encodeAdmit, encodeLeave, encodeRevoke, encodeRole } from './authlog.ts
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
 import type { Disk } from './disk.ts'
-import { genesisChunk, isGenesisChunk } from './document.ts'
+import { genesisChunk, isGenesisChunk, type Kind } from './document.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
+import { originOf, type Origin } from './origin.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type {
   PeerId,
@@ -259,6 +260,10 @@ export class Replica implements ReplicatedState {
 
   async history(filter: HistoryFilter): Promise<HistoryEntry[]> {
     return historyOf(this.#inCluster(), filter, this.#options.clock)
+  }
+
+  originOf(kind: Kind, id: string): Origin | null {
+    return originOf(this.#inCluster(), kind, id)
   }
 
   bootstrap(): Bootstrap {

@@ -12,7 +12,9 @@ import type {
   ServicePatch,
   ServiceRecord
 } from './schema.ts'
+import type { Kind } from './document.ts'
 import type { HistoryEntry, HistoryFilter } from './history.ts'
+import type { Origin } from './origin.ts'
 import type { View } from './view.ts'
 
 /**
@@ -68,6 +70,8 @@ export interface ReplicatedState extends Replicated {
   forget(): Promise<string>
   /** The changes and entries of the cluster, newest first. NotInClusterError. */
   history(filter: HistoryFilter): Promise<HistoryEntry[]>
+  /** The last change that counts and that wrote a record; null when none did. */
+  originOf(kind: Kind, id: string): Origin | null
 
   /** Writes this peer's own record; nothing happens when it is equal. NameTakenError, InvalidRequestError. */
   putPeer(record: PeerRecord): Promise<PeerRecord>

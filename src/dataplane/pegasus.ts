@@ -2,7 +2,8 @@ import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.t
 import type { DesiredState, FlowRecord } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
 import { formatPrefix } from './prefix.ts'
-import type { Route, RouteTable } from './route-table.ts'
+import type { Route } from './route.ts'
+import type { RouteTable } from './route-table.ts'
 
 /** The state Pegasus is told (engines/PROTOCOL.md, "Pegasus state"). */
 export interface PegasusState {

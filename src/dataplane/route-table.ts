@@ -1,17 +1,9 @@
-import type { RouteId, ServiceId } from '../crdt/schema.ts'
+import type { ServiceId } from '../crdt/schema.ts'
 import type { SteeringRoute } from './desired.ts'
-import { traceCandidatesMax } from './limits.ts'
 import { attachedNetworkOf, whyNeverTaken, type HostNetworks } from './never-taken.ts'
-import {
-  contains,
-  formatPrefix,
-  mask,
-  parseAddress,
-  parsePrefix,
-  type Address,
-  type Family,
-  type Prefix
-} from './prefix.ts'
+import { compareRoutes, lengthOf, type Packet, type Route } from './route.ts'
+import { explain, type Explanation } from './route-why.ts'
+import { mask, parseAddress, parsePrefix, type Family } from './prefix.ts'
 
 /**
  * Which service carries a packet, and why. The order is the contract's ("How a packet is matched") and total, so every
@@ -23,36 +15,6 @@ export interface RoutedService {
   /** The device of a service with its own interface; its routes match only what enters there. */
   device: string | null
   routes: readonly SteeringRoute[]
-}
-
-export interface Route {
-  id: RouteId
-  serviceId: ServiceId
-  device: string | null
-  source: Prefix | null
-  dest: Prefix | null
-  priority: number
-}
-
-export interface Packet {
-  /** Name of the interface the packet enters by; null when it is made on this host or it does not matter. */
-  interface: string | null
-  source: Address
-  dest: Address
-}
-
-export interface Candidate {
-  serviceId: ServiceId
-  routeId: RouteId
-  won: boolean
-  reason: string
-}
-
-export interface Explanation {
-  winner: Route | null
-  /** Why the packet goes where it goes, as one sentence. */
-  reason: string
-  candidates: Candidate[]
 }
 
 /** Routes of one pair of prefix lengths, the winner of each pair of networks only. -1 stands for "no CIDR". */
@@ -109,18 +71,6 @@ export function compile(
   }
 }
 
-/** Negative when `a` is asked before `b`. */
-export function compareRoutes(a: Route, b: Route): number {
-  return (
-    Number(a.device == null) - Number(b.device == null) ||
-    kindOf(a) - kindOf(b) ||
-    lengthOf(b.source) - lengthOf(a.source) ||
-    lengthOf(b.dest) - lengthOf(a.dest) ||
-    b.priority - a.priority ||
-    compareText(a.id, b.id)
-  )
-}
-
 /** Text form of addresses to a packet; null when either is no address or they are of two families. */
 export function parsePacket(packet: { interface: string | null; source: string; dest: string }): Packet | null {
   const source = parseAddress(packet.source)
@@ -129,25 +79,6 @@ export function parsePacket(packet: { interface: string | null; source: string; 
   return { interface: packet.interface, source, dest }
 }
 
-/** Why a route cannot match a packet, or null when it does. */
-export function whyNot(route: Route, packet: Packet, host: HostNetworks): string | null {
-  if (route.device != null && route.device !== packet.interface) {
-    return `it takes what enters by ${route.device} only, and the packet ${packet.interface == null ? 'does not' : `enters by ${packet.interface}`}`
-  }
-  const { source, dest } = route
-  if (source != null && !contains(source, packet.source)) return `the source is not in ${formatPrefix(source)}`
-  if (dest != null && !contains(dest, packet.dest)) return `the destination is not in ${formatPrefix(dest)}`
-  const attached = attachedNetworkOf(host.attached, packet.dest)
-  if (attached != null && attached.length > Math.max(0, lengthOf(dest))) {
-    const what = dest == null ? 'a route without destination' : `a destination as broad as ${formatPrefix(dest)}`
-    return `the destination lies in the directly attached network ${formatPrefix(attached)}, which ${what} does not take`
-  }
-  return null
-}
-
-const kindOf = ({ source, dest }: Route): number => (source == null ? (dest == null ? 3 : 2) : dest == null ? 1 : 0)
-const lengthOf = (prefix: Prefix | null): number => prefix?.length ?? -1
-const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
 const keyOf = (source: bigint | null, dest: bigint | null): string => `${source ?? ''}>${dest ?? ''}`
 
 /** Null for a route that can match nothing: a CIDR that is none, two families, or no CIDR where one is needed. */
@@ -186,44 +117,4 @@ function search(spaces: readonly Space[], { source, dest }: Packet, attachedLeng
     if (route != null) return route
   }
   return null
-}
-
-function explain(routes: readonly Route[], host: HostNetworks, packet: Packet, winner: Route | null): Explanation {
-  const never = whyNeverTaken(host, packet.source, packet.dest)
-  const candidates: Candidate[] = routes.map((route) => {
-    const won = route === winner
-    const reason = won ? describe(route) : (never ?? whyNot(route, packet, host) ?? whyBehind(route, winner ?? route))
-    return { serviceId: route.serviceId, routeId: route.id, won, reason }
-  })
-  const reason = never ?? (winner == null ? 'no route matches, the packet is not touched' : describe(winner))
-  return { winner, reason, candidates: nearestFirst(candidates) }
-}
-
-/** The winner first, then the rest in order, cut at the limit. */
-function nearestFirst(candidates: Candidate[]): Candidate[] {
-  return candidates.toSorted((a, b) => Number(b.won) - Number(a.won)).slice(0, traceCandidatesMax)
-}
-
-const KINDS = ['source and destination', 'source only', 'destination only', 'no CIDR']
-
-function describe(route: Route): string {
-  const scope = route.device == null ? '' : `what enters by ${route.device}, `
-  const parts = [
-    route.source == null ? null : `source in ${formatPrefix(route.source)}`,
-    route.dest == null ? null : `destination in ${formatPrefix(route.dest)}`
-  ].filter((part) => part != null)
-  return `matches ${scope}${parts.length === 0 ? 'everything' : parts.join(' and ')}`
-}
-
-/** The first point of the order at which a matching route falls behind the winner. */
-function whyBehind(route: Route, winner: Route): string {
-  const behind = `behind route ${winner.id}: `
-  if (route.device !== winner.device) return `${behind}that one belongs to the interface the packet enters by`
-  if (kindOf(route) !== kindOf(winner))
-    return `${behind}that one has ${KINDS[kindOf(winner)]}, this one ${KINDS[kindOf(route)]}`
-  if (lengthOf(route.source) !== lengthOf(winner.source)) return `${behind}its source prefix is longer`
-  if (lengthOf(route.dest) !== lengthOf(winner.dest)) return `${behind}its destination prefix is longer`
-  if (route.priority !== winner.priority)
-    return `${behind}its priority is ${winner.priority}, this one's ${route.priority}`
-  return `${behind}all else is equal and its id is smaller`
 }

@@ -1,5 +1,6 @@
 import { BITS, contains, formatAddress, formatPrefix, mask, type Family, type Prefix } from './prefix.ts'
-import type { Route, RouteTable, Space } from './route-table.ts'
+import type { Route } from './route.ts'
+import type { RouteTable, Space } from './route-table.ts'
 
 /**
  * A route table as nft chains: for each pair of prefix lengths one rule that masks the addresses and asks one hash map.

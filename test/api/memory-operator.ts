@@ -262,10 +262,15 @@ export class MemoryOperator implements Operator {
       reason: winner == null ? 'no route matches' : 'the highest priority',
       ...(input.trace === true
         ? {
+            change:
+              winner == null
+                ? null
+                : { id: 'c0ffee'.repeat(10), author: EDGE_A, author_name: 'edge-a', at: this.#now() },
             candidates: candidates.map(({ route, matches }) => ({
               service_id: route.service_id,
               route_id: route.id,
               won: route === winner,
+              rule: matches ? ('higher_priority' as const) : ('no_match' as const),
               reason: matches ? 'matches' : 'the addresses differ'
             }))
           }

@@ -114,7 +114,9 @@ describe('api: routes', () => {
     assert.equal('candidates' in tcp.json, false)
     const udp = await host.cli([...test, '--protocol', 'udp', '--trace', '-j'])
     assert.deepEqual([udp.json.handler, udp.json.candidates.length], ['tempest', 1])
-    assert.match((await host.cli([...test, '--trace'])).out, /^won +01/m)
+    const told = (await host.cli([...test, '--trace'])).out
+    assert.match(told, /^won +01.* higher priority /m)
+    assert.match(told, /^put there: .* by edge-a, change c0ffee/m)
     const none = await host.cli(['routes', 'test', '--source', '10.1.0.2', '--dest', '192.0.2.1', '-j'])
     assert.deepEqual([none.exit, none.json.handler, none.json.service_id], [0, 'none', null])
     const bad = await host.cli(['routes', 'test', '--source', 'here', '--dest', '192.0.2.1'])

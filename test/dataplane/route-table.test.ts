@@ -4,7 +4,8 @@ import { describe, it } from 'mocha'
 import type { SteeringRoute } from '../../src/dataplane/desired.ts'
 import { whyNeverTaken, type HostNetworks } from '../../src/dataplane/never-taken.ts'
 import { parseAddress, parsePrefix, type Address, type Prefix } from '../../src/dataplane/prefix.ts'
-import { compile, parsePacket, type Packet, type RoutedService } from '../../src/dataplane/route-table.ts'
+import type { Packet } from '../../src/dataplane/route.ts'
+import { compile, parsePacket, type RoutedService } from '../../src/dataplane/route-table.ts'
 import * as arbitrary from './support/arbitraries.ts'
 import { route } from './support/states.ts'
 
@@ -126,7 +127,7 @@ describe('route table', () => {
       fc.property(cases, ([services, host, packets]) => {
         const compiled = compile(services, host)
         for (const at of packets) {
-          const expected = oracle(services, host, at)
+          const expected = oracle(services, host, at)[0]?.route
           const got = compiled.match(at)
           assert.equal(got?.id ?? null, expected?.id ?? null)
           if (got != null) matched++
@@ -137,12 +138,20 @@ describe('route table', () => {
             got == null ? [] : [got.id]
           )
           for (const { reason } of candidates) assert.notEqual(reason, '')
+          const [first, ...rest] = oracle(services, host, at)
+          for (const { routeId, rule } of candidates) {
+            const behind = rest.find(({ route }) => route.id === routeId)
+            if (behind != null && first != null) assert.equal(rule, ruleOf(first, behind), routeId)
+            else if (routeId !== got?.id) assert.match(rule, /^(no_match|never_taken)$/)
+          }
+          // What puts the winner ahead is what puts it ahead of the next one.
+          if (first != null) assert.equal(candidates[0]?.rule, rest[0] == null ? 'only_match' : ruleOf(first, rest[0]))
         }
       }),
       { numRuns: 400 }
     )
     assert.ok(matched > 400, `only ${matched} packets matched anything`)
-  })
+  }).timeout(20_000)
 
   it('gives Pegasus an ordered list of which the first match is the winner', () => {
     fc.assert(
@@ -156,22 +165,67 @@ describe('route table', () => {
     )
   })
 
-  it('says why each candidate lost', () => {
-    const routes = [
-      { id: 'a', destCidr: '10.2.0.0/24' },
-      { id: 'b', destCidr: '10.2.0.0/16' },
-      { id: 'c', destCidr: '10.3.0.0/16' },
-      { id: 'd', destCidr: '10.2.0.0/24', priority: 50 },
-      { id: 'e', sourceCidr: 'fd01::/64' }
+  it('says of each candidate by which point of the order it won or lost', () => {
+    const at = packet('10.1.0.2', '10.2.0.2', 'dev0')
+    const both = { sourceCidr: '10.0.0.0/8', destCidr: '10.0.0.0/8' }
+    const cases: Array<[rule: string, loser: Partial<SteeringRoute>, winner: Partial<SteeringRoute>, why: RegExp]> = [
+      [
+        'source_and_destination',
+        { sourceCidr: '10.1.0.2/32' },
+        both,
+        /that one has source and destination, this one source only/
+      ],
+      [
+        'source_only',
+        { destCidr: '10.2.0.2/32' },
+        { sourceCidr: '10.0.0.0/8' },
+        /that one has source only, this one destination only/
+      ],
+      [
+        'longer_source_prefix',
+        both,
+        { ...both, sourceCidr: '10.1.0.0/16' },
+        /its source prefix is longer, \/16 to \/8/
+      ],
+      [
+        'longer_destination_prefix',
+        both,
+        { ...both, destCidr: '10.2.0.0/16' },
+        /its destination prefix is longer, \/16 to \/8/
+      ],
+      ['higher_priority', { ...both, priority: 50 }, both, /its priority is 100, this one's 50/],
+      ['smaller_route_id', { ...both, id: 'b' }, { ...both, id: 'a' }, /all else is equal and its id is smaller/],
+      ['no_match', { destCidr: '10.3.0.0/16' }, both, /the destination is not in 10\.3\.0\.0\/16/]
     ]
-    const { candidates, reason } = table(routes).explain(packet('10.1.0.2', '10.2.0.2'))
-    const why = new Map(candidates.map((candidate) => [candidate.routeId, candidate.reason]))
-    assert.equal(candidates[0]?.routeId, 'a')
-    assert.equal(reason, 'matches destination in 10.2.0.0/24')
-    assert.match(why.get('b') ?? '', /destination prefix is longer/)
-    assert.match(why.get('c') ?? '', /not in 10\.3\.0\.0\/16/)
-    assert.match(why.get('d') ?? '', /priority is 100, this one's 50/)
-    assert.match(why.get('e') ?? '', /not in fd01::\/64/)
+    for (const [rule, loser, winner, why] of cases) {
+      const [first, second] = table([loser, winner]).explain(at).candidates
+      assert.deepEqual([first?.won, second?.won, second?.rule], [true, false, rule])
+      assert.match(second?.reason ?? '', why)
+      assert.equal(first?.rule, rule === 'no_match' ? 'only_match' : rule)
+    }
+    const own = compile(
+      [
+        { id: 'S1', device: 'dev0', routes: [route(1, 'S1', {})] },
+        { id: 'S2', device: null, routes: [route(2, 'S2', both)] },
+        { id: 'S3', device: 'dev1', routes: [route(3, 'S3', {})] }
+      ],
+      noHost
+    )
+    const { reason, candidates } = own.explain(at)
+    assert.equal(reason, 'matches what enters by dev0, everything')
+    assert.deepEqual(
+      candidates.map(({ serviceId, rule }) => [serviceId, rule]),
+      [
+        ['S1', 'interface'],
+        ['S3', 'no_match'],
+        ['S2', 'interface']
+      ]
+    )
+    assert.match(candidates[0]?.reason ?? '', /; ahead of route .*: this one belongs to the interface/)
+    assert.deepEqual(
+      own.explain(packet('10.1.0.2', '127.0.0.1')).candidates.map(({ rule }) => rule),
+      ['never_taken', 'never_taken', 'never_taken']
+    )
   })
 
   it('finds among 10,000 routes without looking at each', () => {
@@ -189,9 +243,15 @@ const inNetwork = (network: Prefix, at: Address): boolean => {
 }
 
 /** The contract read aloud: every route is asked, the best one that matches wins. */
-function oracle(services: readonly RoutedService[], host: HostNetworks, at: Packet): SteeringRoute | null {
-  if (whyNeverTaken(host, at.source, at.dest) != null) return null
-  let best: { rank: (number | string)[]; route: SteeringRoute } | null = null
+interface Ranked {
+  rank: (number | string)[]
+  route: SteeringRoute
+}
+
+/** Everything that matches, best first. */
+function oracle(services: readonly RoutedService[], host: HostNetworks, at: Packet): Ranked[] {
+  if (whyNeverTaken(host, at.source, at.dest) != null) return []
+  const found: Ranked[] = []
   for (const { device, routes } of services) {
     for (const candidate of routes) {
       const source = candidate.sourceCidr == null ? null : parsePrefix(candidate.sourceCidr)
@@ -209,10 +269,24 @@ function oracle(services: readonly RoutedService[], host: HostNetworks, at: Pack
         -candidate.priority,
         candidate.id
       ]
-      if (best == null || before(rank, best.rank)) best = { rank, route: candidate }
+      found.push({ rank, route: candidate })
     }
   }
-  return best?.route ?? null
+  return found.sort((a, b) => (before(a.rank, b.rank) ? -1 : 1))
+}
+
+/** The first part of the rank in which two differ, by its name. */
+function ruleOf(winner: Ranked, loser: Ranked): string {
+  const kinds = ['source_and_destination', 'source_only', 'destination_only']
+  const names = [
+    'interface',
+    kinds[Number(winner.rank[1])],
+    'longer_source_prefix',
+    'longer_destination_prefix',
+    'higher_priority',
+    'smaller_route_id'
+  ]
+  return names[winner.rank.findIndex((part, at) => part !== loser.rank[at])] ?? ''
 }
 
 function before(a: (number | string)[], b: (number | string)[]): boolean {

@@ -11,6 +11,7 @@ import type {
 } from '../../crdt/schema.ts'
 import type { FlowRecord } from '../../dataplane/desired.ts'
 import type { ChangeJson, HistoryQuery } from './history-json.ts'
+import type { Rule } from './route-rules.ts'
 import type { Concerned } from './wait.ts'
 import type {
   ActorDetailJson,
@@ -224,7 +225,9 @@ export interface RouteTestJson {
   target_peer_id: PeerId | null
   handler: 'pegasus' | 'tempest' | 'none'
   reason: string
-  candidates?: Array<{ service_id: ServiceId; route_id: RouteId | null; won: boolean; reason: string }>
+  /** The last change of the winning route; with `trace`. */
+  change?: { id: string; author: PeerId; author_name: string | null; at: string } | null
+  candidates?: Array<{ service_id: ServiceId; route_id: RouteId | null; won: boolean; rule: Rule; reason: string }>
 }
 
 export interface ActorJson {

@@ -1,3 +1,4 @@
+import type { RouteId } from '../../crdt/schema.ts'
 import { interfaceNameLengthMax } from '../../dataplane/limits.ts'
 import { compile, parsePacket, type RouteTable } from '../../dataplane/route-table.ts'
 import type { DesiredState } from '../../dataplane/desired.ts'
@@ -5,6 +6,7 @@ import { InvalidRequestError } from '../../errors.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { hostNetworks } from './host-networks.ts'
 import type { RouteTestJson } from './operator.ts'
+import { nameOfPeer } from './peer-ref.ts'
 
 /** Which service, route, handler and peer would carry a packet that enters this host, and why. */
 export async function testRoute(
@@ -32,13 +34,21 @@ export async function testRoute(
   if (input.trace !== true) return answer
   return {
     ...answer,
-    candidates: candidates.map(({ serviceId, routeId, won, reason: why }) => ({
+    change: winner == null ? null : origin(deps, winner.id),
+    candidates: candidates.map(({ serviceId, routeId, won, rule, reason: why }) => ({
       service_id: serviceId,
       route_id: routeId,
       won,
+      rule,
       reason: why
     }))
   }
+}
+
+/** Who put a route where it is. */
+function origin({ replica }: OperatorDeps, route: RouteId): RouteTestJson['change'] {
+  const found = replica.originOf('routes', route)
+  return found == null ? null : { ...found, author_name: nameOfPeer(found.author, replica.view()) }
 }
 
 const PROTOCOLS: Record<string, number> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 }

@@ -10,6 +10,8 @@ import type {
 } from '../../../src/crdt/schema.ts'
 import type { HistoryEntry } from '../../../src/crdt/history.ts'
 import type { Member, View } from '../../../src/crdt/view.ts'
+import type { Kind } from '../../../src/crdt/document.ts'
+import type { Origin } from '../../../src/crdt/origin.ts'
 import type { ReplicaPort } from '../../../src/actors/ports.ts'
 import { service as serviceRecord, ulid, viewOf } from './records.ts'
 
@@ -71,6 +73,10 @@ export class FakeReplica implements ReplicaPort {
 
   async history(): Promise<HistoryEntry[]> {
     return []
+  }
+
+  originOf(_kind: Kind, id: string): Origin | null {
+    return { id: `change-of-${id}`, author: this.#self, at: '2026-01-01T00:00:00.000Z' }
   }
 
   async init({ record }: { name: string; record: PeerRecord }): Promise<string> {

@@ -148,12 +148,15 @@ describe('the operator', () => {
       }
       const traced = await operator.testRoute({ source: '10.1.0.2', dest: '10.2.3.4', protocol: '6', trace: true })
       assert.deepEqual(
-        traced.candidates?.map(({ route_id: route, won }) => [route, won]),
+        traced.candidates?.map(({ route_id: route, won, rule }) => [route, won, rule]),
         [
-          [narrow!.id, true],
-          [broad!.id, false]
+          [narrow!.id, true, 'longer_destination_prefix'],
+          [broad!.id, false, 'longer_destination_prefix']
         ]
       )
+      assert.partialDeepStrictEqual(traced.change, { id: `change-of-${narrow!.id}`, author_name: 'a' })
+      const none = await operator.testRoute({ source: '10.1.0.2', dest: '10.9.0.1', trace: true })
+      assert.equal(none.change, null)
       assert.partialDeepStrictEqual(await operator.testRoute({ source: '10.1.0.2', dest: '10.3.0.1' }), {
         service_id: null,
         route_id: null,

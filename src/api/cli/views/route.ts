@@ -45,21 +45,26 @@ export function routeTestText(answer: RouteTestJson, colours: boolean): string {
       ['service', orDash(answer.service_id)],
       ['route', orDash(answer.route_id)],
       ['target peer', answer.target_peer_id == null ? '-' : shortPeer(answer.target_peer_id)],
-      ['reason', answer.reason]
+      ['reason', answer.reason],
+      ...(answer.change == null ? [] : ([['put there', originText(answer.change)]] as const))
     ],
     colours
   )
   if (answer.candidates == null) return head
   if (answer.candidates.length === 0) return `${head}\nno candidates\n`
   const candidates = table(
-    ['', 'SERVICE', 'ROUTE', 'REASON'],
+    ['', 'SERVICE', 'ROUTE', 'RULE', 'REASON'],
     answer.candidates.map((candidate): Cell[] => [
       candidate.won ? { text: 'won', colour: 'green' } : { text: 'lost', colour: 'dim' },
       candidate.service_id,
       orDash(candidate.route_id),
+      candidate.rule.replaceAll('_', ' '),
       candidate.reason
     ]),
     colours
   )
   return `${head}\n${candidates}`
 }
+
+const originText = ({ id, author, author_name: name, at }: NonNullable<RouteTestJson['change']>): string =>
+  `${at} by ${name ?? shortPeer(author)}, change ${id.slice(0, 12)}`

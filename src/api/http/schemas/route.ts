@@ -1,7 +1,9 @@
 import { Type } from 'typebox'
+import type { RouteTestJson } from '../../../actors/operator/operator.ts'
+import { RULES } from '../../../actors/operator/route-rules.ts'
 import { priorityMax, routesPerRequestMax } from '../../../crdt/limits.ts'
 import { pageParameters } from '../list.ts'
-import { listOf, nullable, oneOf, strict } from './common.ts'
+import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 import { waitedField } from './wait.ts'
 
 /** A route as it is added or changed: in an update, a missing field stays as it is and `null` removes a CIDR. */
@@ -48,8 +50,24 @@ export const RouteTestQuerySchema = strict({
 })
 
 const RouteCandidateSchema = Type.Object(
-  { service_id: Type.String(), route_id: nullable.string(), won: Type.Boolean(), reason: Type.String() },
+  {
+    service_id: Type.String(),
+    route_id: nullable.string(),
+    won: Type.Boolean(),
+    rule: oneOf(RULES, { description: 'by which point of the order it won, or lost against the winner' }),
+    reason: Type.String()
+  },
   { $id: 'RouteCandidate' }
+)
+
+const RouteOriginSchema = Type.Object(
+  {
+    id: Type.String({ description: 'hash of the change; see "arctic cluster history"' }),
+    author: Type.String({ description: 'peer id' }),
+    author_name: nullable.string(),
+    at: timestamp("by the author's clock")
+  },
+  { $id: 'RouteOrigin' }
 )
 
 export const RouteTestSchema = Type.Object(
@@ -59,9 +77,15 @@ export const RouteTestSchema = Type.Object(
     target_peer_id: nullable.string(),
     handler: oneOf(['pegasus', 'tempest', 'none']),
     reason: Type.String(),
+    change: Type.Optional(
+      Type.Unsafe<RouteTestJson['change']>({
+        description: 'with trace: the change that put the winner there',
+        anyOf: [ref(RouteOriginSchema), { type: 'null' }]
+      })
+    ),
     candidates: Type.Optional(listOf(RouteCandidateSchema))
   },
   { $id: 'RouteTest' }
 )
 
-export const routeComponents = [RouteSchema, RouteCandidateSchema, RouteTestSchema]
+export const routeComponents = [RouteSchema, RouteCandidateSchema, RouteOriginSchema, RouteTestSchema]

@@ -1,0 +1,1 @@
+export { RULES, type Rule } from '../../dataplane/route-rules.ts'

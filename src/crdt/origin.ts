@@ -1,0 +1,21 @@
+import { isoTime } from '../clock.ts'
+import type { Cluster } from './cluster.ts'
+import type { Kind } from './document.ts'
+import type { PeerId } from './schema.ts'
+
+/** The change that made a record what it is. */
+export interface Origin {
+  /** Hex; names the change. */
+  id: string
+  author: PeerId
+  /** ISO 8601, by the author's clock. */
+  at: string
+}
+
+/** The last change that counts and that wrote a record, in the order of this peer's log; null when none did. */
+export function originOf(cluster: Cluster, kind: Kind, id: string): Origin | null {
+  const entry = cluster
+    .durable()
+    .findLast(({ valid, touches }) => valid && touches.some((touch) => touch.kind === kind && touch.id === id))
+  return entry == null ? null : { id: entry.hash, author: entry.authorId, at: isoTime(entry.writtenAt) }
+}

@@ -1,0 +1,37 @@
+import type { RouteId, ServiceId } from '../crdt/schema.ts'
+import type { Address, Prefix } from './prefix.ts'
+
+export interface Route {
+  id: RouteId
+  serviceId: ServiceId
+  device: string | null
+  source: Prefix | null
+  dest: Prefix | null
+  priority: number
+}
+
+export interface Packet {
+  /** Name of the interface the packet enters by; null when it is made on this host or it does not matter. */
+  interface: string | null
+  source: Address
+  dest: Address
+}
+
+/** Negative when `a` is asked before `b`. */
+export function compareRoutes(a: Route, b: Route): number {
+  return (
+    Number(a.device == null) - Number(b.device == null) ||
+    kindOf(a) - kindOf(b) ||
+    lengthOf(b.source) - lengthOf(a.source) ||
+    lengthOf(b.dest) - lengthOf(a.dest) ||
+    b.priority - a.priority ||
+    compareText(a.id, b.id)
+  )
+}
+
+/** 0 to 3, in the order they are asked: both CIDRs, source only, destination only, none. */
+export const kindOf = ({ source, dest }: Route): number =>
+  source == null ? (dest == null ? 3 : 2) : dest == null ? 1 : 0
+export const lengthOf = (prefix: Prefix | null): number => prefix?.length ?? -1
+
+const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
