@@ -107,6 +107,23 @@ export class TargetPeerNotAdmittedError extends ArcticError {
   }
 }
 
+export class TokenNotFoundError extends ArcticError {
+  constructor(id: string) {
+    super('token_not_found', `no token "${id}"; see "arctic tokens list"`, { token_id: id })
+  }
+}
+
+/** `who` completes "that is all …": `the cluster policy allows`. */
+export class ServiceLimitExceededError extends ArcticError {
+  constructor(limit: number, who: string) {
+    super(
+      'service_limit_exceeded',
+      `no more than ${limit} services: that is all ${who}; delete one, or have the limit raised`,
+      { limit }
+    )
+  }
+}
+
 export class TransparentRequiresInterfaceError extends ArcticError {
   constructor() {
     super(
@@ -178,6 +195,12 @@ export class InviteInvalidError extends ArcticError {
       `the invite is not valid: ${why}; copy the whole token, or ask for a new one with "arctic cluster invite"`,
       {}
     )
+  }
+}
+
+export class UnauthorizedError extends ArcticError {
+  constructor(message: string) {
+    super('unauthorized', message)
   }
 }
 

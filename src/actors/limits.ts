@@ -66,6 +66,9 @@ export const stallWarnMs = 500
 /** Services that get metrics of their own; the rest is counted in the totals, so that a scrape stays bounded. */
 export const metricServicesMax = 1_000
 
+/** A token lives a quarter of a year unless asked otherwise: who forgot one is not open for ever. */
+export const tokenTtlDefaultMs = 90 * 24 * 3_600_000
+
 /** Invites: long enough for a rack to be installed, short enough to be forgotten safely. */
 export const inviteTtlDefaultMs = 3_600_000
 export const inviteTtlMaxMs = 30 * 24 * 3_600_000

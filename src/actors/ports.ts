@@ -16,4 +16,7 @@ export type ReplicaPort = Pick<
   | 'addRoutes'
   | 'updateRoute'
   | 'deleteRoute'
+  | 'createToken'
+  | 'revokeToken'
+  | 'setPolicy'
 >

@@ -2,6 +2,7 @@ import { InviteInvalidError } from '../errors.ts'
 import { ByteReader, concat, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
 import { actorOf, type Envelope } from './envelope.ts'
 import { parseInviteBytes, ROLES, type Invite } from './invite.ts'
+import { viaLengthMax } from './limits.ts'
 import type { PeerId, Role } from './schema.ts'
 import { peerIdOf, publicKeyOf } from './signer.ts'
 
@@ -15,11 +16,17 @@ import { peerIdOf, publicKeyOf } from './signer.ts'
  *   role   = 3: peer 32 | role u8 | hash of the entry that gave the present role 32 | cut
  *   leave  = 4: count u8 | hash of each admission that it ends 32 … | cut
  *   proof  = 5: peer 32 | cut | twice: envelope length u32 | envelope
+ *   after the fields, where somebody with a token asked for it: via text
  *   cut = count u16 | ( auth u8 | incarnation u32 | last sequence number u64 ) …, in ascending order
  *
  * A cut says, per actor, up to which sequence number the peer's entries are judged as if this entry did not exist.
  */
-export type AuthEntry = { /** Hex; {@link FIRST} for an author's first entry. */ previous: string } & AuthOperation
+export type AuthEntry = {
+  /** Hex; {@link FIRST} for an author's first entry. */
+  previous: string
+  /** On whose behalf, as its author says. */
+  via: string | null
+} & AuthOperation
 
 export type AuthOperation =
   | {
@@ -96,6 +103,10 @@ export const encodeProof = (input: {
     ...input.envelopes.flatMap((bytes) => [u32(bytes.length), bytes])
   ])
 
+/** An encoded entry that also says on whose behalf it was made. */
+export const withVia = (body: Uint8Array, via: string | null): Uint8Array =>
+  via == null ? body : concat([body, text(via)])
+
 /** Throws MalformedError for an entry that no agent of this version writes. */
 export function parseAuthEntry(envelope: Envelope): AuthEntry {
   const reader = new ByteReader(envelope.body)
@@ -103,7 +114,8 @@ export function parseAuthEntry(envelope: Envelope): AuthEntry {
   const operation = OPERATIONS[number - 1]
   if (operation == null) throw new MalformedError(`its operation ${number} is unknown`)
   const previous = hex(reader.take(32))
-  const found: AuthEntry = { previous, ...readOperation(operation, envelope.author, reader) }
+  const read = readOperation(operation, envelope.author, reader)
+  const found: AuthEntry = { previous, ...read, via: reader.left === 0 ? null : readVia(reader) }
   reader.end()
   return found
 }
@@ -182,6 +194,12 @@ function readRole(reader: ByteReader): Role {
   const role = ROLES[reader.u8()]
   if (role == null) throw new MalformedError('its role is unknown')
   return role
+}
+
+function readVia(reader: ByteReader): string {
+  const via = reader.text()
+  if (via === '' || via.length > viaLengthMax) throw new MalformedError('it does not say well who asked')
+  return via
 }
 
 function readInvite(bytes: Uint8Array): Invite {

@@ -1,8 +1,9 @@
+import { asCaller, viaNow } from '../caller.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
-import { encodeProof } from './authlog.ts'
-import { operationsOf, type FieldValue, type Kind, type Writer } from './document.ts'
+import { encodeProof, withVia } from './authlog.ts'
+import { operationsOf, viaOf, type FieldValue, type Kind, type Writer } from './document.ts'
 import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from './envelope.ts'
 import { Fold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
@@ -222,7 +223,7 @@ export class Cluster {
     this.#fold.lost = false
     if (this.#mending !== 'yes') return
     this.#mending = 'busy'
-    this.#reissue()
+    asCaller(null, () => this.#reissue())
       .then((waiting) => (this.#mending = waiting || this.#mending === 'yes' ? 'yes' : 'no'))
       .catch((error: unknown) => {
         this.#mending = 'yes'
@@ -269,12 +270,17 @@ export class Cluster {
     return intentsOf(operationsOf(bodyOf(this.bytesOf(entry))).list, this.#ledger.touches)
   }
 
+  /** On whose behalf its author made a change; null when on nobody's. */
+  viaOf(entry: Entry): string | null {
+    return viaOf(bodyOf(this.bytesOf(entry)))
+  }
+
   /** Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable. */
   async change(write: (writer: Writer) => void): Promise<void> {
     const { signer, storage } = this.#deps
     if (this.#isOutOfNumbers()) throw new UnavailableError('the state has just changed under this change; ask again')
     const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
-    const body = this.#fold.write(write)
+    const body = this.#fold.write(write, viaNow())
     if (body == null) return
     const item = this.#seal('change', seq, body)
     const entry = this.#ledger.add(item)
@@ -286,7 +292,9 @@ export class Cluster {
   async authorize(body: (previous: string) => Uint8Array): Promise<string> {
     const { signer, storage } = this.#deps
     const seq = this.#ledger.count(actorOf('auth', signer.publicKey, storage.incarnation)) + 1
-    const entry = this.#ledger.add(this.#seal('auth', seq, body(this.#ledger.lastAuth(signer.peerId))))
+    const entry = this.#ledger.add(
+      this.#seal('auth', seq, withVia(body(this.#ledger.lastAuth(signer.peerId)), viaNow()))
+    )
     this.#fold.integrate([entry])
     await this.#stored(entry)
     this.#mend()

@@ -1,4 +1,4 @@
-import type { PeerId, RouteId, RouteRecord, ServiceId, ServiceRecord } from './schema.ts'
+import type { PeerId, RouteId, RouteRecord, ServiceId, ServiceRecord, TokenId, TokenRecord } from './schema.ts'
 import { SortedMap } from './sorted-map.ts'
 import type { Member, View } from './view.ts'
 
@@ -12,6 +12,7 @@ export interface ViewDiff {
   members: Changes<PeerId, Member>
   services: Changes<ServiceId, ServiceRecord>
   routes: Changes<RouteId, RouteRecord>
+  tokens: Changes<TokenId, TokenRecord>
 }
 
 /** What changed from one view to the next. Snapshots of one replica share what is equal, so this costs the change. */
@@ -19,7 +20,8 @@ export function diff(previous: View, next: View): ViewDiff {
   return {
     members: changesOf(previous.members, next.members),
     services: changesOf(previous.services, next.services),
-    routes: changesOf(previous.routes, next.routes)
+    routes: changesOf(previous.routes, next.routes),
+    tokens: changesOf(previous.tokens, next.tokens)
   }
 }
 

@@ -2,14 +2,14 @@ import { decodeChange, encodeChange, getBackend, init, isImmutableString } from 
 import { equalBytes } from './bytes.ts'
 import { plainChunk } from './chunk.ts'
 import { GENESIS_ACTOR } from './genesis.ts'
-import { applyBatchMax } from './limits.ts'
+import { applyBatchMax, viaLengthMax } from './limits.ts'
 
 /**
  * The Automerge document behind the state; nothing else touches Automerge. It works on the handle beneath Automerge's
  * plain-object layer, which is several times as fast. Applying a change takes Automerge time in proportion to the size
- * of the map that gains or loses a key (3 ms at 16,000 keys), so each kind is spread over 256 maps by a hash of the id.
+ * of the map that gains or loses a key (3 ms at 16,000 keys), so each kind of which there may be many is spread over 256 maps by a hash of the id.
  *
- *   root = { peers: { "00": { <peer id>: record }, … "ff": … }, services: { … }, routes: { … } }
+ *   root = { peers: { "00": { <peer id>: record }, … "ff": … }, services: { … }, routes: { … }, tokens: { … }, policies: { … } }
  *
  * Two peers that change different fields of a record both win; deleting a record beats changing it. Whatever is applied
  * here must have been verified before: Automerge itself authenticates nothing.
@@ -29,8 +29,11 @@ export class Document {
     }
   }
 
-  /** Makes one change of its own by `write` and returns it; null when nothing was written. */
-  change(write: (writer: Writer) => void): Uint8Array | null {
+  /**
+   * Makes one change of its own by `write` and returns it; null when nothing was written. `via`: on whose behalf, kept as
+   * the change's message.
+   */
+  change(write: (writer: Writer) => void, via: string | null = null): Uint8Array | null {
     const handle = this.#handle
     try {
       write({
@@ -49,7 +52,7 @@ export class Document {
       throw error
     }
     if (handle.pendingOps() === 0) return null
-    handle.commit(null, 0)
+    handle.commit(via, 0)
     const chunk = handle.getLastLocalChange()
     if (chunk == null) throw new Error('Automerge made no change of what was written')
     return plainChunk(chunk)
@@ -72,9 +75,22 @@ export class Document {
   }
 }
 
-export const KINDS = ['peers', 'services', 'routes'] as const
+export const KINDS = ['peers', 'services', 'routes', 'tokens', 'policies'] as const
 export type Kind = (typeof KINDS)[number]
-const BUCKETS = 256
+/** What one record of a kind is called. */
+export const SINGULAR = {
+  peers: 'peer',
+  services: 'service',
+  routes: 'route',
+  tokens: 'token',
+  policies: 'policy'
+} as const satisfies Record<Kind, string>
+/** Maps per kind. Each costs 10 µs whenever a document is made anew, so what there is little of has few. */
+const BUCKETS: Record<Kind, number> = { peers: 256, services: 256, routes: 256, tokens: 16, policies: 1 }
+/** Operations of the genesis before a kind's own. */
+const BEFORE = Object.fromEntries(
+  KINDS.map((kind, k) => [kind, KINDS.slice(0, k).reduce((sum, one) => sum + BUCKETS[one] + 1, 0)])
+) as Record<Kind, number>
 
 export interface Writer {
   /** Sets these fields of a record, which is made when there is none; its other fields stay. */
@@ -120,6 +136,9 @@ export function operationsOf(chunk: Uint8Array): Operations {
   return { start: startOp, list }
 }
 
+/** On whose behalf a change was made, as its author says; null when on nobody's. */
+export const viaOf = (chunk: Uint8Array): string | null => decodeChange(chunk).message?.slice(0, viaLengthMax) ?? null
+
 /**
  * True when these are exactly the bytes that Automerge itself makes of what is in them. It takes in much that it never
  * writes, and some of that makes it panic later, at a read that has nothing to do with it.
@@ -133,7 +152,7 @@ export function genesisChunk(): Uint8Array {
   const handle: Handle = getBackend(init({ actor: GENESIS_ACTOR }))
   for (const kind of KINDS) {
     const map = handle.putObject('_root', kind, {})
-    for (let i = 0; i < BUCKETS; i++) handle.putObject(map, bucketName(i), {})
+    for (let i = 0; i < BUCKETS[kind]; i++) handle.putObject(map, bucketName(i), {})
   }
   handle.commit(null, 0)
   const chunk = handle.getLastLocalChange()
@@ -144,11 +163,11 @@ export function genesisChunk(): Uint8Array {
 /** True when a first change makes the root maps and their buckets, each where all peers look for it. */
 export function isGenesisChunk(chunk: Uint8Array): boolean {
   const made = operationsOf(chunk).list
-  const expected = KINDS.flatMap((kind, k) => [
-    { id: genesisObject(k, 0), object: '_root', key: kind },
-    ...Array.from({ length: BUCKETS }, (_, i) => ({
-      id: genesisObject(k, i + 1),
-      object: genesisObject(k, 0),
+  const expected = KINDS.flatMap((kind) => [
+    { id: genesisObject(kind, 0), object: '_root', key: kind },
+    ...Array.from({ length: BUCKETS[kind] }, (_, i) => ({
+      id: genesisObject(kind, i + 1),
+      object: genesisObject(kind, 0),
       key: bucketName(i)
     }))
   ])
@@ -161,24 +180,24 @@ export function isGenesisChunk(chunk: Uint8Array): boolean {
 
 /** The objects that the genesis makes, named by their operation's place in it: each kind's map and its buckets. */
 export const GENESIS_OBJECTS: ReadonlyMap<string, { kind: Kind; isBucket: boolean }> = new Map(
-  KINDS.flatMap((kind, k) =>
-    Array.from({ length: BUCKETS + 1 }, (_, i) => [genesisObject(k, i), { kind, isBucket: i > 0 }] as const)
+  KINDS.flatMap((kind) =>
+    Array.from({ length: BUCKETS[kind] + 1 }, (_, i) => [genesisObject(kind, i), { kind, isBucket: i > 0 }] as const)
   )
 )
 
 /** How many operations the genesis has. */
-export const GENESIS_OPERATIONS: number = KINDS.length * (BUCKETS + 1)
+export const GENESIS_OPERATIONS: number = KINDS.reduce((sum, kind) => sum + BUCKETS[kind] + 1, 0)
 
 /** `i`: 0 for the kind's map, then its buckets. */
-function genesisObject(kind: number, i: number): string {
-  return `${kind * (BUCKETS + 1) + i + 1}@${GENESIS_ACTOR}`
+function genesisObject(kind: Kind, i: number): string {
+  return `${BEFORE[kind] + i + 1}@${GENESIS_ACTOR}`
 }
 
 /** FNV-1a, one byte of it. Part of the format: all peers must find a record in the same bucket. */
 function bucketOf(kind: Kind, id: string): string {
   let hash = 0x811c9dc5
   for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193)
-  return genesisObject(KINDS.indexOf(kind), ((hash >>> 0) % BUCKETS) + 1)
+  return genesisObject(kind, ((hash >>> 0) % BUCKETS[kind]) + 1)
 }
 
 const bucketName = (i: number): string => i.toString(16).padStart(2, '0')

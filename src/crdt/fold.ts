@@ -5,6 +5,7 @@ import { bodyOf } from './envelope.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
 import { membersOf, type Membership } from './validity.ts'
+import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
 import { rejectedShownMax } from './limits.ts'
 import type { DepartedMember, Member, RejectedChange, View } from './view.ts'
@@ -75,8 +76,8 @@ export class Fold {
   }
 
   /** Makes a change of this peer's own and applies it; null when nothing was written. To be followed by {@link took}. */
-  write(write: (writer: Writer) => void): Uint8Array | null {
-    return this.#document.change(write)
+  write(write: (writer: Writer) => void, via: string | null = null): Uint8Array | null {
+    return this.#document.change(write, via)
   }
 
   /** Takes in the entry of a change that {@link write} has applied. */
@@ -244,6 +245,8 @@ export class Fold {
       services: records.services,
       routes: records.routes,
       routesOf: records.routesOf,
+      tokens: records.tokens,
+      policy: records.policy,
       rejected: this.#rejected(),
       heads: [...this.#document.heads(), this.#authDigest].sort()
     }
@@ -289,6 +292,8 @@ export const emptyView: View = {
   services: new Records().services,
   routes: new Records().routes,
   routesOf: new Records().routesOf,
+  tokens: new Records().tokens,
+  policy: DEFAULT_POLICY,
   rejected: NONE_REJECTED,
   heads: []
 }

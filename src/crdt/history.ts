@@ -1,7 +1,7 @@
 import { isoTime, type Clock } from '../clock.ts'
 import type { AuthEntry } from './authlog.ts'
 import type { Cluster } from './cluster.ts'
-import type { FieldValue, Kind } from './document.ts'
+import { SINGULAR, type FieldValue, type Kind } from './document.ts'
 import { parseEnvelope, verifyEnvelope } from './envelope.ts'
 import type { Entry } from './ledger.ts'
 import { historyBatchMax } from './limits.ts'
@@ -24,6 +24,8 @@ export interface HistoryEntry {
   /** ISO 8601, by the author's clock. */
   at: string
   kind: 'change' | 'auth'
+  /** On whose behalf the author made it, as it says: `token ID NAME`; null for its own operator. */
+  via: string | null
   /** What it says to do. */
   objects: HistoryObject[]
   /** The signature was checked again just now. */
@@ -34,7 +36,7 @@ export interface HistoryEntry {
 }
 
 export interface HistoryObject {
-  kind: 'service' | 'route' | 'peer' | 'cluster'
+  kind: (typeof SINGULAR)[Kind] | 'cluster'
   id: string
   action: 'created' | 'updated' | 'deleted' | AuthEntry['operation']
   /** Per field: as the changes before it had left it here, and what it says. */
@@ -65,6 +67,7 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
       author: entry.authorId,
       at: isoTime(entry.writtenAt),
       kind: entry.kind,
+      via: entry.auth == null ? cluster.viaOf(entry) : entry.auth.via,
       objects,
       verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
       valid: reason == null,
@@ -94,6 +97,8 @@ function replay(cluster: Cluster, entry: Entry, records: Map<string, Map<string,
       for (const [field, before] of held ?? []) object.fields[field] = { before, after: undefined }
     }
     for (const [field, after] of fields) object.fields[field] = { before: held?.get(field), after }
+    // Of no use to who reads, and the first thing to try if the secret were ever weak.
+    if (kind === 'tokens') delete object.fields['hash']
     if (!entry.valid) return object
     if (removed) records.delete(key)
     else records.set(key, new Map([...(held ?? []), ...fields]))
@@ -127,8 +132,3 @@ function fits(
     return kind === 'route' && of === object
   })
 }
-
-const SINGULAR = { peers: 'peer', services: 'service', routes: 'route' } as const satisfies Record<
-  Kind,
-  HistoryObject['kind']
->

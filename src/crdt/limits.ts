@@ -44,6 +44,15 @@ export const inviteUsesMax = 1000
 /** Longest accepted token, characters: 16 addresses of 256 bytes in base64. */
 export const inviteTokenLengthMax = 8192
 
+/** A token lives ten years at most: one that never ends is one that nobody remembers. */
+export const tokenTtlMaxMs = 3650 * 24 * 3600 * 1000
+/** Scopes in one token: all that there are, and room for those of newer versions. */
+export const tokenScopesMax = 64
+/** Characters of who asked that are kept with a change: `token`, an id, and a name of 63. */
+export const viaLengthMax = 128
+/** Highest `max_services` of a policy: above what any cluster holds. */
+export const servicesPolicyMax = 1_000_000
+
 /** Rejected changes shown in a view; the newest ones. */
 export const rejectedShownMax = 1000
 /** Attempts at an id whose device name is free: each one fails with probability n / 2^25 at most. */

@@ -1,9 +1,11 @@
-import type { Kind } from './document.ts'
+import { SINGULAR, type Kind } from './document.ts'
 import type { Entry } from './ledger.ts'
-import type { PeerId, PeerRecord, RouteRecord, ServiceRecord } from './schema.ts'
+import { checkPolicy, DEFAULT_POLICY, POLICY_FIELDS, POLICY_ID } from './policy.ts'
+import type { PeerId, PeerRecord, Policy, RouteRecord, ServiceRecord, TokenRecord } from './schema.ts'
 import { equalRecords } from './diff.ts'
 import { InvalidRequestError } from '../errors.ts'
 import { SortedMap } from './sorted-map.ts'
+import { checkToken, TOKEN_FIELDS } from './token.ts'
 import { attempt, checkPeer, checkRoute, checkService, PEER_FIELDS, SERVICE_RECORD_FIELDS } from './validate.ts'
 import type { RejectedChange } from './view.ts'
 
@@ -15,6 +17,8 @@ export class Records {
   services: SortedMap<ServiceRecord> = SortedMap.empty
   routes: SortedMap<RouteRecord> = SortedMap.empty
   routesOf: SortedMap<readonly RouteRecord[]> = SortedMap.empty
+  tokens: SortedMap<TokenRecord> = SortedMap.empty
+  policy: Policy = DEFAULT_POLICY
   readonly peers = new Map<PeerId, PeerRecord>()
   /** `kind/id` → what is wrong with the record, and the change that showed it. */
   readonly rejected = new Map<string, RejectedChange>()
@@ -37,16 +41,26 @@ export class Records {
     const some = new Map<string, Map<string, Entry>>()
     for (const { kind, id, by } of touched) {
       const value = read(kind, id)
-      if (kind === 'peers') this.#putPeer(id, value, by)
-      else if (kind === 'services') {
-        this.#putService(id, value, by)
-        all.set(id, by)
-      } else {
-        for (const service of this.#putRawRoute(id, value)) {
-          const routes = some.get(service)
-          if (routes == null) some.set(service, new Map([[id, by]]))
-          else routes.set(id, by)
-        }
+      switch (kind) {
+        case 'peers':
+          this.#putPeer(id, value, by)
+          break
+        case 'tokens':
+          this.#putToken(id, value, by)
+          break
+        case 'policies':
+          this.#putPolicy(id, value, by)
+          break
+        case 'services':
+          this.#putService(id, value, by)
+          all.set(id, by)
+          break
+        case 'routes':
+          for (const service of this.#putRawRoute(id, value)) {
+            const routes = some.get(service)
+            if (routes == null) some.set(service, new Map([[id, by]]))
+            else routes.set(id, by)
+          }
       }
     }
     // What a route may be depends on its service, so a touched service has all its routes checked again.
@@ -62,6 +76,25 @@ export class Records {
     this.#judge('peers', id, checked, by)
     if (checked == null || !('record' in checked)) this.peers.delete(id)
     else if (!equalRecords(checked.record, this.peers.get(id) ?? {})) this.peers.set(id, checked.record)
+  }
+
+  #putToken(id: string, value: unknown, by: Entry): void {
+    const checked = value === undefined ? null : attempt(() => checkToken(pick(value, id, TOKEN_FIELDS)))
+    this.#judge('tokens', id, checked, by)
+    if (checked == null || !('record' in checked)) this.tokens = this.tokens.without(id)
+    else if (!equalRecords(checked.record, this.tokens.get(id) ?? {}))
+      this.tokens = this.tokens.with(id, checked.record)
+  }
+
+  /** A policy that is none leaves the cluster without limits: it must never stop anything by being broken. */
+  #putPolicy(id: string, value: unknown, by: Entry): void {
+    if (id !== POLICY_ID) return
+    const checked =
+      value === undefined
+        ? null
+        : attempt(() => checkPolicy(pick<{ id: string } & Partial<Policy>>(value, id, POLICY_FIELDS)))
+    this.#judge('policies', id, checked, by)
+    this.policy = checked != null && 'record' in checked ? checked.record : DEFAULT_POLICY
   }
 
   #putService(id: string, value: unknown, by: Entry): void {
@@ -126,7 +159,7 @@ export class Records {
   #judge(kind: Kind, id: string, checked: { record: unknown } | { reason: string } | null, by: Entry): void {
     const key = `${kind}/${id}`
     if (checked != null && 'reason' in checked) {
-      const reason = `${kind.slice(0, -1)} ${id}: ${checked.reason}`
+      const reason = `${SINGULAR[kind]} ${id}: ${checked.reason}`
       this.rejected.set(key, { hash: by.hash, author: by.authorId, reason })
     } else {
       this.rejected.delete(key)

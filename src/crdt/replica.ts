@@ -1,3 +1,4 @@
+import { asCaller } from '../caller.ts'
 import type { Clock } from '../clock.ts'
 import {
   AlreadyInClusterError,
@@ -24,6 +25,7 @@ import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.t
 import type {
   PeerId,
   PeerRecord,
+  Policy,
   Role,
   RouteId,
   RouteInput,
@@ -32,12 +34,15 @@ import type {
   ServiceId,
   ServiceInput,
   ServicePatch,
-  ServiceRecord
+  ServiceRecord,
+  TokenId,
+  TokenRecord
 } from './schema.ts'
 import type { Signer } from './signer.ts'
 import { emptyView } from './fold.ts'
 import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState } from './state.ts'
 import { Storage } from './storage.ts'
+import type { TokenInput } from './token.ts'
 import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
 import { inviteKey } from './validity.ts'
 import type { View } from './view.ts'
@@ -45,9 +50,12 @@ import {
   addRoutes,
   checkNameIsFree,
   createService,
+  createToken,
   deleteRoute,
   deleteService,
   renamePeer,
+  revokeToken,
+  setPolicy,
   updateRoute,
   updateService,
   writePeer
@@ -282,7 +290,9 @@ export class Replica implements ReplicatedState {
 
   async putPeer(record: PeerRecord): Promise<PeerRecord> {
     const checked = this.#checkOwn(record)
-    return writePeer(await this.#writable(), checked)
+    const cluster = await this.#writable()
+    // The agent's own doing, whatever request has led to it.
+    return asCaller(null, () => writePeer(cluster, checked))
   }
 
   async createService(input: ServiceInput): Promise<ServiceRecord> {
@@ -307,6 +317,18 @@ export class Replica implements ReplicatedState {
 
   async deleteRoute(serviceId: ServiceId, id: RouteId): Promise<void> {
     await deleteRoute(await this.#administrable('changes services and routes'), serviceId, id)
+  }
+
+  async createToken(input: TokenInput): Promise<{ record: TokenRecord; text: string }> {
+    return createToken(await this.#administrable('makes tokens'), this.#options, input)
+  }
+
+  async revokeToken(id: TokenId): Promise<void> {
+    await revokeToken(await this.#administrable('revokes tokens'), id)
+  }
+
+  async setPolicy(patch: Partial<Policy>): Promise<Policy> {
+    return setPolicy(await this.#administrable("sets the cluster's policy"), patch)
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,7 @@ export type PeerId = string
 /** ULIDs, 26 characters, upper case. */
 export type ServiceId = string
 export type RouteId = string
+export type TokenId = string
 
 export type TransportType = 'tcp' | 'kcp'
 export type Role = 'member' | 'admin'
@@ -49,6 +50,23 @@ export interface RouteRecord {
   source_cidr: string | null
   dest_cidr: string | null
   priority: number
+}
+
+/** A token of the HTTP API. It is never changed, only made and revoked. */
+export interface TokenRecord {
+  id: TokenId
+  name: string
+  /** SHA-256 of the secret, hex. */
+  hash: string
+  scopes: string[]
+  /** ISO 8601 UTC with milliseconds. */
+  created_at: string
+  expires_at: string
+}
+
+/** What the cluster allows itself; null is no limit. */
+export interface Policy {
+  max_services: number | null
 }
 
 export const DEFAULT_PRIORITY = 100

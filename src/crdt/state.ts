@@ -2,6 +2,7 @@ import type { EnvelopeBytes, Replicated } from './replicated.ts'
 import type {
   PeerId,
   PeerRecord,
+  Policy,
   Role,
   RouteId,
   RouteInput,
@@ -10,9 +11,12 @@ import type {
   ServiceId,
   ServiceInput,
   ServicePatch,
-  ServiceRecord
+  ServiceRecord,
+  TokenId,
+  TokenRecord
 } from './schema.ts'
 import type { Kind } from './document.ts'
+import type { TokenInput } from './token.ts'
 import type { HistoryEntry, HistoryFilter } from './history.ts'
 import type { Origin } from './origin.ts'
 import type { View } from './view.ts'
@@ -75,7 +79,7 @@ export interface ReplicatedState extends Replicated {
 
   /** Writes this peer's own record; nothing happens when it is equal. NameTakenError, InvalidRequestError. */
   putPeer(record: PeerRecord): Promise<PeerRecord>
-  /** InvalidRequestError, InvalidCidrError, TargetPeerNotAdmittedError, TransparentRequiresInterfaceError, … */
+  /** InvalidRequestError, InvalidCidrError, TargetPeerNotAdmittedError, ServiceLimitExceededError, TransparentRequiresInterfaceError, … */
   createService(input: ServiceInput): Promise<ServiceRecord>
   /** Changes the fields it is given. ServiceNotFoundError and as in `createService`. */
   updateService(id: ServiceId, patch: ServicePatch): Promise<ServiceRecord>
@@ -86,6 +90,13 @@ export interface ReplicatedState extends Replicated {
   /** RouteNotFoundError, InvalidCidrError, InvalidRequestError. */
   updateRoute(serviceId: ServiceId, id: RouteId, patch: RoutePatch): Promise<RouteRecord>
   deleteRoute(serviceId: ServiceId, id: RouteId): Promise<void>
+
+  /** `text` is what the token's owner shows; it is kept nowhere. InvalidRequestError, NameTakenError. */
+  createToken(input: TokenInput): Promise<{ record: TokenRecord; text: string }>
+  /** TokenNotFoundError. */
+  revokeToken(id: TokenId): Promise<void>
+  /** Changes the fields it is given. InvalidRequestError. */
+  setPolicy(patch: Partial<Policy>): Promise<Policy>
 
   /** Waits for what is being written, then releases the directory. Writes after it are refused. */
   close(): Promise<void>

@@ -258,7 +258,7 @@ function checkBandwidth(value: unknown): void {
   }
 }
 
-function checkTime(field: string, value: unknown): string {
+export function checkTime(field: string, value: unknown): string {
   if (
     typeof value !== 'string' ||
     !/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/.test(value) ||

@@ -1,4 +1,15 @@
-import type { PeerId, PeerRecord, Role, RouteId, RouteRecord, ServiceId, ServiceRecord } from './schema.ts'
+import type {
+  PeerId,
+  PeerRecord,
+  Policy,
+  Role,
+  RouteId,
+  RouteRecord,
+  ServiceId,
+  ServiceRecord,
+  TokenId,
+  TokenRecord
+} from './schema.ts'
 
 /** One member of the cluster: admitted by the auth log, described by its own record once that has arrived. */
 export interface Member {
@@ -48,6 +59,8 @@ export interface View {
   readonly routes: ReadonlyMap<RouteId, RouteRecord>
   /** Routes by service, ordered by id. */
   readonly routesOf: ReadonlyMap<ServiceId, readonly RouteRecord[]>
+  readonly tokens: ReadonlyMap<TokenId, TokenRecord>
+  readonly policy: Policy
   readonly rejected: readonly RejectedChange[]
   /** Sorted hex hashes; equal on all peers that hold the same document. */
   readonly heads: readonly string[]

@@ -3,17 +3,21 @@ import {
   NameTakenError,
   PeerNotFoundError,
   RouteNotFoundError,
+  ServiceLimitExceededError,
   ServiceNotFoundError,
-  TargetPeerNotAdmittedError
+  TargetPeerNotAdmittedError,
+  TokenNotFoundError
 } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { Cluster } from './cluster.ts'
 import { equalRecords } from './diff.ts'
 import type { FieldValue } from './document.ts'
 import { newId, newServiceId } from './ids.ts'
+import { checkPolicy, POLICY_ID } from './policy.ts'
 import type {
   PeerId,
   PeerRecord,
+  Policy,
   RouteId,
   RouteInput,
   RoutePatch,
@@ -21,8 +25,11 @@ import type {
   ServiceId,
   ServiceInput,
   ServicePatch,
-  ServiceRecord
+  ServiceRecord,
+  TokenId,
+  TokenRecord
 } from './schema.ts'
+import { formatToken, newToken, type TokenInput } from './token.ts'
 import { checkRouteCount, newRoute, newService, patchRoute, patchService } from './validate.ts'
 import type { View } from './view.ts'
 
@@ -65,7 +72,11 @@ export async function createService(
   const { fold } = cluster
   const id = newServiceId(clock, random, (prefix) => fold.hasServiceLike(prefix))
   const service = newService(input, id, isoTime(clock.now()))
-  const { members } = fold.view
+  const { members, services, policy } = fold.view
+  // Asked here and nowhere else: a service that somebody was promised never falls out because another came first.
+  if (policy.max_services != null && services.size >= policy.max_services) {
+    throw new ServiceLimitExceededError(policy.max_services, 'the cluster policy allows')
+  }
   if (!members.has(service.source_peer_id)) {
     throw new PeerNotFoundError(service.source_peer_id, 'it is not a member, so it cannot be a source')
   }
@@ -140,6 +151,34 @@ export async function deleteRoute(cluster: Cluster, serviceId: ServiceId, id: Ro
   serviceOf(view, serviceId)
   routeOf(view, serviceId, id)
   await cluster.change((writer) => writer.remove('routes', id))
+}
+
+/** The text is the only place where the secret ever stands. */
+export async function createToken(
+  cluster: Cluster,
+  { clock, random }: Sources,
+  input: TokenInput
+): Promise<{ record: TokenRecord; text: string }> {
+  const secret = random.bytes(32)
+  const record = newToken(input, newId(clock, random), secret, clock.now())
+  for (const { name } of cluster.fold.view.tokens.values()) {
+    if (name === record.name) throw new NameTakenError('token', name)
+  }
+  const { id, ...fields } = record
+  await cluster.change((writer) => writer.put('tokens', id, fields))
+  return { record, text: formatToken(id, secret) }
+}
+
+export async function revokeToken(cluster: Cluster, id: TokenId): Promise<void> {
+  if (!cluster.fold.has('tokens', id)) throw new TokenNotFoundError(id)
+  await cluster.change((writer) => writer.remove('tokens', id))
+}
+
+export async function setPolicy(cluster: Cluster, patch: Partial<Policy>): Promise<Policy> {
+  const held = cluster.fold.view.policy
+  const policy = checkPolicy({ ...held, ...patch })
+  if (!equalRecords(held, policy)) await cluster.change((writer) => writer.put('policies', POLICY_ID, { ...policy }))
+  return policy
 }
 
 /** NameTakenError when another member has, or asked for, the name. */

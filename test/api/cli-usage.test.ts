@@ -13,7 +13,7 @@ describe('cli: usage', () => {
       ['xyzzy', /unknown command "xyzzy"/, 'arctic --help'],
       ['services', /"services" needs one of create, list, get, update, delete/, 'arctic services --help'],
       ['service crate', /unknown command "services crate"; did you mean "create"\?/, 'arctic services --help'],
-      ['tokens list', /unknown command "tokens"/, 'arctic --help'],
+      ['tokenz list', /unknown command "tokenz"; did you mean "tokens"\?/, 'arctic --help'],
       ['services create', /--target-peer PEER is missing/, 'arctic services create --help'],
       ['services create --target-peer', /--target-peer needs a value/, 'arctic services create --help'],
       ['services create --target-peer --name x', /--target-peer needs a value/, 'arctic services create --help'],

@@ -129,12 +129,12 @@ describe('api: the doors', () => {
       }
     })
 
-    it('tells the CLI to use the socket, with exit 6', async () => {
+    it('tells the CLI to show a token or use the socket, with exit 6', async () => {
       const ran = await host.cli(['--api', `http://${host.http.tcpAddress}`, 'services', 'list'], {
         env: { ARCTIC_SOCKET: '' }
       })
       assert.equal(ran.exit, 6)
-      assert.match(ran.err, /^error: unauthorized: .*socket/)
+      assert.match(ran.err, /^error: unauthorized: .*--token or ARCTIC_TOKEN.*socket/)
     })
 
     it('is free and well formed; else nothing is left open', async () => {

@@ -44,6 +44,7 @@ describe('api and cli: history', () => {
       at: '2026-01-01T00:00:00.000Z',
       author: EDGE_A,
       author_name: 'edge-a',
+      via: null,
       kind: 'change',
       objects: [],
       verified: true,

@@ -11,7 +11,9 @@ import type {
 import type { ChangeJson, HistoryQuery } from '../../src/actors/operator/history-json.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
+import { type NewTokenJson, type TokenJson, TokenNouns, type TokenRequest } from '../../src/actors/operator/tokens.ts'
 import { checkServiceTag } from '../../src/actors/operator/service-tag.ts'
+import { viaNow } from '../../src/caller.ts'
 import { type Clock, isoTime, systemClock } from '../../src/clock.ts'
 import { contains, parseAddress, parseCidr } from '../../src/crdt/cidr.ts'
 import { newId } from '../../src/crdt/ids.ts'
@@ -23,8 +25,10 @@ import type {
   RouteRecord,
   ServiceInput,
   ServicePatch,
-  ServiceRecord
+  ServiceRecord,
+  TokenRecord
 } from '../../src/crdt/schema.ts'
+import { formatToken, newToken, type TokenInput } from '../../src/crdt/token.ts'
 import { newRoute, newService, patchRoute, patchService } from '../../src/crdt/validate.ts'
 import {
   AlreadyInClusterError,
@@ -35,6 +39,7 @@ import {
   PeerNotFoundError,
   RouteNotFoundError,
   ServiceNotFoundError,
+  TokenNotFoundError,
   TargetPeerNotAdmittedError
 } from '../../src/errors.ts'
 import type { Member, View } from '../../src/crdt/view.ts'
@@ -58,6 +63,7 @@ export class MemoryOperator implements Operator {
   readonly #listeners = new Set<(event: OperatorEvent) => void>()
   readonly services = new Map<string, ServiceRecord>()
   readonly routes = new Map<string, RouteRecord>()
+  readonly tokens = new Map<string, TokenRecord>()
   cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
   /** Oldest first. */
   readonly changes: ChangeJson[] = []
@@ -285,6 +291,30 @@ export class MemoryOperator implements Operator {
   tellActor: Operator['tellActor'] = (path, event, options) => this.#actors().tell(path, event, options)
   watchActor: Operator['watchActor'] = (path, listener, options) => this.#actors().watch(path, listener, options)
   monitorActor: Operator['monitorActor'] = (path, onEnd, options) => this.#actors().monitor(path, onEnd, options)
+  createToken = (input: TokenRequest, by: TokenJson | null): Promise<NewTokenJson> =>
+    this.#tokenNouns().create(input, by)
+  listTokens = async (): Promise<TokenJson[]> => this.#tokenNouns().list()
+  revokeToken = (id: string): Promise<void> => this.#tokenNouns().revoke(id)
+  authenticate = (text: string): TokenJson => this.#tokenNouns().authenticate(text)
+
+  /** The product's own, over tokens in memory. */
+  #tokenNouns(): TokenNouns {
+    const replica = {
+      view: () => ({ cluster: this.cluster, tokens: this.tokens }),
+      createToken: async (input: TokenInput) => {
+        const [id, secret] = [this.#id(), systemRandom.bytes(32)]
+        const record = newToken(input, id, secret, this.#clock.now())
+        this.tokens.set(id, record)
+        this.emit('token.created', { id, via: viaNow() })
+        return { record, text: formatToken(id, secret) }
+      },
+      revokeToken: async (id: string) => {
+        if (!this.tokens.delete(id)) throw new TokenNotFoundError(id)
+        this.emit('token.deleted', { id })
+      }
+    }
+    return new TokenNouns({ replica, clock: this.#clock })
+  }
 
   /** Those of edge-a hold its peers and services, those of edge-b are bare. */
   #actors(): ActorWindow {
@@ -320,6 +350,8 @@ export class MemoryOperator implements Operator {
       services: this.services,
       routes: this.routes,
       routesOf: new Map(),
+      tokens: this.tokens,
+      policy: { max_services: null },
       rejected: [],
       heads: []
     }
@@ -354,6 +386,7 @@ export class MemoryOperator implements Operator {
       at: this.#now(),
       author: EDGE_A,
       author_name: 'edge-a',
+      via: viaNow(),
       kind: 'change',
       objects: [{ kind, id, name, action, fields }],
       verified: true,

@@ -66,6 +66,9 @@ describe('api: openapi.json', () => {
       'GET /v1/actors',
       'GET /v1/actors/{path}',
       'POST /v1/actors/{path}/events',
+      'POST /v1/tokens',
+      'GET /v1/tokens',
+      'DELETE /v1/tokens/{id}',
       'GET /v1/events',
       'GET /v1/openapi.json',
       'GET /healthz',
@@ -80,7 +83,9 @@ describe('api: openapi.json', () => {
     const { id } = (await host.ask('POST', '/v1/services', { target_peer_id: 'edge-b' })).json
     const [route] = (await host.ask('POST', `/v1/services/${id}/routes`, { routes: [{ dest_cidr: '10.2.0.0/24' }] }))
       .json
+    const token = (await host.ask('POST', '/v1/tokens', { scopes: ['admin'] })).json
     const bodies: Record<string, unknown> = {
+      createToken: { scopes: ['peers.read', 'services.write'] },
       createService: { target_peer_id: 'edge-b', name: 'two' },
       updateService: { name: 'three' },
       addRoutes: { routes: [{ dest_cidr: '10.3.0.0/24' }] },
@@ -95,7 +100,7 @@ describe('api: openapi.json', () => {
     for (const { method, path, operation } of [...ordered.filter(({ method }) => method !== 'delete'), ...deletions]) {
       const name = operation.operationId ?? ''
       if (name === 'events' || name === 'watchActors') continue
-      const own = path.startsWith('/v1/peers') ? EDGE_B : id
+      const own = path.startsWith('/v1/peers') ? EDGE_B : path.startsWith('/v1/tokens') ? token.id : id
       const url =
         path.replace('{id}', own).replace('{route_id}', route.id).replace('{path}', `service:${id}`) +
         (queries[name] ?? '')

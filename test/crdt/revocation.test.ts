@@ -9,7 +9,7 @@ async function meet(replicas: Replica[], rounds = 4): Promise<void> {
   for (let round = 0; round < rounds; round++) {
     for (const to of replicas) for (const from of replicas) if (to !== from) await pull(to, from)
     // What fell out is written again in the background.
-    await new Promise((resolve) => setTimeout(resolve, 5))
+    await new Promise((resolve) => setTimeout(resolve, rounds === 1 ? 5 : 60))
   }
 }
 

@@ -10,6 +10,7 @@ import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
 import { agentStatus, readiness } from './status.ts'
 import { waitFor } from './wait.ts'
+import { TokenNouns } from './tokens.ts'
 
 /** Everything that can be asked of an agent, put together from its nouns. */
 export function createOperator(deps: OperatorDeps): Operator {
@@ -20,6 +21,7 @@ export function createOperator(deps: OperatorDeps): Operator {
   const history = new HistoryNouns(deps)
   const peers = new PeerNouns(deps)
   const services = new ServiceNouns(deps)
+  const tokens = new TokenNouns(deps)
   let metrics: Metrics | null = null
   return {
     status: () => agentStatus(deps),
@@ -41,6 +43,10 @@ export function createOperator(deps: OperatorDeps): Operator {
     updateRoute: (service, route, patch) => services.updateRoute(service, route, patch),
     deleteRoute: (service, route) => services.deleteRoute(service, route),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
+    createToken: (input, by) => tokens.create(input, by),
+    listTokens: async () => tokens.list(),
+    revokeToken: (id) => tokens.revoke(id),
+    authenticate: (text) => tokens.authenticate(text),
     testRoute: (input) => testRoute(deps, input),
     actors: (options) => actors.tree(options),
     inspectActor: (path, options) => actors.inspect(path, options),

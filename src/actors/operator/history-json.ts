@@ -21,6 +21,8 @@ export interface ChangeJson {
   at: string
   author: PeerId
   author_name: string | null
+  /** On whose behalf, as the author says: `token ID NAME`; null for the operator of its own host, and for itself. */
+  via: string | null
   /** `auth`: of who belongs to the cluster. */
   kind: 'change' | 'auth'
   objects: ChangedObjectJson[]

@@ -97,6 +97,7 @@ export const changeJson = (entry: HistoryEntry, view: View): ChangeJson => ({
   at: entry.at,
   author: entry.author,
   author_name: nameOfPeer(entry.author, view),
+  via: entry.via,
   kind: entry.kind,
   objects: entry.objects.map((object) => objectJson(object, view)),
   verified: entry.verified,

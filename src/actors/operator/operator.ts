@@ -21,6 +21,7 @@ import type {
   SentEvent,
   TransitionJson
 } from './actor-json.ts'
+import type { NewTokenJson, TokenJson, TokenRequest } from './tokens.ts'
 
 /**
  * Everything an operator can ask of an agent, as one interface: the HTTP API is a thin skin over it and the CLI another
@@ -58,6 +59,12 @@ export interface Operator {
    * reached, or gone where they were deleted; or until the time is up. Never takes anything back.
    */
   waitFor(services: readonly Concerned[], options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
+  /** `by` is the token that asks: it can give no more than it has. ForbiddenError. The answer holds the secret, once. */
+  createToken(input: TokenRequest, by: TokenJson | null): Promise<NewTokenJson>
+  listTokens(): Promise<TokenJson[]>
+  revokeToken(id: string): Promise<void>
+  /** Whose a token's text is, if it is good now. UnauthorizedError. */
+  authenticate(text: string): TokenJson
   testRoute(input: {
     source: string
     dest: string
@@ -110,7 +117,7 @@ export interface WatchOptions extends ActorOptions {
 }
 
 export interface OperatorEvent {
-  /** `service.created service.updated service.deleted service.status route.* peer.* cluster.* flow.closed engine.* actor.sent` */
+  /** `service.created service.updated service.deleted service.status route.* peer.* cluster.* token.* flow.closed engine.* actor.sent` */
   type: string
   at: string
   data: Record<string, unknown> | FlowRecord

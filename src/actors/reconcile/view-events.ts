@@ -1,4 +1,4 @@
-import type { ViewDiff } from '../../crdt/diff.ts'
+import { equalRecords, type ViewDiff } from '../../crdt/diff.ts'
 import type { View } from '../../crdt/view.ts'
 import type { EventFeed } from '../event-feed.ts'
 
@@ -11,6 +11,11 @@ export function tellViewChanges(feed: EventFeed, before: View, after: View, chan
     feed.emit('peer.updated', { id, role: member.role, name: member.name })
   }
   for (const { id, name } of changes.members.removed) feed.emit('peer.removed', { id, name })
+  for (const { id, name } of changes.tokens.added) feed.emit('token.created', { id, name })
+  for (const { id, name } of changes.tokens.removed) feed.emit('token.deleted', { id, name })
+  if (before.cluster != null && after.cluster != null && !equalRecords(before.policy, after.policy)) {
+    feed.emit('cluster.updated', { ...after.cluster, policy: after.policy })
+  }
   for (const kind of ['service', 'route'] as const) {
     const { added, changed, removed } = changes[`${kind}s`]
     for (const record of added) feed.emit(`${kind}.created`, { ...record })

@@ -13,6 +13,7 @@ import { shellCommands } from './commands/shell.ts'
 import { serviceCommands } from './commands/services.ts'
 import { simCommands } from './commands/sim.ts'
 import { statusCommands } from './commands/status.ts'
+import { tokenCommands } from './commands/tokens.ts'
 
 /** Every command there is, in the order help shows them. */
 export const COMMANDS: readonly Command[] = [
@@ -23,6 +24,7 @@ export const COMMANDS: readonly Command[] = [
   ...serviceCommands,
   ...routeCommands,
   ...declareCommands,
+  ...tokenCommands,
   ...statusCommands,
   ...actorCommands,
   ...replCommands,
@@ -67,6 +69,7 @@ const SINGULAR: Record<string, string> = {
   peer: 'peers',
   service: 'services',
   route: 'routes',
+  token: 'tokens',
   actor: 'actors',
   contexts: 'context'
 }

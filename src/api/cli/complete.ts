@@ -1,5 +1,7 @@
 import type { PeerJson, RouteJson, ServiceJson } from '../../actors/operator/operator.ts'
+import type { TokenJson } from '../../actors/operator/tokens.ts'
 import type { Clock } from '../../clock.ts'
+import { SCOPES } from '../../crdt/scopes.ts'
 import { Client } from './client.ts'
 import type { Flag, FlagValue, Live } from './command.ts'
 import { COMMANDS, GLOBAL_FLAGS, nounOf, nouns, verbsOf } from './commands.ts'
@@ -142,6 +144,12 @@ async function listLive(
           : { value: id, what: `${state} ${name ?? ''}` }
       )
     }
+    case 'token': {
+      const tokens = await read<TokenJson>('/v1/tokens', { limit: completionsMax })
+      return tokens.map(({ id, name }) => ({ value: id, what: name }))
+    }
+    case 'scope':
+      return SCOPES.map((value) => ({ value, what: '' }))
     case 'context': {
       const path = contextPath(env)
       if (path == null) return []

@@ -8,6 +8,7 @@ import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
 import { serviceComponents, ServiceInputSchema, ServicePatchSchema, ServiceSchema } from '../http/schemas/service.ts'
 import { waitComponents, WaitSchema } from '../http/schemas/wait.ts'
+import { tokenComponents, TokenInputSchema, TokenSchema } from '../http/schemas/token.ts'
 import { usageFailure } from './failure.ts'
 
 /** JSON Schema, as much of it as the API's schemas use. */
@@ -46,6 +47,11 @@ const OBJECTS: Record<string, Explained> = {
     update: RouteInputSchema as Schema
   },
   peer: { what: "One host's agent, by its id, a unique start of the id, or its name.", schema: PeerSchema as Schema },
+  token: {
+    what: 'What a program shows at the TCP address: what it may do, and until when. The cluster keeps a hash of it only.',
+    schema: TokenSchema as Schema,
+    create: TokenInputSchema as Schema
+  },
   cluster: { what: 'The closed set of peers that share one replicated state.', schema: ClusterSchema as Schema },
   change: {
     what: 'One change of the cluster, as "arctic cluster history" answers it.',
@@ -67,7 +73,8 @@ const COMPONENTS = new Map<string, Schema>(
     ...historyComponents,
     ...agentComponents,
     ...declareComponents,
-    ...waitComponents
+    ...waitComponents,
+    ...tokenComponents
   ].map((schema) => [(schema as Schema).$id ?? '', schema as Schema])
 )
 

@@ -11,5 +11,5 @@ export function namesOf(value: unknown, kind: string): string {
  * Takes back what `namesOf` gave: `service/01J…` → `01J…`. Everything else stays: a peer may be named `a/b`.
  */
 export function idOf(text: string): string {
-  return /^(?:service|route|peer|cluster)\/([0-7][0-9A-HJKMNP-TV-Z]{25}|12D3Koo\w+)$/.exec(text)?.[1] ?? text
+  return /^(?:service|route|peer|token|cluster)\/([0-7][0-9A-HJKMNP-TV-Z]{25}|12D3Koo\w+)$/.exec(text)?.[1] ?? text
 }

@@ -2,6 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import fastify from 'fastify'
 import type { Operator } from '../../actors/operator/operator.ts'
+import { asCaller } from '../../caller.ts'
 import type { Clock } from '../../clock.ts'
 import { TooManyRequestsError } from '../../errors.ts'
 import { apiBodyBytesMax } from '../../limits.ts'
@@ -31,6 +32,8 @@ import { historyRoutes } from './routes/history.ts'
 import { peerRoutes } from './routes/peers.ts'
 import { routeRoutes } from './routes/routes.ts'
 import { serviceRoutes } from './routes/services.ts'
+import { tokenRoutes } from './routes/tokens.ts'
+import { demandScopes } from './scopes.ts'
 import type { KeyPair } from './tls/api-tls.ts'
 import type { App, TypeBoxProvider } from './type-provider.ts'
 
@@ -105,19 +108,23 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
     if (stopping.aborted) void reply.header('connection', 'close')
   })
   new Idempotency(clock).install(app)
-  logAccess(app, clock, log)
+  // Last before the handler, so that all it does is done for its caller.
+  app.addHook('preHandler', (request, _reply, done) => asCaller(access.callerOf(request), done))
+  logAccess(app, access, { clock, log })
   answerFailures(app, log)
+  demandScopes(app)
   await describeApi(app, version)
 
   serviceRoutes(app, operator)
   routeRoutes(app, operator)
   peerRoutes(app, operator)
-  clusterRoutes(app, operator)
+  clusterRoutes(app, operator, access)
   historyRoutes(app, operator)
+  tokenRoutes(app, operator, access)
   declareRoutes(app, applier, operator)
-  agentRoutes(app, operator)
-  actorRoutes(app, operator, clock, { stopping })
-  eventRoutes(app, hub, clock, { stopping })
+  agentRoutes(app, operator, access)
+  actorRoutes(app, operator, { access, clock, stopping })
+  eventRoutes(app, hub, { access, clock, stopping })
   await app.ready()
   return { app, newServer }
 }
@@ -144,7 +151,7 @@ function takeMissingBodyAsEmpty(app: App): void {
 }
 
 /** One line per request: changes are life events, questions are not. */
-function logAccess(app: App, clock: Clock, log: Logger): void {
+function logAccess(app: App, access: Access, { clock, log }: { clock: Clock; log: Logger }): void {
   const started = new WeakMap<object, number>()
   app.addHook('onRequest', async (request) => void started.set(request, clock.monotonic()))
   app.addHook('onResponse', async (request, reply) => {
@@ -154,7 +161,8 @@ function logAccess(app: App, clock: Clock, log: Logger): void {
       path: request.url.split('?', 1)[0],
       status: reply.statusCode,
       ms: Math.round((clock.monotonic() - (started.get(request) ?? clock.monotonic())) * 10) / 10,
-      from: request.raw.socket.remoteAddress ?? 'socket'
+      from: request.raw.socket.remoteAddress ?? 'socket',
+      token: access.callerOf(request)?.id
     }
     if (method === 'GET' || method === 'HEAD' || reply.statusCode >= 400) log.debug(fields, 'request')
     else log.info(fields, 'request')

@@ -10,13 +10,19 @@ export class EventStream {
   readonly #out: ServerResponse
   readonly #clock: Clock
   readonly #stopping: AbortSignal
+  readonly #isWelcome: () => boolean
   readonly #opened = Promise.withResolvers<void>()
   #ended = false
 
-  constructor(out: ServerResponse, { clock, stopping }: { clock: Clock; stopping: AbortSignal }) {
+  /** `isWelcome` turns false when the reader may not know any more, and the stream ends before the next word. */
+  constructor(
+    out: ServerResponse,
+    { clock, stopping, isWelcome }: { clock: Clock; stopping: AbortSignal; isWelcome: () => boolean }
+  ) {
     this.#out = out
     this.#clock = clock
     this.#stopping = stopping
+    this.#isWelcome = isWelcome
   }
 
   /** `release` is called when the stream is over, however. */
@@ -29,7 +35,10 @@ export class EventStream {
       'x-accel-buffering': 'no'
     })
     out.write(': open\n\n')
-    const alive = (): void => void (out.writableNeedDrain || out.write(': alive\n\n'))
+    const alive = (): void => {
+      if (!this.#isWelcome()) this.end()
+      else if (!out.writableNeedDrain) out.write(': alive\n\n')
+    }
     const heartbeat = this.#clock.every(eventHeartbeatMs, alive)
     const end = (): void => this.end()
     this.#stopping.addEventListener('abort', end, { once: true })
@@ -48,6 +57,7 @@ export class EventStream {
   async write(type: string, data: unknown): Promise<void> {
     await this.#opened.promise
     const out = this.#out
+    if (!this.#isWelcome()) return this.end()
     if (out.destroyed || out.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`)) return
     await new Promise<void>((resolve) => {
       const done = (): void => {

@@ -11,6 +11,7 @@ import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
 import { serviceComponents } from './schemas/service.ts'
 import { waitComponents } from './schemas/wait.ts'
+import { tokenComponents } from './schemas/token.ts'
 import type { App } from './type-provider.ts'
 
 const PostHeadersSchema = Type.Object({
@@ -22,6 +23,8 @@ const PostHeadersSchema = Type.Object({
     })
   )
 })
+
+const TAGS = ['cluster', 'peers', 'services', 'routes', 'mesh', 'tokens', 'actors', 'events', 'agent']
 
 /** OpenAPI 3.1 from the very schemas that validate. To be called before any route is declared. */
 export async function describeApi(app: App, version: string): Promise<void> {
@@ -35,7 +38,8 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...historyComponents,
     ...agentComponents,
     ...actorComponents,
-    ...declareComponents
+    ...declareComponents,
+    ...tokenComponents
   ]
   for (const schema of components) app.addSchema(schema)
 
@@ -58,7 +62,16 @@ export async function describeApi(app: App, version: string): Promise<void> {
           'The API of an arctic agent: the same on its unix socket and on its TCP address. Times are ISO 8601 in UTC, ' +
           'ids of services and routes are ULIDs, a peer is named by id, unique id prefix or name.'
       },
-      tags: ['cluster', 'peers', 'services', 'routes', 'mesh', 'actors', 'events', 'agent'].map((name) => ({ name }))
+      components: {
+        securitySchemes: {
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'on TCP only; beside each operation stand the scopes that it needs, none where any token does'
+          }
+        }
+      },
+      tags: TAGS.map((name) => ({ name }))
     },
     refResolver: {
       buildLocalReference: ({ $id }, _base, _fragment, index) => (typeof $id === 'string' ? $id : `schema-${index}`)

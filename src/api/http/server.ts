@@ -50,7 +50,7 @@ export interface Http {
 export async function startHttp(options: HttpOptions): Promise<Http> {
   const { operator, socketPath, apiListen, stateDir, version, clock = systemClock } = options
   const log = options.log.module('api')
-  const access = new Access()
+  const access = new Access(operator)
   const hub = new EventHub(clock.now())
   const stopping = new AbortController()
   const applier = new Applier({

@@ -1,4 +1,4 @@
-import type { PeerRecord, RouteRecord, ServiceRecord } from '../../../src/crdt/schema.ts'
+import type { PeerRecord, RouteRecord, ServiceRecord, TokenRecord } from '../../../src/crdt/schema.ts'
 import type { Member, View } from '../../../src/crdt/view.ts'
 
 /** Ids that look like the real ones: `12D3KooW` and a name; 26 characters that sort by number. */
@@ -59,7 +59,8 @@ export function viewOf(
   members: Member[],
   services: ServiceRecord[] = [],
   routes: RouteRecord[] = [],
-  revision = 1
+  revision = 1,
+  tokens: TokenRecord[] = []
 ): View {
   const routesOf = new Map<string, RouteRecord[]>()
   for (const one of routes) routesOf.set(one.service_id, [...(routesOf.get(one.service_id) ?? []), one])
@@ -70,6 +71,8 @@ export function viewOf(
     services: new Map(services.map((one) => [one.id, one])),
     routes: new Map(routes.map((one) => [one.id, one])),
     routesOf,
+    tokens: new Map(tokens.map((one) => [one.id, one])),
+    policy: { max_services: null },
     rejected: [],
     heads: [`head-${revision}`]
   }

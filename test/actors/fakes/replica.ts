@@ -1,17 +1,20 @@
-import { ServiceNotFoundError, TransparentRequiresInterfaceError } from '../../../src/errors.ts'
+import { ServiceNotFoundError, TokenNotFoundError, TransparentRequiresInterfaceError } from '../../../src/errors.ts'
 import type {
   PeerRecord,
+  Policy,
   RouteInput,
   RoutePatch,
   RouteRecord,
   ServiceInput,
   ServicePatch,
-  ServiceRecord
+  ServiceRecord,
+  TokenRecord
 } from '../../../src/crdt/schema.ts'
 import type { HistoryEntry } from '../../../src/crdt/history.ts'
 import type { Member, View } from '../../../src/crdt/view.ts'
 import type { Kind } from '../../../src/crdt/document.ts'
 import type { Origin } from '../../../src/crdt/origin.ts'
+import { formatToken, newToken, type TokenInput } from '../../../src/crdt/token.ts'
 import type { ReplicaPort } from '../../../src/actors/ports.ts'
 import { service as serviceRecord, ulid, viewOf } from './records.ts'
 
@@ -20,6 +23,8 @@ export class FakeDocument {
   members: Member[] = []
   services = new Map<string, ServiceRecord>()
   routes = new Map<string, RouteRecord>()
+  tokens = new Map<string, TokenRecord>()
+  policy: Policy = { max_services: null }
   readonly listeners = new Set<(view: View, previous: View) => void>()
   view: View = viewOf([])
   #next = 1
@@ -30,7 +35,10 @@ export class FakeDocument {
 
   changed(): void {
     const previous = this.view
-    this.view = viewOf(this.members, [...this.services.values()], [...this.routes.values()], previous.revision + 1)
+    const { members, services, routes, tokens, policy } = this
+    const revision = previous.revision + 1
+    const records = viewOf(members, [...services.values()], [...routes.values()], revision, [...tokens.values()])
+    this.view = { ...records, policy }
     for (const listener of this.listeners) listener(this.view, previous)
   }
 
@@ -146,5 +154,24 @@ export class FakeReplica implements ReplicaPort {
   async deleteRoute(_serviceId: string, id: string): Promise<void> {
     this.#document.routes.delete(id)
     this.#document.changed()
+  }
+
+  async createToken(input: TokenInput): Promise<{ record: TokenRecord; text: string }> {
+    const [id, secret] = [this.#document.id(), new Uint8Array(32).fill(7)]
+    const record = newToken(input, id, secret, Date.now())
+    this.#document.tokens.set(id, record)
+    this.#document.changed()
+    return { record, text: formatToken(id, secret) }
+  }
+
+  async revokeToken(id: string): Promise<void> {
+    if (!this.#document.tokens.delete(id)) throw new TokenNotFoundError(id)
+    this.#document.changed()
+  }
+
+  async setPolicy(patch: Partial<Policy>): Promise<Policy> {
+    this.#document.policy = { ...this.#document.policy, ...patch }
+    this.#document.changed()
+    return this.#document.policy
   }
 }

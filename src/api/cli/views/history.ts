@@ -21,11 +21,15 @@ function rowsOf(change: ChangeJson, wide: boolean): Cell[][] {
   if (!change.valid) whats.push(`does not count: ${change.reason ?? 'no reason is known'}`)
   const signature: Cell = change.verified ? { text: 'verified', colour: 'green' } : { text: 'WRONG', colour: 'red' }
   return whats.map((what, i) => [
-    ...(i === 0
-      ? [change.at, change.author_name ?? shortPeer(change.author), change.id.slice(0, wide ? 64 : 12), signature]
-      : ['', '', '', '']),
+    ...(i === 0 ? [change.at, whoOf(change, wide), change.id.slice(0, wide ? 64 : 12), signature] : ['', '', '', '']),
     change.valid ? what : { text: what, colour: 'dim' }
   ])
+}
+
+/** `edge-a`, or `edge-a for token ci` where somebody with a token asked for it. */
+function whoOf({ author, author_name, via }: ChangeJson, wide: boolean): string {
+  const who = author_name ?? shortPeer(author)
+  return via == null ? who : `${who} for ${wide ? via : via.replace(/^token \S+ /, 'token ')}`
 }
 
 const OBJECTS_SHOWN = 5

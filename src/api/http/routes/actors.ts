@@ -2,10 +2,12 @@ import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { ActorUpdateJson } from '../../../actors/operator/actor-json.ts'
 import type { Operator } from '../../../actors/operator/operator.ts'
+import { viaNow } from '../../../caller.ts'
 import type { Clock } from '../../../clock.ts'
 import { LatestWins } from '../../../latest-wins.ts'
 import { InvalidRequestError } from '../../../errors.ts'
 import { EventStream } from '../event-stream.ts'
+import type { Access } from '../access.ts'
 import { hangUpSignal } from '../hang-up.ts'
 import { watchedActorsWaitingMax } from '../limits.ts'
 import {
@@ -22,7 +24,11 @@ import { NothingSchema, ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
 /** The live actors of this agent, or with `?peer=` of another member's. `stopping` ends the watches. */
-export function actorRoutes(app: App, operator: Operator, clock: Clock, { stopping }: { stopping: AbortSignal }): void {
+export function actorRoutes(
+  app: App,
+  operator: Operator,
+  { access, clock, stopping }: { access: Access; clock: Clock; stopping: AbortSignal }
+): void {
   const tags = ['actors']
 
   app.get(
@@ -92,9 +98,10 @@ export function actorRoutes(app: App, operator: Operator, clock: Clock, { stoppi
         response: { 200: { description: 'Steps', content: { 'text/event-stream': { schema: Type.String() } } } }
       }
     },
-    async ({ query }, reply) => {
-      const { path, peer, only } = query
-      const stream = new EventStream(reply.raw, { clock, stopping })
+    async (request, reply) => {
+      const { path, peer, only } = request.query
+      const isWelcome = (): boolean => access.isStillGood(request)
+      const stream = new EventStream(reply.raw, { clock, stopping, isWelcome })
       // A watch that is refused answers as an error, so nothing is written before it stands.
       const release = only === 'end' ? await monitor(stream, path, peer) : await watch(stream, path, peer)
       reply.hijack()
@@ -125,4 +132,4 @@ export function actorRoutes(app: App, operator: Operator, clock: Clock, { stoppi
 }
 
 /** Who asks, for the log. */
-const asker = ({ raw }: FastifyRequest): string => raw.socket.remoteAddress ?? 'socket'
+const asker = ({ raw }: FastifyRequest): string => viaNow() ?? raw.socket.remoteAddress ?? 'socket'

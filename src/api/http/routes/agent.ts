@@ -1,16 +1,18 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
 import { Type } from 'typebox'
+import type { Access } from '../access.ts'
 import { ReadySchema, StatusSchema } from '../schemas/agent.ts'
 import { ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
 /** What concerns the answering agent alone: its health, metrics, and the description of this API. */
-export function agentRoutes(app: App, operator: Operator): void {
+export function agentRoutes(app: App, operator: Operator, access: Access): void {
   const tags = ['agent']
 
   app.get(
     '/healthz',
     {
+      config: { demand: { scopes: [], open: 'always' } },
       schema: {
         operationId: 'alive',
         summary: 'Answers while the agent is alive',
@@ -24,22 +26,27 @@ export function agentRoutes(app: App, operator: Operator): void {
   app.get(
     '/readyz',
     {
+      config: { demand: { scopes: ['cluster.read'], open: 'always' } },
       schema: {
         operationId: 'ready',
-        summary: 'In a cluster, synced, data planes up; else 503 with the reasons',
+        summary: 'In a cluster, synced, data planes up; else 503 with the reasons, for who may know them',
         tags,
         response: { 200: ref(ReadySchema), 503: ref(ReadySchema) }
       }
     },
-    async (_request, reply) => {
-      const answer = await operator.ready()
-      return reply.code(answer.ready ? 200 : 503).send(answer)
+    async (request, reply) => {
+      const { ready, reasons } = await operator.ready()
+      // Reasons name peers and services; a probe from anywhere needs the status alone.
+      return reply
+        .code(ready ? 200 : 503)
+        .send({ ready, reasons: access.mayKnow(request, 'cluster.read') ? reasons : [] })
     }
   )
 
   app.get(
     '/metrics',
     {
+      config: { demand: { scopes: ['cluster.read'], open: 'loopback' } },
       schema: {
         operationId: 'metrics',
         summary: 'Prometheus text format',
@@ -58,6 +65,7 @@ export function agentRoutes(app: App, operator: Operator): void {
   app.get(
     '/v1/status',
     {
+      config: { demand: { scopes: ['cluster.read'] } },
       schema: {
         operationId: 'status',
         summary: 'Health of this agent in one answer',
@@ -71,6 +79,7 @@ export function agentRoutes(app: App, operator: Operator): void {
   app.get(
     '/v1/openapi.json',
     {
+      config: { demand: { scopes: [] } },
       schema: {
         operationId: 'openapi',
         summary: 'This description',

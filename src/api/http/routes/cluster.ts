@@ -1,4 +1,5 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
+import type { Access } from '../access.ts'
 import { hangUpSignal } from '../hang-up.ts'
 import {
   ClusterInitSchema,
@@ -11,7 +12,7 @@ import {
 import { EmptySchema, ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
-export function clusterRoutes(app: App, operator: Operator): void {
+export function clusterRoutes(app: App, operator: Operator, access: Access): void {
   const tags = ['cluster']
 
   app.post(
@@ -39,7 +40,11 @@ export function clusterRoutes(app: App, operator: Operator): void {
         response: { 201: ref(InviteSchema) }
       }
     },
-    async ({ body }, reply) => reply.code(201).send(await operator.clusterInvite(body))
+    async (request, reply) => {
+      // Who joins as an admin can do everything: nobody hands out more than he has.
+      if (request.body.role !== 'member') access.demand(request, 'admin')
+      return reply.code(201).send(await operator.clusterInvite(request.body))
+    }
   )
 
   app.post(

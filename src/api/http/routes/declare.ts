@@ -5,8 +5,11 @@ import type { Change } from '../../declare/mesh-file.ts'
 import { EmptySchema, ref } from '../schemas/common.ts'
 import { AppliedSchema, ApplyInputSchema, ConfirmedSchema, MeshSchema, PendingSchema } from '../schemas/declare.ts'
 import { WaitQuerySchema } from '../schemas/wait.ts'
+import type { Demand } from '../scopes.ts'
 import type { App } from '../type-provider.ts'
 import { Wait } from '../wait.ts'
+
+const WRITES: Demand = { scopes: ['services.write', 'routes.write'] }
 
 /** Services and routes as a whole, by name. */
 export function declareRoutes(app: App, applier: Applier, operator: Operator): void {
@@ -15,6 +18,7 @@ export function declareRoutes(app: App, applier: Applier, operator: Operator): v
   app.get(
     '/v1/export',
     {
+      config: { demand: { scopes: ['services.read', 'routes.read', 'peers.read'] } },
       schema: {
         operationId: 'exportMesh',
         summary: 'All services and routes in the form that apply takes',
@@ -28,6 +32,7 @@ export function declareRoutes(app: App, applier: Applier, operator: Operator): v
   app.post(
     '/v1/apply',
     {
+      config: { demand: WRITES },
       bodyLimit: meshBodyBytesMax,
       schema: {
         operationId: 'applyMesh',
@@ -55,6 +60,7 @@ export function declareRoutes(app: App, applier: Applier, operator: Operator): v
   app.get(
     '/v1/apply',
     {
+      config: { demand: { scopes: ['services.read'] } },
       schema: {
         operationId: 'pendingApply',
         summary: 'Until when an apply waits for its confirmation; null when none does',
@@ -68,6 +74,7 @@ export function declareRoutes(app: App, applier: Applier, operator: Operator): v
   app.post(
     '/v1/apply/confirm',
     {
+      config: { demand: WRITES },
       schema: {
         operationId: 'confirmApply',
         summary: 'Keep what waits for a confirmation',

@@ -1,6 +1,8 @@
 import { Type } from 'typebox'
 import type { Clock } from '../../../clock.ts'
 import { UnavailableError } from '../../../errors.ts'
+import type { Scope } from '../../../crdt/scopes.ts'
+import type { Access } from '../access.ts'
 import type { EventHub, StreamEvent } from '../event-hub.ts'
 import { eventHeartbeatMs, eventStreamBytesMax, eventStreamsMax } from '../limits.ts'
 import { strict } from '../schemas/common.ts'
@@ -13,23 +15,29 @@ const EventQuerySchema = strict({
 })
 
 /** `stopping` ends every stream, so that the agent's stop does not wait for its readers. */
-export function eventRoutes(app: App, hub: EventHub, clock: Clock, { stopping }: { stopping: AbortSignal }): void {
+export function eventRoutes(
+  app: App,
+  hub: EventHub,
+  { access, clock, stopping }: { access: Access; clock: Clock; stopping: AbortSignal }
+): void {
   app.get(
     '/v1/events',
     {
+      config: { demand: { scopes: [] } },
       schema: {
         operationId: 'events',
         summary: 'Server-sent events: every state change, resumable with Last-Event-ID',
         description:
           'Each event is `{type, at, data}`. After a gap that cannot be replayed comes an event `reset`: read the ' +
-          'state anew. `flow.closed` has no id and is not replayed.',
+          'state anew. A token gets the events of what it may read. `flow.closed` has no id and is not replayed.',
         tags: ['events'],
         querystring: EventQuerySchema,
         headers: Type.Object({ 'last-event-id': Type.Optional(Type.String()) }),
         response: { 200: { description: 'Events', content: { 'text/event-stream': { schema: Type.String() } } } }
       }
     },
-    async ({ query, headers }, reply) => {
+    async (request, reply) => {
+      const { query, headers } = request
       if (hub.readers >= eventStreamsMax) {
         throw new UnavailableError(`${eventStreamsMax} event streams are open already; close one and try again`)
       }
@@ -48,8 +56,10 @@ export function eventRoutes(app: App, hub: EventHub, clock: Clock, { stopping }:
         if (out.writableLength + text.length > eventStreamBytesMax) out.destroy()
         else out.write(text)
       }
+      const end = (): void => void out.end()
       const forward = (event: StreamEvent): void => {
-        if (wanted(event.type)) send(event.text())
+        if (!access.isStillGood(request)) end()
+        else if (wanted(event.type) && access.holds(request, scopeOf(event.type))) send(event.text())
       }
 
       const missed = lastId == null ? null : hub.since(lastId)
@@ -60,8 +70,7 @@ export function eventRoutes(app: App, hub: EventHub, clock: Clock, { stopping }:
       for (const event of missed?.events ?? []) forward(event)
 
       const stopReading = hub.read(forward)
-      const heartbeat = clock.every(eventHeartbeatMs, () => send(': alive\n\n'))
-      const end = (): void => void out.end()
+      const heartbeat = clock.every(eventHeartbeatMs, () => (access.isStillGood(request) ? send(': alive\n\n') : end()))
       stopping.addEventListener('abort', end, { once: true })
       out.once('close', () => {
         stopReading()
@@ -71,6 +80,23 @@ export function eventRoutes(app: App, hub: EventHub, clock: Clock, { stopping }:
       if (stopping.aborted) end()
     }
   )
+}
+
+/** What a token must hold to be told of an event. */
+function scopeOf(type: string): Scope {
+  const kind = type.split('.', 1)[0] ?? ''
+  return KINDS[kind] ?? 'admin'
+}
+
+const KINDS: Readonly<Record<string, Scope>> = {
+  service: 'services.read',
+  flow: 'services.read',
+  route: 'routes.read',
+  peer: 'peers.read',
+  cluster: 'cluster.read',
+  engine: 'cluster.read',
+  token: 'tokens.read',
+  actor: 'actors.read'
 }
 
 function typeFilter(types: string | undefined): (type: string) => boolean {

@@ -20,7 +20,7 @@ export const HistoryQuerySchema = strict({
 
 const ChangedObjectSchema = Type.Object(
   {
-    kind: oneOf(['service', 'route', 'peer', 'cluster']),
+    kind: oneOf(['service', 'route', 'peer', 'token', 'policy', 'cluster']),
     id: Type.String(),
     name: nullable.string(),
     action: oneOf(['created', 'updated', 'deleted', 'admit', 'revoke', 'role', 'leave', 'proof']),
@@ -39,6 +39,9 @@ export const ChangeSchema = Type.Object(
     at: timestamp("by the author's clock"),
     author: Type.String({ description: 'peer id' }),
     author_name: nullable.string(),
+    via: nullable.string({
+      description: "`token ID NAME` that asked for it; null: the author's own operator or itself"
+    }),
     kind: oneOf(['change', 'auth'], { description: 'auth: of who belongs to the cluster' }),
     objects: listOf(ChangedObjectSchema),
     verified: Type.Boolean({ description: "the author's signature, checked again just now" }),
