@@ -1,6 +1,6 @@
 /**
- * One TCP connection by instruction, told as JSON: `{address, port, send?, sendBytes?, end?, resetAfter?, waitMs}`.
- * `send` is a text, `sendBytes` that many bytes of payload; `end` closes the sending half afterwards; `resetAfter` resets
+ * One TCP connection by instruction, told as JSON: `{address, port, from?, send?, sendBytes?, end?, resetAfter?, waitMs}`.
+ * `from` is the own address and port to use; `send` is a text, `sendBytes` that many bytes of payload; `end` closes the sending half afterwards; `resetAfter` resets
  * the connection once that many bytes have been received. It ends when the other side has ended, or after `waitMs`.
  */
 import { createHash } from 'node:crypto'
@@ -12,6 +12,7 @@ import { argumentsOf, say } from './say.ts'
 export interface TcpOrder {
   address: string
   port: number
+  from?: { address?: string; port?: number }
   send?: string
   sendBytes?: number
   end?: boolean
@@ -45,7 +46,13 @@ const outcome: TcpOutcome = {
   connect_ms: null,
   ms: 0
 }
-const socket = connect({ host: order.address, port: order.port, allowHalfOpen: true })
+const socket = connect({
+  host: order.address,
+  port: order.port,
+  localAddress: order.from?.address,
+  localPort: order.from?.port,
+  allowHalfOpen: true
+})
 
 const finished = new Promise<void>((resolve) => {
   socket.on('connect', () => {

@@ -129,8 +129,16 @@ export class SimDataplane implements Dataplane {
   #load(desired: DesiredState, generation: number): AppliedState {
     const { plan, facts } = this.#kernel.load(desired)
     const forwarding = { ipv4: new Set(facts.links.map(({ ifname }) => ifname)), ipv6: true }
-    const outcome = { planned: plan.failures, deviceFailures: new Map(), engineErrors: [], facts, forwarding }
-    return { generation, services: appliedServices(desired, outcome), failure: null }
+    const services = appliedServices(desired, {
+      planned: plan.failures,
+      deviceFailures: new Map(),
+      engineErrors: [],
+      facts,
+      forwarding,
+      parentTroubles: new Map(),
+      returnPaths: new Map()
+    })
+    return { generation, services, failure: null }
   }
 
   #refused(desired: DesiredState, generation: number): AppliedState {

@@ -19,12 +19,13 @@ import type {
 import type { EngineEvent, EngineName } from './engine-protocol.ts'
 import { Engines, portsOf } from './engines.ts'
 import type { HostFacts } from './interfaces.ts'
+import { troublesOf } from './macvlan-trouble.ts'
 import { reapplyRetryMs } from './limits.ts'
 import { lockHost, type HostLock } from './host-lock.ts'
 import { createMarks, type MarkOptions, type Marks } from './marks.ts'
 import { NetManager } from './netmgr.ts'
-import { appliedServices } from './outcome.ts'
-import { flowRecord, GENERAL_LISTENER, pegasusState, type PegasusStats } from './pegasus.ts'
+import { appliedServices, type ApplyOutcome } from './outcome.ts'
+import { flowRecord, GENERAL_LISTENER, pegasusState, type LostReturnPath, type PegasusStats } from './pegasus.ts'
 import { planDevices, planSteering, steeringLines, type SteeringPlan } from './plan.ts'
 import { counterName, rulesetText, type Counter } from './ruleset.ts'
 import { Serial } from './serial.ts'
@@ -77,6 +78,8 @@ export class KernelDataplane implements Dataplane {
   #indexes = new Map<PeerId, number>()
   #ports: ReadonlyMap<string, number> = new Map()
   #steering: SteeringPlan | null = null
+  /** How the last apply went, for what is found out between two of them. */
+  #outcome: { generation: number; desired: DesiredState; outcome: ApplyOutcome } | null = null
   #waiting: Promise<AppliedState> | null = null
   #endWatch: (() => void) | null = null
   #running = false
@@ -142,6 +145,7 @@ export class KernelDataplane implements Dataplane {
       const bytes = (direction: 'in' | 'out'): number => kernel.get(counterName(direction, id))?.bytes ?? 0
       counters.set(id, { flows: 0, bytesIn: bytes('in'), bytesOut: bytes('out') })
     }
+    if (pegasus != null) this.#seeReturnPaths(pegasus)
     for (const stats of pegasus?.services ?? []) {
       const service = counters.get(stats.service_id)
       if (service == null) continue
@@ -199,6 +203,7 @@ export class KernelDataplane implements Dataplane {
     try {
       applied = { generation, services: await this.#steps(desired, generation), failure: null }
     } catch (error) {
+      this.#outcome = null
       const failure: AppliedFailure = {
         reason: 'KernelRefused',
         message: error instanceof Error ? error.message : String(error)
@@ -232,7 +237,7 @@ export class KernelDataplane implements Dataplane {
       index: plan.indexes.get(peer) ?? 0,
       device: deviceFailures.has(device) ? null : device
     }))
-    const { prune } = await this.#net.makePolicy(tunnels)
+    const { prune } = await this.#net.makePolicy(tunnels, [...steering.serviceDevices.values()])
 
     const lines = steeringLines(desired)
     const onlyTakesAway = [...lines].every((line) => this.#appliedLines.has(line))
@@ -245,13 +250,12 @@ export class KernelDataplane implements Dataplane {
     this.#appliedLines = lines
 
     const forwarding = await readForwarding(facts.links.map(({ ifname }) => ifname))
-    const services = appliedServices(desired, {
-      planned: plan.failures,
-      deviceFailures,
-      engineErrors,
-      facts,
-      forwarding
-    })
+    const planned = plan.failures
+    const parentTroubles = await troublesOf(plan.devices)
+    const returnPaths = this.#outcome?.outcome.returnPaths ?? new Map<ServiceId, LostReturnPath>()
+    const outcome = { planned, deviceFailures, engineErrors, facts, forwarding, parentTroubles, returnPaths }
+    this.#outcome = { generation, desired, outcome }
+    const services = appliedServices(desired, outcome)
     const ms = Math.round(this.#options.clock.monotonic() - began)
     this.#log.debug({ generation, services: services.size, ms }, 'applied')
     return services
@@ -304,6 +308,24 @@ export class KernelDataplane implements Dataplane {
       this.#emit({ type: 'kernel.repaired', what })
     })
     if (networksChanged || deviceBack) void this.#applyNewest()
+  }
+
+  /** Pegasus finds out by its flows; what is in force has not changed, only what is to be said of it. */
+  #seeReturnPaths({ services }: PegasusStats): void {
+    const last = this.#outcome
+    if (last == null) return
+    const lost = services.flatMap(({ service_id, return_path_lost: path }) =>
+      path == null ? [] : [[service_id, path] as const]
+    )
+    const known = last.outcome.returnPaths
+    if (lost.length === known.size && lost.every(([id, { destination }]) => known.get(id)?.destination === destination))
+      return
+    last.outcome = { ...last.outcome, returnPaths: new Map(lost) }
+    const { generation, desired, outcome } = last
+    this.#emit({
+      type: 'applied',
+      applied: { generation, services: appliedServices(desired, outcome), failure: null }
+    })
   }
 
   #onReady(engine: EngineName): void {

@@ -24,6 +24,8 @@ export interface NetManagerOptions {
 interface Wanted {
   devices: WantedDevice[]
   tunnels: PolicyTunnel[]
+  /** Devices of services, for programs that are bound to them. */
+  ownDevices: string[]
   ruleset: { text: RulesetText; plain: string; listing: Promise<string | null> } | null
 }
 
@@ -39,7 +41,7 @@ export class NetManager {
   readonly #marks: Marks
   readonly #log: Logger
   readonly #clock: Clock
-  #wanted: Wanted = { devices: [], tunnels: [], ruleset: null }
+  #wanted: Wanted = { devices: [], tunnels: [], ownDevices: [], ruleset: null }
   readonly #arp = new ArpGuard()
   readonly #session: NftSession
   #ipv6 = true
@@ -106,10 +108,17 @@ export class NetManager {
     if (stale.length > 0) this.#log.info({ devices: stale }, 'devices removed')
   }
 
-  /** Rules and tables for these tunnels and TPROXY; answers what was missing, and how to drop those of others. */
-  async makePolicy(tunnels: readonly PolicyTunnel[]): Promise<{ added: string[]; prune: () => Promise<void> }> {
+  /**
+   * Rules and tables for these tunnels, services' devices and TPROXY; answers what was missing, and how to drop those of
+   * others.
+   */
+  async makePolicy(
+    tunnels: readonly PolicyTunnel[],
+    ownDevices: readonly string[]
+  ): Promise<{ added: string[]; prune: () => Promise<void> }> {
     this.#wanted.tunnels = [...tunnels]
-    return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels))
+    this.#wanted.ownDevices = [...ownDevices]
+    return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels, ownDevices))
   }
 
   /** Replaces the table, unless it is what was loaded last. */
@@ -153,7 +162,7 @@ export class NetManager {
     }
     if (await this.#arp.repair()) onRepaired('nftables table arp arctic')
     if (this.#wanted.ruleset != null) {
-      for (const what of (await this.makePolicy(this.#wanted.tunnels)).added) onRepaired(what)
+      for (const what of (await this.makePolicy(this.#wanted.tunnels, this.#wanted.ownDevices)).added) onRepaired(what)
     }
     return { networksChanged: before != null && !sameNetworks(before, facts) }
   }
@@ -174,7 +183,7 @@ export class NetManager {
 
   /** Takes everything of ours out of the kernel, whoever of us put it there. */
   async removeAll(): Promise<void> {
-    this.#wanted = { devices: [], tunnels: [], ruleset: null }
+    this.#wanted = { devices: [], tunnels: [], ownDevices: [], ruleset: null }
     this.#ipv6 = await speaksIpv6(sysctl)
     await nft.remove()
     await this.#arp.remove()

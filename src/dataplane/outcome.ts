@@ -4,6 +4,7 @@ import type { DeviceError } from './devices.ts'
 import { serviceDeviceName, tunnelDeviceName } from './devices.ts'
 import type { EngineError, EngineName } from './engine-protocol.ts'
 import type { HostFacts } from './interfaces.ts'
+import type { LostReturnPath } from './pegasus.ts'
 import { inboundWarnings, outboundWarnings, type Forwarding } from './warnings.ts'
 
 export interface ApplyOutcome {
@@ -13,6 +14,10 @@ export interface ApplyOutcome {
   engineErrors: { engine: EngineName; error: EngineError }[]
   facts: HostFacts
   forwarding: Forwarding
+  /** By parent of services' devices: why nothing may come in by them. */
+  parentTroubles: ReadonlyMap<string, AppliedFailure>
+  /** Fully transparent services whose destinations' answers go another way. */
+  returnPaths: ReadonlyMap<ServiceId, LostReturnPath>
 }
 
 /** What is in force, service by service: a pure reading of how the steps of an apply went. */
@@ -25,7 +30,7 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
     services.set(service.id, {
       spec: service.spec,
       failure,
-      warnings: outboundWarnings(service, facts, forwarding),
+      warnings: [...outboundWarnings(service, facts, forwarding), ...parentTrouble(device, outcome)],
       effectiveTransport: effective(service.transport, failure),
       interface: device == null ? null : interfaceOf(device, facts)
     })
@@ -35,7 +40,7 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
     services.set(service.id, {
       spec: service.spec,
       failure,
-      warnings: inboundWarnings(service, facts, forwarding),
+      warnings: [...inboundWarnings(service, facts, forwarding), ...lost(outcome.returnPaths.get(service.id))],
       effectiveTransport: effective(service.transport, failure),
       interface: null
     })
@@ -57,6 +62,25 @@ function failureOf(id: ServiceId, peer: string, device: string | null, outcome: 
   const { engine, error } = found
   return { reason: error.code, message: `${engine}: ${error.message}` }
 }
+
+function parentTrouble(device: string | null, { facts, parentTroubles }: ApplyOutcome): AppliedFailure[] {
+  const parent = device == null ? undefined : facts.links.find(({ ifname }) => ifname === device)?.link
+  const trouble = parent == null ? undefined : parentTroubles.get(parent)
+  return trouble == null ? [] : [trouble]
+}
+
+function lost(path: LostReturnPath | undefined): AppliedFailure[] {
+  if (path == null) return []
+  const [client, destination] = [withoutPort(path.client), path.destination]
+  return [
+    {
+      reason: 'RepliesElsewhere',
+      message: `${destination} answers this host but not connections from ${client}: its answers to clients' addresses go another way; route ${client} on ${withoutPort(destination)}, or on its gateway, through this host`
+    }
+  ]
+}
+
+const withoutPort = (address: string): string => address.replace(/^\[?(.*?)\]?:\d+$/, '$1')
 
 const effective = (transport: TransportType, failure: AppliedFailure | null): TransportType | null =>
   failure == null ? transport : null

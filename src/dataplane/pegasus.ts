@@ -34,6 +34,12 @@ interface PegasusService {
   transparent: boolean
 }
 
+/** A client as which a destination was dialled in vain, though it answers the host itself. */
+export interface LostReturnPath {
+  client: string
+  destination: string
+}
+
 export interface PegasusStats {
   services: {
     service_id: ServiceId
@@ -42,6 +48,8 @@ export interface PegasusStats {
     flows_total: number
     bytes_in: number
     bytes_out: number
+    /** Whose answers were last seen to take another way than through this host; null: nobody's. */
+    return_path_lost: LostReturnPath | null
   }[]
   peers: {
     peer_id: PeerId

@@ -11,7 +11,7 @@ import {
 import { defaultDevice, isOurs, type HostFacts } from './interfaces.ts'
 import type { Marks } from './marks.ts'
 import { memberEndpoints } from './never-taken.ts'
-import { contains, parsePrefix, samePrefix } from './prefix.ts'
+import { contains, parseAddress, parsePrefix, samePrefix, type Address } from './prefix.ts'
 import { compile, type RouteTable } from './route-table.ts'
 import type { Counter, SteeredService, Steering } from './ruleset.ts'
 import { assignIndexes } from './tempest.ts'
@@ -53,6 +53,8 @@ export function planDevices(
     }
     const on = parent ?? parentDevice(name, [ipv4Cidr, ipv6Cidr], facts)
     if (on == null) failures.set(service.id, noParent)
+    else if (facts.links.some(({ ifname, link_type }) => ifname === on && link_type !== 'ether'))
+      failures.set(service.id, notEthernet(on))
     else devices.push(serviceDevice(service.id, on, deviceAddresses(name, [ipv4Cidr, ipv6Cidr], facts)))
   }
   for (const { id, sourcePeer } of desired.inbound)
@@ -90,6 +92,11 @@ const noParent: AppliedFailure = {
   message:
     'no interface to put the MACVLAN device on: the host has no default route and no network of the desired address; add one'
 }
+
+const notEthernet = (parent: string): AppliedFailure => ({
+  reason: 'MacvlanFailed',
+  message: `the device would stand on ${parent}, which is no Ethernet interface, so no MACVLAN can; give the service an address in the network of one`
+})
 
 const noTunnel = ({ tunnelsMax }: Marks): AppliedFailure => ({
   reason: 'TunnelLimitReached',
@@ -160,9 +167,11 @@ export function planSteering(
     )
   }))
   const members = memberEndpoints(desired.endpoints)
+  const transparent = desired.inbound.some(({ id, fullyTransparent }) => fullyTransparent && !plan.failures.has(id))
   const services = live.map((service) => ({
     id: service.id,
     device: deviceOf(service),
+    addresses: addressesOf(deviceOf(service), facts),
     tunnel: plan.indexes.get(service.targetPeer) ?? 0
   }))
   return {
@@ -181,12 +190,21 @@ export function planSteering(
         services: withPorts,
         tunnels,
         members,
+        transparent,
         generalPort,
         draining: false,
         counters
       })
     }
   }
+}
+
+function addressesOf(device: string | null, { links }: HostFacts): Address[] {
+  const link = links.find(({ ifname }) => ifname === device)
+  return (link?.addr_info ?? [])
+    .filter(({ scope }) => scope !== 'link')
+    .map(({ local }) => parseAddress(local))
+    .filter((address) => address != null)
 }
 
 /** What steers packets, one line each: when the new lines are among the old ones, the change only takes away. */

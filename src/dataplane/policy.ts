@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import type { IpRoute, IpRule } from './ip.ts'
 import { hex, type Marks } from './marks.ts'
 
@@ -14,9 +15,14 @@ export interface PolicyTunnel {
 /** Greatest metric there is: only asked when nothing else is left. */
 const LAST_METRIC = 4294967295
 
-export function wantedRoutes(marks: Marks, tunnels: readonly PolicyTunnel[]): string[] {
+/** `devices` are those of services: a program bound to one sends by it or not at all, so the way in stands there too. */
+export function wantedRoutes(
+  marks: Marks,
+  tunnels: readonly PolicyTunnel[],
+  devices: readonly string[] = []
+): string[] {
   return [
-    routeLine('local', 'lo', marks.tproxyTable, marks),
+    ...['lo', ...devices].map((device) => routeLine('local', device, marks.tproxyTable, marks)),
     ...tunnels.flatMap(({ index, device }) => [
       ...(device == null ? [] : [routeLine('unicast', device, marks.tunnelTable(index), marks)]),
       routeLine('unreachable', null, marks.tunnelTable(index), marks)
@@ -56,9 +62,18 @@ const ROUTE_TYPES: Record<string, string> = { 1: 'unicast', 2: 'local', 7: 'unre
 
 function routeLine(type: string, device: string | null, table: number, { protocol }: Marks): string {
   const dev = device == null ? '' : ` dev ${device}`
-  const metric = type === 'unreachable' ? ` metric ${LAST_METRIC}` : ''
-  return `${type} default${dev} table ${table}${metric} proto ${protocol}`
+  const metric = type === 'unreachable' ? LAST_METRIC : type === 'local' && device !== 'lo' ? ownMetric(device) : null
+  return `${type} default${dev} table ${table}${metric == null ? '' : ` metric ${metric}`} proto ${protocol}`
 }
+
+/** Default routes of one table differ in their metric; one that follows from the name is the same after a restart. */
+const ownMetric = (device: string | null): number =>
+  2 ** 16 +
+  (createHash('sha256')
+    .update(device ?? '')
+    .digest()
+    .readUInt32BE() >>>
+    1)
 
 const ruleLine = (mark: number, table: number, { mask, rulePriority, protocol }: Marks): string =>
   `fwmark ${hex(mark)}/${hex(mask)} lookup ${table} priority ${rulePriority} protocol ${protocol}`

@@ -1,7 +1,7 @@
 import type { ServiceId } from '../crdt/schema.ts'
 import { hex, type Marks } from './marks.ts'
 import { SPECIAL_DESTINATIONS, SPECIAL_SOURCES, type MemberEndpoint } from './never-taken.ts'
-import { formatAddress, formatPrefix, type Family } from './prefix.ts'
+import { formatAddress, formatPrefix, type Address, type Family } from './prefix.ts'
 import type { RouteTable } from './route-table.ts'
 import { lookupChains, mapName, nftSet } from './ruleset-maps.ts'
 
@@ -11,9 +11,11 @@ import { lookupChains, mapName, nftSet } from './ruleset-maps.ts'
  *
  * 1. `zones` (before conntrack): what comes out of tunnel i gets conntrack zone i in its original direction.
  * 2. `prerouting`: packets out of a tunnel must be covered (`out_i`), replies to them go back in (by zone), intercepted TCP
- *    goes on to its socket, members' own traffic and what no route may take leaves, the rest is looked up: the maps of the
- *    device it entered by, then the general ones. A hit goes to the chain of the service, which sets the mark.
- * 3. `output`: the same for programs on this host, except what carries the engines' bypass mark.
+ *    goes on to its socket, and so do answers to connections that Pegasus has made with a client's address; members' own
+ *    traffic and what no route may take leaves, the rest is looked up: the maps of the device it entered by, then the
+ *    general ones. A hit goes to the chain of the service, which sets the mark.
+ * 3. `output`: the same for programs on this host, except what carries the engines' bypass mark. The address of a
+ *    service's device stands for the device here.
  * 4. policy routing by mark (`policy.ts`), then `guard`: a marked packet leaves by its own device or not at all.
  * 5. `source_nat…`: what came out of a tunnel takes this host's address.
  */
@@ -24,6 +26,8 @@ export interface Steering {
   services: SteeredService[]
   tunnels: SteeredTunnel[]
   members: MemberEndpoint[]
+  /** Some service towards this host is fully transparent: Pegasus connects with addresses that are not the host's. */
+  transparent: boolean
   /** Port of the TPROXY listener of all services without a device; null resets their TCP. */
   generalPort: number | null
   /** True while draining: open flows go on, nothing new is taken. */
@@ -35,6 +39,8 @@ export interface Steering {
 export interface SteeredService {
   id: ServiceId
   device: string | null
+  /** The device's own, by which programs on this host use it. */
+  addresses: Address[]
   /** Index of the tunnel to its target peer. */
   tunnel: number
   /** Port of its own TPROXY listener, for a service with a device; null resets its TCP. */
@@ -171,6 +177,7 @@ function hooks({
   table,
   services: steered,
   tunnels: steeredTunnels,
+  transparent,
   generalPort,
   draining
 }: Steering): string[] {
@@ -203,10 +210,15 @@ function hooks({
   // Reused ports: a new connection must not inherit what an old one of the same addresses was.
   const forget = `${syn} ct mark ${ours} != 0 ct mark set ct mark & ${hex(marks.keep)}`
 
+  const mine = (verdict: (service: SteeredService) => string): string[] => [
+    ...vmap('ip saddr', byAddress(own, 4, verdict)),
+    ...vmap('ip6 saddr', byAddress(own, 6, verdict))
+  ]
   const take = draining
     ? []
     : [
         forget,
+        'iifname "lo" jump enter_lo',
         ...vmap(
           'iifname',
           own.map(({ id, device }) => `"${device}" : jump enter_${id}`)
@@ -221,6 +233,8 @@ function hooks({
       : own.map(({ id, device, port }) =>
           chain(`enter_${id}`, [`jump ${mapName('route', device)}`, ...toListener(port)])
         )),
+    // What a program here has sent comes by once more, marked but without its listener's port: looked up anew.
+    ...(draining ? [] : [chain('enter_lo', [setMark('meta', marks, 0), ...mine(({ id }) => `jump enter_${id}`)])]),
     chain('never', [
       'fib daddr type { local, broadcast, anycast, multicast } accept',
       ...special('accept'),
@@ -237,15 +251,33 @@ function hooks({
       ),
       `meta mark ${ours} == ${hex(marks.bypass)} accept`,
       `${syn.replace('==', '!=')} socket transparent 1 socket wildcard 0 ${setMark('meta', marks, marks.tproxy)} accept`,
+      // Also when the socket is gone: this host answers with a reset, and nothing goes on to the client in the clear.
+      ...(transparent
+        ? [
+            `iifname != "lo" ct direction reply ct mark ${ours} == ${hex(marks.bypass)} ${setMark('meta', marks, marks.tproxy)} accept`
+          ]
+        : []),
       ...vmap('ct direction reply ct zone', replies),
       ...leaveOld,
       ...take
     ]),
     hook('output', 'route', 'output', 'mangle', [
+      ...(transparent
+        ? [
+            `${syn} meta mark ${ours} == ${hex(marks.bypass)} fib saddr type != local ${setMark('ct', marks, marks.bypass)}`
+          ]
+        : []),
       `meta mark ${ours} == ${hex(marks.bypass)} accept`,
       ...vmap('ct direction reply ct zone', replies),
       ...leaveOld,
-      ...(draining ? [] : [forget, 'jump route'])
+      ...(draining
+        ? []
+        : [
+            forget,
+            ...mine(({ device }) => `jump ${mapName('route', device)}`),
+            `meta mark ${ours} != 0 accept`,
+            'jump route'
+          ])
     ]),
     // Bytes to the client are counted where both the tunnel and the client's side are known.
     ...countReplies(steeredTunnels, own, draining),
@@ -276,11 +308,36 @@ function hooks({
 function countReplies(steeredTunnels: SteeredTunnel[], own: SteeredService[], draining: boolean): string[] {
   if (steeredTunnels.length === 0 || draining) return []
   const devices = own.map(({ device }) => `"${device}" : goto ${mapName('route', device)}_back`)
+  const mine = ([4, 6] as const).flatMap((family) => {
+    const elements = byAddress(own, family, ({ device }) => `jump ${mapName('route', device)}_back`)
+    return elements.length === 0
+      ? []
+      : [`ct direction reply iifname @tunnels ${family === 4 ? 'ip' : 'ip6'} daddr vmap { ${elements.join(', ')} }`]
+  })
   return [
     chain('replied', [...(devices.length === 0 ? [] : [`oifname vmap { ${devices.join(', ')} }`]), 'goto route_back']),
     hook('count_forwarded', 'filter', 'forward', 'mangle', ['ct direction reply iifname @tunnels goto replied']),
-    hook('count_received', 'filter', 'input', 'mangle', ['ct direction reply iifname @tunnels goto route_back'])
+    hook('count_received', 'filter', 'input', 'mangle', [
+      ...mine,
+      'ct direction reply iifname @tunnels goto route_back'
+    ])
   ]
+}
+
+/** Elements of a verdict map by the addresses of services' devices; of two with one address the first has it. */
+function byAddress(
+  own: readonly SteeredService[],
+  family: Family,
+  verdict: (service: SteeredService) => string
+): string[] {
+  const elements = new Map<string, string>()
+  for (const service of own) {
+    for (const address of service.addresses.filter((one) => one.family === family)) {
+      const text = formatAddress(address)
+      if (!elements.has(text)) elements.set(text, `${text} : ${verdict(service)}`)
+    }
+  }
+  return [...elements.values()]
 }
 
 /** Ids and device names become parts of the text: whatever is not a plain word here would be a way into the kernel. */

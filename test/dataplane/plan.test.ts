@@ -76,6 +76,8 @@ describe('plan of the data plane', () => {
     })
     const parents = plan(state).devices.flatMap((device) => (device.kind === 'macvlan' ? [device.parent] : []))
     assert.deepEqual(parents, ['lan', 'wan'])
+    const tunnelled = hostFacts([link('wan', [], { link_type: 'none' })], [{ dst: 'default', dev: 'wan' }], [])
+    assert.match(plan(state, tunnelled).failures.get(b)?.message ?? '', /wan, which is no Ethernet/)
     const nowhere = hostFacts([link('lan', ['10.1.0.1/24'])], [], [])
     assert.equal(plan(state, nowhere).failures.get(b)?.reason, 'MacvlanFailed')
   })
@@ -157,6 +159,8 @@ describe('plan of the data plane', () => {
       'unicast default dev arct-1 table 79461 proto 79'
     ])
     assert.deepEqual(without(['a', 'a', 'b'], ['a']), ['a', 'b'])
+    const own = { type: '2', dst: 'default', dev: 'own0', metric: 5, table: '79460' }
+    assert.deepEqual(actualRoutes([own], marks), without(wantedRoutes(marks, [], ['own0']), wantedRoutes(marks, [])))
   })
 
   it('tells the engines what they need, and no more', () => {

@@ -29,9 +29,10 @@ function steering(services: RoutedService[], fields: Partial<Steering> = {}): St
   return {
     marks: createMarks(),
     table: compile(services, edgeHost),
-    services: services.map(({ id, device }) => ({ id, device, tunnel: 1, port: 4001 })),
+    services: services.map(({ id, device }) => ({ id, device, addresses: [], tunnel: 1, port: 4001 })),
     tunnels: [{ index: 1, device: 'arct-00000001', covers: compile([], { own: [], attached: [] }) }],
     members: memberEndpoints(['172.20.15.14:9']),
+    transparent: false,
     generalPort: 4000,
     draining: false,
     counters: new Map(),

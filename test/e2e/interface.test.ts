@@ -21,9 +21,9 @@ describe('e2e: services with an interface of their own, and traffic of the sourc
   })
   after(() => mesh?.lab.close())
 
-  const whoami = async (host = mesh.sites.client, address: string = SERVER.v4): Promise<string> => {
+  const whoami = async (host = mesh.sites.client, address: string = SERVER.v4, by?: string): Promise<string> => {
     const url = `http://${address.includes(':') ? `[${address}]` : address}:8000/whoami`
-    const out = await host.attempt(['curl', '-sS', '-m', '3', url])
+    const out = await host.attempt(['curl', '-sS', '-m', '3', ...(by == null ? [] : ['--interface', by]), url])
     return out.code === 0 ? (JSON.parse(out.stdout) as { address: string }).address : out.stderr.trim()
   }
 
@@ -77,6 +77,63 @@ describe('e2e: services with an interface of their own, and traffic of the sourc
       { timeoutMs: 5000, everyMs: 100 }
     )
     await sites.client.ip(['route del 10.2.0.0/24', 'route del fd00:2::/64'])
+  })
+
+  it('programs on the source host that are bound to the device or its address are carried, and no others', async () => {
+    const { a, sites } = mesh
+    const before_ = await settledSnapshot(a.host)
+    await sites.edgeA.ip([`route add default via ${EDGE_B.wire4}`, `route add default via ${EDGE_B.wire6}`])
+    const flags = ['--requires-interface', '--desired-ipv4', '10.1.0.60/24', '--desired-ipv6', 'fd00:1::60/64']
+    const service = await a.connect({ source: 'edge-a', target: 'edge-b', routes: [[]], flags })
+    const name = (await a.active(service.id)).status.interface?.name ?? ''
+    assert.equal(await whoami(sites.edgeA), '10.9.0.1')
+    for (const by of ['10.1.0.60', `if!${name}`]) {
+      assert.equal(await whoami(sites.edgeA, SERVER.v4, by), EDGE_B.lan4, by)
+    }
+    await until('IPv6', async () => (await whoami(sites.edgeA, SERVER.v6, 'fd00:1::60')) === EDGE_B.lan6, {
+      timeoutMs: 5000
+    })
+    const pinged = await sites.edgeA.exec([
+      'ping',
+      '-n',
+      '-c',
+      '3',
+      '-i',
+      '0.2',
+      '-W',
+      '2',
+      '-I',
+      '10.1.0.60',
+      SERVER.v4
+    ])
+    assert.match(pinged, / 3 received/)
+
+    // What is asked of the device is what the device becomes, without a break for what is not changed.
+    const mac = (await a.service(service.id))?.status.interface?.mac
+    await a.ask('services', 'update', service.id, '--desired-ipv4', '10.1.0.61/24')
+    await until(
+      'the new address',
+      async () => {
+        const { status } = await a.active(service.id)
+        const { interface: made } = status
+        return made?.ipv4 === '10.1.0.61/24' && made.ipv6 === 'fd00:1::60/64' && made.mac === mac
+      },
+      { timeoutMs: 5000 }
+    )
+    assert.equal(await whoami(sites.edgeA, SERVER.v4, '10.1.0.61'), EDGE_B.lan4)
+    assert.equal(await whoami(sites.edgeA, SERVER.v4, `if!${name}`), EDGE_B.lan4)
+    assert.equal((await a.host.addresses()).includes('10.1.0.60/24'), false)
+
+    await a.ask('services', 'delete', service.id, '--yes')
+    await sites.edgeA.ip([`route del default via ${EDGE_B.wire4}`, `route del default via ${EDGE_B.wire6}`])
+    await until(
+      'the host to be as before',
+      async () => {
+        assert.deepEqual(snapshotDiff(before_, await snapshotHost(a.host)), [])
+        return true
+      },
+      { timeoutMs: 5000, everyMs: 100 }
+    )
   })
 
   it('what the source host sends by itself is carried like what it forwards', async () => {

@@ -108,6 +108,11 @@ impl Flow {
         }
     }
 
+    /// Dialled as the client itself.
+    pub fn has_clients_address(&self) -> bool {
+        self.dialled_from.is_some_and(|from| from.ip() == self.client.ip())
+    }
+
     /// Passes the carrier's FIN on once everything before it is delivered. When the other direction is over as well, the
     /// close says it.
     pub fn finish_if_delivered(&mut self) {

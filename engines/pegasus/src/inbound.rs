@@ -168,13 +168,19 @@ impl Worker {
     pub fn dialled(&mut self, key: Key) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         if let Some(error) = flow.plain.error() {
-            return self.reset_flow(key, dial_reason(&error));
+            let reason = dial_reason(&error);
+            if reason == Reason::DestinationRefused {
+                self.destination_answered(key);
+            }
+            return self.reset_flow(key, reason);
         }
         if !flow.plain.writable {
             return;
         }
         flow.dialling = false;
-        if let Some(carrier) = flow.carrier {
+        let carrier = flow.carrier;
+        self.destination_answered(key);
+        if let Some(carrier) = carrier {
             self.carry_down(carrier);
         }
         self.carry_up(key);

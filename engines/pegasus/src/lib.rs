@@ -31,6 +31,7 @@ mod pool;
 mod prefix;
 pub mod reason;
 mod refusals;
+mod return_path;
 mod service;
 mod slots;
 pub mod state;

@@ -49,6 +49,11 @@ pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
 /// How long a destination may take to answer.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that find out whether a destination answers this host's own address: at a time, per service, and how
+/// long each may take.
+pub const PROBES_MAX: usize = 16;
+pub const PROBES_EVERY: Duration = Duration::from_secs(60);
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// After a reset the carrier is kept if the other side confirms within this.
 pub const RESET_CONFIRM_TIMEOUT: Duration = Duration::from_secs(2);
 /// A peer that has acknowledged nothing for so long, though something waits for it, is gone.

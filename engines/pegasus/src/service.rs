@@ -7,7 +7,10 @@ use std::sync::{
 
 use serde::Serialize;
 
-use crate::limiter::Bucket;
+use crate::{
+    limiter::Bucket,
+    return_path::{Lost, ReturnPath},
+};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -26,6 +29,8 @@ pub struct Service {
     pub counters: Counters,
     /// What this side reads: from the clients at the source, from the destinations at the target.
     pub bucket: Bucket,
+    /// Of a fully transparent service at its target.
+    pub return_path: ReturnPath,
 }
 
 #[derive(Debug, Default)]
@@ -45,11 +50,13 @@ pub struct ServiceStats {
     pub flows_total: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Whose answers were last seen to take another way than through this host; None: nobody's.
+    pub return_path_lost: Option<Lost>,
 }
 
 impl Service {
     pub fn new(id: Arc<str>, side: Side) -> Self {
-        Self { id, side, counters: Counters::default(), bucket: Bucket::default() }
+        Self { id, side, counters: Counters::default(), bucket: Bucket::default(), return_path: ReturnPath::default() }
     }
 
     pub fn stats(&self) -> ServiceStats {
@@ -60,6 +67,7 @@ impl Service {
             flows_total: self.counters.flows_total.load(Relaxed),
             bytes_in: self.counters.bytes_in.load(Relaxed),
             bytes_out: self.counters.bytes_out.load(Relaxed),
+            return_path_lost: self.return_path.lost(),
         }
     }
 }

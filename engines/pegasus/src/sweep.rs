@@ -21,6 +21,7 @@ impl Worker {
         self.sweeps += 1;
         self.sweep_flows();
         self.sweep_carriers();
+        self.sweep_probes();
         self.shrink_pools();
         self.throttles.retain(|throttle| !throttle.is_empty());
     }
@@ -31,6 +32,7 @@ impl Worker {
             let Some(flow) = self.flows.get_mut(key) else { continue };
             let age = now.duration_since(flow.started);
             if flow.dialling && age > DIAL_TIMEOUT {
+                self.destination_silent(key);
                 self.reset_flow(key, Reason::DestinationTimeout);
             } else if flow.carrier.is_none() && !flow.up_ended && age > HANDSHAKE_TIMEOUT {
                 self.reset_flow(key, Reason::PeerDown);

@@ -43,6 +43,7 @@ use crate::{
     pool::Pool,
     reason::Reason,
     refusals::Refusals,
+    return_path::Probe,
     slots::{Key, Slots, Token},
 };
 
@@ -120,6 +121,7 @@ pub struct Worker {
     pub pools: FxHashMap<Arc<str>, Pool>,
     pub turns: VecDeque<Turn>,
     pub throttles: Vec<Throttle<Key>>,
+    pub probes: Vec<Probe>,
     pub arena: Arena,
     /// Kept for its capacity: where the opened payloads of a read stand in the arena.
     pub payloads: Vec<Range<usize>>,
@@ -150,6 +152,7 @@ impl Worker {
             pools: FxHashMap::default(),
             turns: VecDeque::new(),
             throttles: Vec::new(),
+            probes: Vec::new(),
             arena: Arena::new(),
             payloads: Vec::new(),
             now,

@@ -14,7 +14,11 @@ export async function testRoute(
   input: { source: string; dest: string; protocol?: string; interface?: string; trace?: boolean }
 ): Promise<RouteTestJson> {
   clusterView(deps)
-  const packet = parsePacket({ interface: input.interface ?? null, source: input.source, dest: input.dest })
+  const packet = parsePacket({
+    interface: input.interface ?? deviceOf(deps, input.source),
+    source: input.source,
+    dest: input.dest
+  })
   if (packet == null) {
     throw new InvalidRequestError(
       `source "${input.source}" and dest "${input.dest}" must be two IP addresses of one family, without prefix`
@@ -49,6 +53,15 @@ export async function testRoute(
 function origin({ replica }: OperatorDeps, route: RouteId): RouteTestJson['change'] {
   const found = replica.originOf('routes', route)
   return found == null ? null : { ...found, author_name: nameOfPeer(found.author, replica.view()) }
+}
+
+/** What a program here sends from the address of a service's device counts as sent by that device. */
+function deviceOf({ reconciler }: OperatorDeps, source: string): string | null {
+  for (const { role, interface: made } of reconciler.reports.all()) {
+    if (role !== 'source' || made == null) continue
+    if ([made.ipv4, made.ipv6].some((cidr) => cidr?.split('/')[0] === source)) return made.name
+  }
+  return null
 }
 
 const PROTOCOLS: Record<string, number> = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 }

@@ -152,7 +152,9 @@ function device({ service, source: { name, report }, spec }: PhaseInput): Weighe
 /** What a warning is about. A reason that is not listed is a `Notice`. */
 const WARNING_TYPES: Record<string, string> = {
   ForwardingDisabled: 'Forwarding',
-  RouteOverlapsAttachedNetwork: 'RouteOverlap'
+  RouteOverlapsAttachedNetwork: 'RouteOverlap',
+  MacvlanFramesDropped: 'InterfaceParent',
+  RepliesElsewhere: 'TransparentReturnPath'
 }
 
 function warnings(endpoints: EndpointSight[]): Weighed[] {
