@@ -19,4 +19,5 @@ export type ReplicaPort = Pick<
   | 'createToken'
   | 'revokeToken'
   | 'setPolicy'
+  | 'note'
 >

@@ -10,6 +10,7 @@ import type { Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
 import { intentsOf, type Intent } from './intent.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
+import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import { reissueRecordsMax, verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
 import { reissueOf } from './reissue.ts'
@@ -270,17 +271,32 @@ export class Cluster {
     return intentsOf(operationsOf(bodyOf(this.bytesOf(entry))).list, this.#ledger.touches)
   }
 
-  /** On whose behalf its author made a change; null when on nobody's. */
+  /** On whose behalf its author made a change; null when on nobody's, or when it says something else. */
   viaOf(entry: Entry): string | null {
-    return viaOf(bodyOf(this.bytesOf(entry)))
+    return entry.operationCount === 0 ? null : viaOf(bodyOf(this.bytesOf(entry)))
+  }
+
+  /** What an entry says of an actor; null for one that says nothing, or changes something. */
+  noteOf(entry: Entry): ActorNote | null {
+    if (entry.kind !== 'change' || entry.operationCount > 0) return null
+    return parseNote(operationsOf(bodyOf(this.bytesOf(entry))).message)
   }
 
   /** Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable. */
   async change(write: (writer: Writer) => void): Promise<void> {
+    await this.#change(() => this.#fold.write(write, viaNow()))
+  }
+
+  /** Makes a change that changes nothing and says what was sent to an actor. Resolves when it is durable. */
+  async note(note: ActorNote): Promise<void> {
+    await this.#change(() => this.#fold.note(encodeNote(note)))
+  }
+
+  async #change(make: () => Uint8Array | null): Promise<void> {
     const { signer, storage } = this.#deps
     if (this.#isOutOfNumbers()) throw new UnavailableError('the state has just changed under this change; ask again')
     const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
-    const body = this.#fold.write(write, viaNow())
+    const body = make()
     if (body == null) return
     const item = this.#seal('change', seq, body)
     const entry = this.#ledger.add(item)

@@ -53,9 +53,13 @@ export class Document {
     }
     if (handle.pendingOps() === 0) return null
     handle.commit(via, 0)
-    const chunk = handle.getLastLocalChange()
-    if (chunk == null) throw new Error('Automerge made no change of what was written')
-    return plainChunk(chunk)
+    return lastChange(handle)
+  }
+
+  /** Makes a change that changes nothing and says `message`. */
+  note(message: string): Uint8Array {
+    this.#handle.emptyChange(message, 0)
+    return lastChange(this.#handle)
   }
 
   /** The record as it was merged; undefined when there is none. It may hold anything that a member wrote. */
@@ -104,6 +108,8 @@ export interface Operations {
   /** The number of the first; an operation's id is `number@actor`. */
   start: number
   list: Operation[]
+  /** What the change says of itself. */
+  message: string | null
 }
 
 export interface Operation {
@@ -123,7 +129,7 @@ export interface Operation {
 
 /** What a change does. Throws for bytes that are no change to Automerge. */
 export function operationsOf(chunk: Uint8Array): Operations {
-  const { ops, startOp, actor } = decodeChange(chunk)
+  const { ops, startOp, actor, message } = decodeChange(chunk)
   const list = ops.map((op, i) => ({
     id: `${startOp + i}@${actor}`,
     action: op.action,
@@ -133,7 +139,7 @@ export function operationsOf(chunk: Uint8Array): Operations {
     replaces: op.pred,
     value: (op as { value?: unknown }).value
   }))
-  return { start: startOp, list }
+  return { start: startOp, list, message }
 }
 
 /** On whose behalf a change was made, as its author says; null when on nobody's. */
@@ -155,9 +161,7 @@ export function genesisChunk(): Uint8Array {
     for (let i = 0; i < BUCKETS[kind]; i++) handle.putObject(map, bucketName(i), {})
   }
   handle.commit(null, 0)
-  const chunk = handle.getLastLocalChange()
-  if (chunk == null) throw new Error('Automerge made no first change')
-  return plainChunk(chunk)
+  return lastChange(handle)
 }
 
 /** True when a first change makes the root maps and their buckets, each where all peers look for it. */
@@ -203,6 +207,12 @@ function bucketOf(kind: Kind, id: string): string {
 const bucketName = (i: number): string => i.toString(16).padStart(2, '0')
 
 type Handle = ReturnType<typeof getBackend>
+
+function lastChange(handle: Handle): Uint8Array {
+  const chunk = handle.getLastLocalChange()
+  if (chunk == null) throw new Error('Automerge made no change of what was written')
+  return plainChunk(chunk)
+}
 
 /** Automerge's own wrapper of whole strings, taken off. */
 function plain(value: unknown): unknown {

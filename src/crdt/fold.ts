@@ -80,7 +80,12 @@ export class Fold {
     return this.#document.change(write, via)
   }
 
-  /** Takes in the entry of a change that {@link write} has applied. */
+  /** A change that changes nothing and says `message`. */
+  note(message: string): Uint8Array {
+    return this.#document.note(message)
+  }
+
+  /** Takes in the entry of a change that {@link write} or {@link note} has made. */
   took(entry: Entry): void {
     entry.valid = true
     this.#show([entry])

@@ -5,11 +5,12 @@ import { SINGULAR, type FieldValue, type Kind } from './document.ts'
 import { parseEnvelope, verifyEnvelope } from './envelope.ts'
 import type { Entry } from './ledger.ts'
 import { historyBatchMax } from './limits.ts'
+import type { ActorNote } from './note.ts'
 import type { PeerId, Role } from './schema.ts'
 
 /** Which part of the history to show; all that is given must fit. */
 export interface HistoryFilter {
-  /** Id of a service (its routes count as part of it), a route or a peer. */
+  /** Id of a service (its routes count as part of it), a route or a peer, actors of that name included. */
   object?: string
   author?: PeerId
   /** Wall-clock ms. */
@@ -36,9 +37,10 @@ export interface HistoryEntry {
 }
 
 export interface HistoryObject {
-  kind: (typeof SINGULAR)[Kind] | 'cluster'
+  kind: (typeof SINGULAR)[Kind] | 'cluster' | 'actor'
+  /** Of an actor, its address; it lives at the author. */
   id: string
-  action: 'created' | 'updated' | 'deleted' | AuthEntry['operation']
+  action: 'created' | 'updated' | 'deleted' | 'sent' | AuthEntry['operation']
   /** Per field: as the changes before it had left it here, and what it says. */
   fields: Record<string, { before: FieldValue | undefined; after: FieldValue | undefined }>
 }
@@ -84,6 +86,8 @@ async function breathe(i: number, clock: Clock): Promise<void> {
 
 /** What a change does to the records as the changes before it have left them. */
 function replay(cluster: Cluster, entry: Entry, records: Map<string, Map<string, FieldValue>>): HistoryObject[] {
+  const note = cluster.noteOf(entry)
+  if (note != null) return [noteObject(note)]
   return cluster.intentsOf(entry).map(({ kind, id, removed, fields }) => {
     const key = `${kind}/${id}`
     const held = records.get(key)
@@ -104,6 +108,14 @@ function replay(cluster: Cluster, entry: Entry, records: Map<string, Map<string,
     else records.set(key, new Map([...(held ?? []), ...fields]))
     return object
   })
+}
+
+function noteObject({ actor, event: { type, ...rest }, by }: ActorNote): HistoryObject {
+  const own = { event: type, by }
+  // A field of the event that bears the name of one of ours does not stand for it.
+  const said = [...Object.entries(own), ...Object.entries(rest).filter(([field]) => !Object.hasOwn(own, field))]
+  const fields = said.map(([field, after]) => [field, { before: undefined, after: after as FieldValue }])
+  return { kind: 'actor', id: actor, action: 'sent', fields: Object.fromEntries(fields) as HistoryObject['fields'] }
 }
 
 function authObject(cluster: Cluster, entry: Entry, auth: AuthEntry, roles: Map<PeerId, Role>): HistoryObject {
@@ -127,6 +139,7 @@ function fits(
   if (object == null) return true
   return objects.some(({ kind, id, fields }) => {
     if (id === object) return true
+    if (kind === 'actor') return id.slice(id.indexOf(':') + 1) === object
     const service = fields['service_id']
     const of = service?.after ?? service?.before ?? records.get(`routes/${id}`)?.get('service_id')
     return kind === 'route' && of === object

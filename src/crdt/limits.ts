@@ -64,3 +64,7 @@ export const frameBytesMax = 16 * 1024 * 1024
 export const frameReadBytesMax = 64 * 1024 * 1024
 /** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
 export const probeBytes = 64 * 1024
+
+/** Of an event that was sent by hand the history keeps so many fields, each text cut at so many characters. */
+export const noteFieldsMax = 17
+export const noteTextMax = 400

@@ -21,6 +21,7 @@ import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
 import { originOf, type Origin } from './origin.ts'
+import type { ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type {
   PeerId,
@@ -329,6 +330,10 @@ export class Replica implements ReplicatedState {
 
   async setPolicy(patch: Partial<Policy>): Promise<Policy> {
     return setPolicy(await this.#administrable("sets the cluster's policy"), patch)
+  }
+
+  async note(note: ActorNote): Promise<void> {
+    await (await this.#writable()).note(note)
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,7 @@ import type { Kind } from './document.ts'
 import type { TokenInput } from './token.ts'
 import type { HistoryEntry, HistoryFilter } from './history.ts'
 import type { Origin } from './origin.ts'
+import type { ActorNote } from './note.ts'
 import type { View } from './view.ts'
 
 /**
@@ -97,6 +98,8 @@ export interface ReplicatedState extends Replicated {
   revokeToken(id: TokenId): Promise<void>
   /** Changes the fields it is given. InvalidRequestError. */
   setPolicy(patch: Partial<Policy>): Promise<Policy>
+  /** Writes into the history that an event was sent to an actor here; nothing else changes. */
+  note(note: ActorNote): Promise<void>
 
   /** Waits for what is being written, then releases the directory. Writes after it are refused. */
   close(): Promise<void>

@@ -62,6 +62,6 @@ function agentOf(mesh: FakeMesh, { clock, log, view }: { clock: Clock; log: Logg
   return {
     agent,
     recorder,
-    nouns: new ActorNouns({ agent, recorder, feed, clock, log, mesh, replica: { view }, told })
+    nouns: new ActorNouns({ agent, recorder, feed, clock, log, mesh, replica: { view, note: async () => {} }, told })
   }
 }

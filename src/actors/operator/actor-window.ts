@@ -60,7 +60,7 @@ export class ActorWindow {
 
   async tell(text: string, event: SentEvent, { peer, signal, by }: SendOptions): Promise<void> {
     const { there, path } = this.#at(text, peer)
-    if (there == null) this.#nouns.send(path, event, { by })
+    if (there == null) await this.#nouns.send(path, event, { by })
     else await this.#actors.tell(there, { path, event, by }, options(signal))
   }
 
@@ -119,7 +119,7 @@ export function servedActors(nouns: ActorNouns): ActorHandler {
       if (what === 'history' && path != null) return nouns.history(path)
       throw new InvalidRequestError(`the agent there does not answer "${what}"; compare both agents' versions`)
     },
-    send: async (path, event, by) => nouns.send(path, event, { by }),
+    send: (path, event, by) => nouns.send(path, event, { by }),
     watch: (path, listener) => nouns.watch(path, (update) => listener(update.path, update)),
     monitor: (path, onEnd) => nouns.monitor(path, onEnd)
   }

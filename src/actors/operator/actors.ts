@@ -1,8 +1,10 @@
 import type { AnyActorRef } from 'xstate'
 import { isoTime } from '../../clock.ts'
+import type { ActorNote } from '../../crdt/note.ts'
 import {
   ArcticError,
   InvalidRequestError,
+  NotInClusterError,
   PeerNotFoundError,
   ServiceNotFoundError,
   UnavailableError
@@ -23,6 +25,7 @@ import type {
   TransitionJson
 } from './actor-json.ts'
 import type { OperatorDeps } from './deps.ts'
+import { KeyedSerial } from './keyed-serial.ts'
 import type { ActorJson } from './operator.ts'
 import { resolvePeer } from './peer-ref.ts'
 import { findService } from './service-ref.ts'
@@ -36,7 +39,7 @@ export class ActorNotFoundError extends ArcticError {
 
 export interface ActorNounParts extends Pick<OperatorDeps, 'agent' | 'recorder' | 'feed' | 'clock' | 'log'> {
   mesh: Pick<OperatorDeps['mesh'], 'self' | 'peers' | 'peer'>
-  replica: Pick<OperatorDeps['replica'], 'view'>
+  replica: Pick<OperatorDeps['replica'], 'view' | 'note'>
   /** What the agent's own parts have told each actor last. */
   told: { forget(address: string): void }
 }
@@ -47,6 +50,7 @@ export interface ActorNounParts extends Pick<OperatorDeps, 'agent' | 'recorder' 
  */
 export class ActorNouns {
   readonly #deps: ActorNounParts
+  readonly #sending = new KeyedSerial()
   #watches = 0
 
   constructor(deps: ActorNounParts) {
@@ -77,9 +81,31 @@ export class ActorNouns {
     return steps.map(transitionJson)
   }
 
-  /** Delivers the event at once. Refusals as in `checkTaken`; ActorNotFoundError. `by` goes to the log and the record. */
-  send(path: string, event: SentEvent, { by }: { by: string }): ActorSentJson {
+  /**
+   * Writes into the history of the cluster who sends what, then delivers it; one after the other, in the order of the
+   * calls. Refusals as in `checkTaken`; ActorNotFoundError; UnavailableError when it cannot be written, so is not sent.
+   */
+  send(path: string, event: SentEvent, { by }: { by: string }): Promise<ActorSentJson> {
+    return this.#sending.run('', async () => {
+      const actor = this.#find(path)
+      checkTaken(actor, event)
+      await this.#note({ actor: actor.id, event, by })
+      return this.#deliver(path, event, by)
+    })
+  }
+
+  /** An agent that is in no cluster has a log only. */
+  async #note(note: ActorNote): Promise<void> {
+    try {
+      await this.#deps.replica.note(note)
+    } catch (error) {
+      if (!(error instanceof NotInClusterError)) throw error
+    }
+  }
+
+  #deliver(path: string, event: SentEvent, by: string): ActorSentJson {
     const { recorder, told, feed, log } = this.#deps
+    // While it was written, the actor may have moved on.
     const actor = this.#find(path)
     checkTaken(actor, event)
     const from = treeOf(actor).state

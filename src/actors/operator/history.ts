@@ -117,6 +117,7 @@ const objectJson = ({ kind, id, action, fields }: HistoryObject, view: View): Ch
 
 /** The name that the change gave or took away, else the present one. */
 function nameOf({ kind, id, fields }: Pick<HistoryObject, 'kind' | 'id' | 'fields'>, view: View): string | null {
+  if (kind === 'actor') return null
   const written = fields['name']?.after ?? fields['name']?.before
   if (typeof written === 'string') return written
   if (kind === 'peer') return nameOfPeer(id, view)

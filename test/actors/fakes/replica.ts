@@ -1,4 +1,11 @@
-import { ServiceNotFoundError, TokenNotFoundError, TransparentRequiresInterfaceError } from '../../../src/errors.ts'
+import type { ActorNote } from '../../../src/crdt/note.ts'
+import {
+  NotInClusterError,
+  ServiceNotFoundError,
+  TokenNotFoundError,
+  TransparentRequiresInterfaceError,
+  UnavailableError
+} from '../../../src/errors.ts'
 import type {
   PeerRecord,
   Policy,
@@ -27,6 +34,7 @@ export class FakeDocument {
   policy: Policy = { max_services: null }
   readonly listeners = new Set<(view: View, previous: View) => void>()
   view: View = viewOf([])
+  readonly notes: Array<ActorNote & { author: string }> = []
   #next = 1
 
   id(): string {
@@ -54,6 +62,7 @@ export class FakeReplica implements ReplicaPort {
   readonly #document: FakeDocument
   readonly #self: string
   writes = 0
+  diskFull = false
 
   constructor(document: FakeDocument, self: string) {
     this.#document = document
@@ -149,6 +158,12 @@ export class FakeReplica implements ReplicaPort {
     this.#document.routes.set(id, record)
     this.#document.changed()
     return record
+  }
+
+  async note(note: ActorNote): Promise<void> {
+    if (!this.#document.view.members.has(this.#self)) throw new NotInClusterError()
+    if (this.diskFull) throw new UnavailableError('the disk is full')
+    this.#document.notes.push({ author: this.#self, ...note })
   }
 
   async deleteRoute(_serviceId: string, id: string): Promise<void> {

@@ -83,6 +83,26 @@ describe('actors as an operator sees them', () => {
     assert.match((await a.actors.operator.inspectActor('peer:b')).state ?? '', /reach\.reachable/)
   })
 
+  it('writes every event into the history of the cluster before it is sent, in order, or does not send it', async () => {
+    const impaired = { type: 'service.impaired', reason: 'Drill', message: 'm' }
+    await Promise.all([
+      a.actors.operator.sendActor('service:web', impaired, { by }),
+      a.actors.operator.sendActor('service:web', { type: 'service.programmed' }, { by }),
+      assert.rejects(a.actors.operator.sendActor('service:web', { type: 'bogus' }, { by }), { code: 'invalid_request' })
+    ])
+    assert.deepEqual(lab.document.notes, [
+      { author: peerId('a'), actor: `service:${id}`, event: impaired, by },
+      { author: peerId('a'), actor: `service:${id}`, event: { type: 'service.programmed' }, by }
+    ])
+    a.replica.diskFull = true
+    await assert.rejects(a.actors.operator.sendActor('service:web', impaired, { by }), { code: 'unavailable' })
+    assert.equal((await a.actors.operator.inspectActor('service:web')).state, 'active')
+    lab.document.members = []
+    lab.document.changed()
+    const alone = await a.actors.operator.sendActor('pegasus', { type: 'engine.exited' }, { by })
+    assert.equal(alone.event, 'engine.exited', 'in no cluster there is no history, only the log')
+  })
+
   it('bounds the watches', async () => {
     const stops = await Promise.all(
       Array.from({ length: actorWatchesMax }, () => a.actors.operator.watchActor(null, () => {}))

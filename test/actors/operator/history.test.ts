@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { HistoryNouns } from '../../../src/actors/operator/history.ts'
 import type { OperatorDeps } from '../../../src/actors/operator/deps.ts'
+import { historyText } from '../../../src/api/cli/views/history.ts'
 import type { Replica } from '../../../src/crdt/replica.ts'
 import { Bench, pull, serviceInput } from '../../crdt/support.ts'
 import { FakeMesh, FakeWire } from '../fakes/mesh.ts'
@@ -82,5 +83,40 @@ describe('the history of a cluster', () => {
       ['created', 'admit']
     )
     assert.equal((await history.list({ author: 'peer-2' })).length, 1)
+  })
+
+  it('tells what was sent to actors by hand, of a peer or a service, and survives what nobody can read', async () => {
+    const { id } = await a.createService(serviceInput(a, b, { name: 'one' }))
+    const event = { type: 'service.impaired', reason: 'Drill', by: 'forged' }
+    await pull(b, a)
+    await b.note({ actor: `service:${id}`, event, by: 'socket at somebody' })
+    await b.note({ actor: 'netmgr', event: { type: 'netmgr.retry' }, by: 'socket' })
+    await a.updateService(id, { name: 'two' })
+    await pull(a, b)
+    await pull(b, a)
+    assert.deepEqual(a.view().heads, b.view().heads)
+    assert.deepEqual(a.view().rejected, [])
+    const [netmgr] = await history.list({ author: 'peer-2' })
+    assert.deepEqual(netmgr?.objects, [
+      {
+        kind: 'actor',
+        id: 'netmgr',
+        name: null,
+        action: 'sent',
+        fields: {
+          event: { before: undefined, after: 'netmgr.retry' },
+          by: { before: undefined, after: 'socket' }
+        }
+      }
+    ])
+    assert.deepEqual([netmgr?.verified, netmgr?.valid, netmgr?.kind], [true, true, 'change'])
+    const ofService = await history.list({ service: 'two' })
+    const sent = ofService.find(({ objects }) => objects[0]?.kind === 'actor')?.objects[0]
+    assert.equal(sent?.fields['by']?.after, 'socket at somebody')
+    assert.equal(sent?.fields['reason']?.after, 'Drill')
+    assert.match(
+      historyText(ofService, { wide: false, colours: false }),
+      /was sent an event by hand: event service\.imp/
+    )
   })
 })

@@ -52,6 +52,7 @@ function whatOf({ kind, id, name, action, fields }: ChangedObjectJson, wide: boo
 }
 
 const VERBS: Record<string, string> = {
+  sent: 'was sent an event by hand',
   admit: 'admitted',
   revoke: 'revoked',
   role: 'given another role',

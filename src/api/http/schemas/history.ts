@@ -20,10 +20,10 @@ export const HistoryQuerySchema = strict({
 
 const ChangedObjectSchema = Type.Object(
   {
-    kind: oneOf(['service', 'route', 'peer', 'token', 'policy', 'cluster']),
+    kind: oneOf(['service', 'route', 'peer', 'token', 'policy', 'cluster', 'actor']),
     id: Type.String(),
     name: nullable.string(),
-    action: oneOf(['created', 'updated', 'deleted', 'admit', 'revoke', 'role', 'leave', 'proof']),
+    action: oneOf(['created', 'updated', 'deleted', 'sent', 'admit', 'revoke', 'role', 'leave', 'proof']),
     fields: Type.Unsafe<ChangedObjectJson['fields']>({
       type: 'object',
       description: 'per field what was there before and after; a side where there was nothing is left out',
