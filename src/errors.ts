@@ -99,11 +99,11 @@ export class RouteNotFoundError extends ArcticError {
 
 export class TargetPeerNotAdmittedError extends ArcticError {
   constructor(peer: string, state: string) {
-    super(
-      'target_peer_not_admitted',
-      `peer "${peer}" is ${state}, not admitted; admit it with "arctic cluster invite" here and "arctic cluster join" there`,
-      { peer, state }
-    )
+    const next =
+      state === 'revoked'
+        ? 'choose another target, or make that host a new peer by moving its state directory away'
+        : 'admit it with "arctic cluster invite" here and "arctic cluster join" there'
+    super('target_peer_not_admitted', `peer "${peer}" is ${state}, not admitted; ${next}`, { peer, state })
   }
 }
 
@@ -207,6 +207,22 @@ export class UnauthorizedError extends ArcticError {
 export class ForbiddenError extends ArcticError {
   constructor(message: string, details?: Record<string, unknown>) {
     super('forbidden', message, details)
+  }
+}
+
+/** This peer was a member, and was thrown out; `proven`: by the proof that it signed two things as one. */
+export class RevokedError extends ArcticError {
+  constructor({ cluster, by, at, how }: { cluster: string; by: string; at: string; how: 'revoked' | 'proven' }) {
+    const why =
+      how === 'revoked'
+        ? `by ${by} at ${at}`
+        : `at ${at} since it signed two things as one, as happens when a state directory was copied (${by} has the proof)`
+    super(
+      'forbidden',
+      `this peer was revoked from cluster "${cluster}" ${why}; "arctic cluster leave" forgets the cluster, and only with a ` +
+        'new state directory can this host join it again',
+      { cluster, by, at, how }
+    )
   }
 }
 

@@ -3,6 +3,9 @@
 /** Changes that arrive within this time of an evaluation share the next one: an apply run of a human command is one burst. */
 export const evaluateEveryMs = 5
 
+/** States of the auth log in which a member's confirmation of an exclusion is understood: it is behind by few, or syncs. */
+export const authHeadsKeptMax = 64
+
 /** Changes that `cluster history` shows unless told otherwise: some screens. And the most: each is verified anew, 0.1 ms. */
 export const historyLimitDefault = 100
 export const historyLimitMax = 10_000

@@ -14,6 +14,7 @@ import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import { reissueRecordsMax, verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
 import { reissueOf } from './reissue.ts'
+import type { PeerId } from './schema.ts'
 import type { Signer } from './signer.ts'
 import type { Storage } from './storage.ts'
 import type { View } from './view.ts'
@@ -121,6 +122,23 @@ export class Cluster {
   /** Entries that are on disk, in the order of the log. */
   durable(): readonly Entry[] {
     return this.#ledger.entries.slice(0, this.#durable)
+  }
+
+  /** All auth entries, in the order of the log. */
+  authLog(): EnvelopeBytes[] {
+    return this.durable().flatMap((entry) => (entry.auth == null ? [] : [this.bytesOf(entry)]))
+  }
+
+  /** Auth entries up to the last one that throws `peer` out; none when nothing does. */
+  farewell(peer: PeerId): EnvelopeBytes[] {
+    const entries = this.durable()
+    const last = entries.findLastIndex(
+      (entry) =>
+        entry.auth?.peer === peer &&
+        (entry.auth.operation === 'revoke' || entry.auth.operation === 'proof') &&
+        this.#fold.reasonAgainst(entry) == null
+    )
+    return entries.slice(0, last + 1).flatMap((entry) => (entry.auth == null ? [] : [this.bytesOf(entry)]))
   }
 
   *missing(vector: VersionVector, maxBytes: number): Generator<EnvelopeBytes[]> {

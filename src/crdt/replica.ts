@@ -2,12 +2,14 @@ import { asCaller } from '../caller.ts'
 import type { Clock } from '../clock.ts'
 import {
   AlreadyInClusterError,
+  ConflictError,
   ForbiddenError,
   InviteInvalidError,
   InviteUsedError,
   InvalidRequestError,
   NotInClusterError,
   PeerNotFoundError,
+  RevokedError,
   UnavailableError
 } from '../errors.ts'
 import type { Logger } from '../log.ts'
@@ -227,8 +229,9 @@ export class Replica implements ReplicatedState {
     if (member == null) throw new PeerNotFoundError(peer, 'it is not a member')
     if (member.role === role) return
     if (role !== 'admin' && [...members.values()].filter((one) => one.role === 'admin').length === 1) {
-      throw new InvalidRequestError(
-        'this is the only admin; make another peer one first, or nobody could change anything'
+      throw new ConflictError(
+        409,
+        'this is the only admin, and nobody could change anything without one; make another peer one first'
       )
     }
     const { roleBy: replaces } = standing(peer)
@@ -249,12 +252,21 @@ export class Replica implements ReplicatedState {
     const isLastAdmin =
       members.size > 1 && ![...members].some(([peer, { role }]) => peer !== this.self && role === 'admin')
     if (isLastAdmin) {
-      throw new InvalidRequestError(
-        'this peer is the only admin, and nobody could change anything without it; make another peer one first'
+      throw new ConflictError(
+        409,
+        'this peer is the only admin, and nobody could change anything without it; make another one first with "arctic peers role PEER admin"'
       )
     }
     const { admissions: ends } = standing(this.self)
     await this.#authorize(cluster, (previous) => encodeLeave({ previous, ends, cut: cluster.ledger.cutOf(this.self) }))
+  }
+
+  authLog(): EnvelopeBytes[] {
+    return this.#cluster?.authLog() ?? []
+  }
+
+  farewell(peer: PeerId): EnvelopeBytes[] {
+    return this.#cluster?.farewell(peer) ?? []
   }
 
   async forget(): Promise<string> {
@@ -439,8 +451,12 @@ export class Replica implements ReplicatedState {
   /** Writes are for members: an admission that lost against another one for the same invite leaves a peer outside. */
   #asMember(): Cluster {
     const cluster = this.#inCluster()
-    if (!cluster.fold.membership.members.has(this.self)) throw new NotInClusterError()
-    return cluster
+    const { members } = cluster.fold.membership
+    if (members.has(this.self)) return cluster
+    const gone = cluster.fold.view.departed?.get(this.self)
+    if (gone == null || gone.how === 'left') throw new NotInClusterError()
+    const by = cluster.fold.view.members.get(gone.by)?.name ?? gone.by
+    throw new RevokedError({ cluster: cluster.genesis.name, by, at: gone.at, how: gone.how })
   }
 }
 

@@ -62,12 +62,22 @@ export interface ReplicatedState extends Replicated {
    * ForbiddenError for who is no admin.
    */
   revoke(peer: PeerId): Promise<void>
-  /** PeerNotFoundError, ForbiddenError. What the peer wrote up to now keeps the right that it had. */
+  /** PeerNotFoundError, ForbiddenError, ConflictError for the last admin. What the peer wrote keeps the right it had. */
   setRole(peer: PeerId, role: Role): Promise<void>
   /** Gives a member another name. PeerNotFoundError, NameTakenError, ForbiddenError for another's unless an admin. */
   renamePeer(peer: PeerId, name: string): Promise<PeerRecord>
-  /** Signs this peer's departure, which others have yet to be told; nothing happens when it is no member any more. */
+  /**
+   * Signs this peer's departure, which others have yet to be told; nothing happens when it is no member any more.
+   * ConflictError for the last admin among several members.
+   */
   leave(): Promise<void>
+  /** The auth log: it shows others what this peer is, or was until it left. Empty outside a cluster. */
+  authLog(): EnvelopeBytes[]
+  /**
+   * The part of the auth log that tells a peer of its own exclusion, and nothing that was written after it; empty for
+   * anybody who was not thrown out.
+   */
+  farewell(peer: PeerId): EnvelopeBytes[]
   /**
    * Forgets the cluster and puts its log aside, so that this peer can enter another; returns the log's path.
    * NotInClusterError, UnavailableError.

@@ -47,10 +47,15 @@ export class ChangeGossip {
     this.#releases.push(unsubscribe, ignore)
   }
 
-  async stop(): Promise<void> {
+  /** Ends what {@link start} began; it may begin anew, for another cluster. */
+  leave(): void {
     for (const release of this.#releases.splice(0)) release()
     this.#intake = []
     this.#topic = null
+  }
+
+  async stop(): Promise<void> {
+    this.leave()
     await this.#background.stop()
   }
 

@@ -28,6 +28,9 @@ export const strangersPerHostMax = 8
 /** How long a stranger may stay without asking to join, and how long its join may take. */
 export const strangerIdleMs = 10_000
 export const joinTimeoutMs = 60_000
+/** How long a peer that leaves goes on telling the others before it forgets them: some redials of a lossy path. */
+export const departureMs = 3_000
+export const departureRetryMs = 100
 /** Auth log that a member may hand over to introduce itself, bytes: some 5,000 admissions. */
 export const introductionBytesMax = 4 * 1024 * 1024
 /** Streams of protocols for members that a stranger may try: one who was admitted elsewhere tries a few before it is known. */

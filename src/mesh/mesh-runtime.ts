@@ -8,11 +8,12 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { ActorExchange } from './actor-protocol/exchange.ts'
 import { Background } from './background.ts'
+import { deadline } from './deadline.ts'
 import { ChangeGossip } from './gossip.ts'
 import { Admission, JOIN_PROTOCOL } from './join/admission.ts'
 import { introduce } from './join/introduce.ts'
 import { redeem } from './join/join.ts'
-import { propagationSamplesMax, settleMs } from './limits.ts'
+import { departureMs, departureRetryMs, propagationSamplesMax, settleMs } from './limits.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from './mesh.ts'
 import type { Network } from './network.ts'
 import type { Beat } from './presence/beat.ts'
@@ -99,8 +100,7 @@ export class MeshRuntime implements Mesh {
       log,
       onNews: (envelopes) => this.#gossip.forward(envelopes),
       onRefused: (peer) => {
-        const bootstrap = () => replica.bootstrap()
-        this.#background.run((signal) => introduce(peer, { network, bootstrap, clock, signal }))
+        this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))
       }
     })
     this.#gossip = new ChangeGossip({ network, replica, log, fetch: (peer) => this.#sync.want(peer) })
@@ -256,13 +256,38 @@ export class MeshRuntime implements Mesh {
       this.#redial.hint(inviter, addresses)
       await network.dial(inviter, addresses, { signal })
       // Only now others can dial this peer, and only once they have its record.
-      await replica.putPeer(this.#parts.record())
+      await replica.putPeer(this.#record())
       await this.#ownRecord(signal)
       await this.#sync.sync(inviter, { signal })
       this.#log.info({ cluster: replica.clusterId(), inviter }, 'joined')
     } finally {
       this.#joining = false
     }
+  }
+
+  async depart(): Promise<{ told: PeerId[]; missed: PeerId[] }> {
+    const { replica, clock } = this.#parts
+    const others = this.#others(replica.view())
+    using limit = deadline(clock, departureMs, { signal: this.#background.signal })
+    const heard = await Promise.all(others.map((peer) => this.#tellDeparture(peer, limit.signal)))
+    return { told: others.filter((_, i) => heard[i]), missed: others.filter((_, i) => heard[i] !== true) }
+  }
+
+  /** Whoever has heard of it by gossip has hung up, and is told again as a stranger: only its own word is certain. */
+  async #tellDeparture(peer: PeerId, signal: AbortSignal): Promise<boolean> {
+    const { network, replica, clock } = this.#parts
+    const addresses = [...new Set([...network.remoteAddresses(peer), ...this.#addressesOf(peer)])]
+    while (!signal.aborted) {
+      try {
+        await network.dial(peer, addresses, { signal })
+        await introduce(peer, { network, replica, clock, signal })
+        return true
+      } catch (error) {
+        this.#log.debug({ peer, error }, 'a member was not told of the departure yet')
+        await clock.sleep(departureRetryMs, { signal }).catch(() => {})
+      }
+    }
+    return false
   }
 
   async syncAll({ signal }: { signal: AbortSignal }): Promise<SyncOutcome[]> {
@@ -317,19 +342,44 @@ export class MeshRuntime implements Mesh {
     network.membershipChanged()
     this.#gossip.start(cluster)
     this.#presence.start(cluster)
-    this.#redial.members(this.#others(replica.view()))
+    this.#redial.members(this.#wanted(replica.view()))
     // A join writes it itself, when others can be told.
-    if (!this.#joining) this.#background.run(() => replica.putPeer(this.#parts.record()))
+    if (!this.#joining) this.#background.run(() => replica.putPeer(this.#record()))
+  }
+
+  /** What this process says of itself, under the name that the cluster knows it by: `peers rename` changes that. */
+  #record(): PeerRecord {
+    const record = this.#parts.record()
+    const known = this.#parts.replica.view().members.get(this.self)?.record
+    if (known == null || known.name === record.name) return record
+    this.#log.info({ name: known.name, configured: record.name }, 'the cluster knows this peer by another name')
+    return { ...record, name: known.name }
+  }
+
+  /** Ends what {@link #enter} began: the replica has forgotten its cluster. */
+  #exit(previous: View): void {
+    this.#cluster = null
+    this.#gossip.leave()
+    this.#presence.stop()
+    this.#redial.members([])
+    for (const peer of previous.members.keys()) this.#reports.forget(peer)
+    this.#twins.forget(() => false)
+    this.actors.membersChanged()
+    this.#propagation.length = 0
+    this.#parts.network.membershipChanged()
   }
 
   #viewChanged(view: View, previous: View): void {
+    if (view.cluster == null && this.#cluster != null) this.#exit(previous)
     this.#enter()
     if (this.#cluster == null) return
     if (view.members !== previous.members) {
       this.#twins.forget((peer) => view.members.has(peer))
       this.#parts.network.membershipChanged()
       this.actors.membersChanged()
-      this.#redial.members(this.#others(view))
+      this.#redial.members(this.#wanted(view))
+      for (const peer of previous.members.keys()) if (!view.members.has(peer)) this.#reports.forget(peer)
+      if (this.#isThrownOut(view)) this.#hangUpAll()
       for (const [id, member] of view.members) {
         const before = previous.members.get(id)?.record?.mesh_addresses
         if (id !== this.self && before?.join() !== member.record?.mesh_addresses.join()) this.#redial.hint(id)
@@ -387,10 +437,12 @@ export class MeshRuntime implements Mesh {
   #presenceOf(id: PeerId): PeerPresence {
     const { network, replica, clock, version } = this.#parts
     const admitted = replica.isMember(id)
+    const how = replica.view().departed?.get(id)?.how
+    const state = admitted ? 'admitted' : how == null || how === 'left' ? 'discovered' : 'revoked'
     if (id === this.self) {
       return {
         id,
-        state: admitted ? 'admitted' : 'discovered',
+        state,
         reachable: true,
         addresses: network.addresses(),
         rttMs: 0,
@@ -401,11 +453,27 @@ export class MeshRuntime implements Mesh {
     }
     const presence = this.#roster.presence(id)
     const addresses = admitted ? network.remoteAddresses(id) : presence.addresses
-    return { ...presence, state: admitted ? 'admitted' : 'discovered', addresses }
+    return { ...presence, state, addresses }
   }
 
   #addressesOf(peer: PeerId): string[] {
     return this.#parts.replica.view().members.get(peer)?.record?.mesh_addresses ?? []
+  }
+
+  /** Members that this peer keeps a connection to: none once it has left or was thrown out. */
+  #wanted(view: View): PeerId[] {
+    return view.departed?.has(this.self) === true ? [] : this.#others(view)
+  }
+
+  #isThrownOut({ departed }: View): boolean {
+    const how = departed?.get(this.self)?.how
+    return how === 'revoked' || how === 'proven'
+  }
+
+  #hangUpAll(): void {
+    const { network } = this.#parts
+    this.#log.warn({}, 'this peer was revoked; it talks to nobody of its cluster any more')
+    for (const peer of network.connected()) this.#background.run(() => network.hangUp(peer))
   }
 
   #others(view: View): PeerId[] {

@@ -29,6 +29,11 @@ export interface Mesh {
   invite(options: { ttlMs: number; uses: number; role: Role }): Promise<string>
   /** Redeems a token: admitted, whole state synced. Errors: invite_*, already_in_cluster, name_taken, unavailable. */
   join(token: string, options: { signal: AbortSignal }): Promise<void>
+  /**
+   * Hands this peer's signed departure to every member that can be reached within a few seconds, so that it may forget
+   * them. Never rejects.
+   */
+  depart(): Promise<{ told: PeerId[]; missed: PeerId[] }>
   /** Pulls from every reachable member now. */
   syncAll(options: { signal: AbortSignal }): Promise<SyncOutcome[]>
   /** Milliseconds from "written by its author" to "durable here", for changes of others seen lately; newest last. */
@@ -41,7 +46,7 @@ export interface Mesh {
 
 export interface PeerPresence {
   id: PeerId
-  /** admitted: in the auth log. discovered: seen on the network, not a member. */
+  /** admitted: in the auth log. revoked: thrown out by it. discovered: seen on the network, not a member. */
   state: 'discovered' | 'admitted' | 'revoked'
   /** Beats arrive and the connection stands. This peer itself is always reachable. */
   reachable: boolean

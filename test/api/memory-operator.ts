@@ -1,8 +1,10 @@
 import type {
   ClusterJson,
+  LeaveJson,
   Operator,
   OperatorEvent,
   PeerJson,
+  PeerPatch,
   RouteJson,
   ServiceJson,
   StatusJson,
@@ -65,11 +67,15 @@ export class MemoryOperator implements Operator {
   readonly routes = new Map<string, RouteRecord>()
   readonly tokens = new Map<string, TokenRecord>()
   cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
+  /** What became of peers by request. */
+  readonly told = new Map<PeerId, { name: string; role: PeerJson['role']; revoked: boolean }>()
   /** Oldest first. */
   readonly changes: ChangeJson[] = []
   /** Peers that have not programmed anything. */
   readonly late = new Set<PeerId>()
   readonly waits: Array<{ services: string[]; timeoutMs: number }> = []
+  /** Members that a departure does not reach. */
+  unreached: string[] = []
   /** Set while a join waits; aborted when its asker has gone. */
   joining: AbortSignal | null = null
 
@@ -81,7 +87,7 @@ export class MemoryOperator implements Operator {
     const services = this.services.size
     return {
       peer: { id: EDGE_A, name: 'edge-a', version: '0.1.0', state_dir: '/state', uptime_seconds: 3723 },
-      cluster: this.cluster == null ? null : { ...this.cluster, members: 2, reachable: 2 },
+      cluster: this.cluster == null ? null : { ...this.cluster, members: 2, reachable: 2, role: 'admin', notice: null },
       dataplane: { mode: 'none', failure: { reason: 'DataplaneDisabled', message: 'none here' }, engines: [] },
       services: { total: services, active: 0, pending: services, degraded: 0 },
       listen: { mesh: ['/ip4/127.0.0.1/tcp/1'], data: '127.0.0.1:2', api: null, socket: '/s', api_fingerprint: null },
@@ -115,11 +121,25 @@ export class MemoryOperator implements Operator {
     return this.clusterStatus()
   }
 
+  async clusterLeave(): Promise<LeaveJson> {
+    const cluster = this.#member()
+    this.cluster = null
+    this.emit('cluster.left', { ...cluster })
+    return {
+      ...cluster,
+      told: [{ id: EDGE_B, name: 'edge-b' }],
+      missed: this.unreached.map((name) => ({ id: EDGE_C, name })),
+      log_kept_as: '/state/cluster/log.left'
+    }
+  }
+
   async clusterStatus(): Promise<ClusterJson> {
     const cluster = this.#member()
     return {
       ...cluster,
       self: EDGE_A,
+      notice: null,
+      departed: [],
       members: [
         { id: EDGE_A, name: 'edge-a', role: 'admin', reachable: true, heads: ['aa'] },
         { id: EDGE_B, name: 'edge-b', role: 'member', reachable: true, heads: ['aa'] }
@@ -157,6 +177,22 @@ export class MemoryOperator implements Operator {
     if (found.length > 1) throw new PeerNotFoundError(peer, 'several peers have this id prefix')
     if (found[0] == null) throw new PeerNotFoundError(peer)
     return found[0]
+  }
+
+  async updatePeer(peer: string, { name, role }: PeerPatch): Promise<PeerJson> {
+    const { id, name: before, state, role: held } = await this.getPeer(peer)
+    if (state !== 'admitted') throw new PeerNotFoundError(peer, 'it is not a member')
+    if (name != null && this.#peers().some((other) => other.name === name && other.id !== id)) {
+      throw new NameTakenError('peer', name)
+    }
+    this.told.set(id, { name: name ?? before ?? id, role: role ?? held, revoked: false })
+    return this.getPeer(id)
+  }
+
+  async revokePeer(peer: string): Promise<void> {
+    const { id, name } = await this.getPeer(peer)
+    if (id === EDGE_A) throw new InvalidRequestError('a peer cannot revoke itself; use "arctic cluster leave"')
+    this.told.set(id, { name: name ?? id, role: null, revoked: true })
   }
 
   async createService(input: ServiceInput): Promise<ServiceJson> {
@@ -447,18 +483,33 @@ export class MemoryOperator implements Operator {
   }
 
   #peers(): PeerJson[] {
-    const peer = (id: PeerId, name: string, state: PeerJson['state']): PeerJson => ({
-      id,
-      name,
-      state,
-      role: state === 'admitted' ? 'member' : null,
-      addresses: ['/ip4/192.0.2.1/tcp/7946', '/ip4/192.0.2.2/tcp/7946'],
-      reachable: state === 'admitted',
-      rtt_ms: 0.42,
-      last_seen_at: this.#now(),
-      version: '0.1.0',
-      tunnels: []
-    })
+    const peer = (id: PeerId, known: string, before: PeerJson['state']): PeerJson => {
+      const told = this.told.get(id)
+      const state = told?.revoked === true ? 'revoked' : before
+      return {
+        id,
+        name: told?.name ?? known,
+        state,
+        role: told?.role ?? (state === 'admitted' ? 'member' : null),
+        addresses: ['/ip4/192.0.2.1/tcp/7946', '/ip4/192.0.2.2/tcp/7946'],
+        reachable: state === 'admitted',
+        rtt_ms: 0.42,
+        last_seen_at: this.#now(),
+        version: '0.1.0',
+        departure:
+          state === 'revoked'
+            ? {
+                how: 'revoked',
+                by: EDGE_A,
+                by_name: 'edge-a',
+                at: this.#now(),
+                confirmed_by: [{ id: EDGE_A, name: 'edge-a' }],
+                awaited: [{ id: EDGE_C, name: 'edge-c' }]
+              }
+            : null,
+        tunnels: []
+      }
+    }
     return [
       peer(EDGE_A, 'edge-a', 'admitted'),
       peer(EDGE_B, 'edge-b', 'admitted'),

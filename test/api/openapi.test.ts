@@ -57,9 +57,12 @@ describe('api: openapi.json', () => {
       'GET /v1/routes/test',
       'GET /v1/peers',
       'GET /v1/peers/{id}',
+      'PUT /v1/peers/{id}',
+      'DELETE /v1/peers/{id}',
       'POST /v1/cluster/init',
       'POST /v1/cluster/invites',
       'POST /v1/cluster/join',
+      'POST /v1/cluster/leave',
       'POST /v1/cluster/sync',
       'GET /v1/cluster',
       'GET /v1/cluster/history',
@@ -94,10 +97,11 @@ describe('api: openapi.json', () => {
       sendActor: { type: 'service.programmed' }
     }
     const queries: Record<string, string> = { testRoute: '?source=10.1.0.2&dest=10.2.0.2&trace=true' }
-    // Deletions last, so that the ids live until then.
-    const ordered = operations().sort((a, b) => Number(a.method === 'delete') - Number(b.method === 'delete'))
-    const deletions = ordered.filter(({ method }) => method === 'delete').reverse()
-    for (const { method, path, operation } of [...ordered.filter(({ method }) => method !== 'delete'), ...deletions]) {
+    // Deletions later, so that the ids live until then; and the end of it all at the end.
+    const rank = ({ method, operation }: ReturnType<typeof operations>[number]): number =>
+      operation.operationId === 'leaveCluster' ? 2 : method === 'delete' ? 1 : 0
+    const of = (wanted: number): ReturnType<typeof operations> => operations().filter((one) => rank(one) === wanted)
+    for (const { method, path, operation } of [...of(0), ...of(1).reverse(), ...of(2)]) {
       const name = operation.operationId ?? ''
       if (name === 'events' || name === 'watchActors') continue
       const own = path.startsWith('/v1/peers') ? EDGE_B : path.startsWith('/v1/tokens') ? token.id : id

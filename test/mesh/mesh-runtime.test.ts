@@ -198,6 +198,112 @@ describe('the mesh of real peers', function () {
     await until('they reach each other', () => reachableFrom(back) === 2 && reachableFrom(d) === 2, 8_000)
   })
 
+  describe('a peer that is revoked', () => {
+    const standing = (of: Host, by: Host): string | undefined => by.mesh.peer(of.id)?.state
+    const knowsItself = (one: Host): boolean => one.replica.view().departed?.get(one.id)?.how === 'revoked'
+
+    it('is cut off by all at once, is told, and stays away', async () => {
+      const all = (await hosts('a', 'b', 'c')) as [Host, Host, Host]
+      const [a, b, c] = all
+      await cluster(all)
+      await allReachable(all)
+      await a.replica.revoke(c.id)
+      for (const one of [a, b]) {
+        await until('it is cut off', () => !one.network.connected().includes(c.id), 2_000)
+        equal(standing(c, one), 'revoked')
+        equal(one.mesh.peer(c.id)?.reachable, false)
+      }
+      await until('it knows', () => knowsItself(c), 10_000)
+      await until('it lets go of them too', () => c.network.connected().length === 0, 5_000)
+      await rejects(c.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' }), {
+        code: 'forbidden'
+      })
+      for (const one of [a, b]) equal(reachableFrom(one), 2)
+    })
+
+    it('while it is away is told when it is back, and of nothing that came later', async () => {
+      const all = (await hosts('a', 'b')) as [Host, Host]
+      const [a, b] = all
+      await cluster(all)
+      await equalEverywhere(all)
+      await b.stop()
+      await a.replica.revoke(b.id)
+      const d = await host('d')
+      await d.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' }), { signal: signal() })
+      const back = await host('b')
+      await until('it knows', () => knowsItself(back), 10_000)
+      equal(back.replica.isMember(d.id), false)
+      await rejects(
+        back.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' }), { signal: signal() }),
+        {
+          code: 'already_in_cluster'
+        }
+      )
+      await back.replica.forget()
+      await rejects(
+        back.mesh.join(await a.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' }), { signal: signal() }),
+        {
+          code: 'forbidden'
+        }
+      )
+    })
+  })
+
+  describe('a peer that leaves', () => {
+    it('tells all, forgets them, and may come back in the same life', async () => {
+      const all = (await hosts('a', 'b', 'c')) as [Host, Host, Host]
+      const [a, b, c] = all
+      await cluster(all)
+      await allReachable(all)
+      await c.replica.leave()
+      const { told, missed } = await c.mesh.depart()
+      deepEqual([new Set(told), missed], [new Set([a.id, b.id]), []])
+      for (const one of [a, b]) equal(one.replica.view().departed?.get(c.id)?.how, 'left')
+      await c.replica.forget()
+      equal(c.replica.clusterId(), null)
+      await until('nobody is connected to it', () => c.network.connected().length === 0, 5_000)
+      await c.mesh.join(await b.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' }), { signal: signal() })
+      await allReachable(all)
+      await equalEverywhere(all)
+      equal(a.replica.view().members.get(c.id)?.role, 'member')
+      equal(a.replica.view().departed?.has(c.id), false)
+    })
+
+    it('says whom it could not tell; the others tell them', async () => {
+      const all = (await hosts('a', 'b', 'c')) as [Host, Host, Host]
+      const [a, b, c] = all
+      await cluster(all)
+      await equalEverywhere(all)
+      const listen = b.network.addresses()[0]!
+      await b.stop()
+      await c.replica.leave()
+      deepEqual(await c.mesh.depart(), { told: [a.id], missed: [b.id] })
+      await c.replica.forget()
+      const back = await host('b', { listen })
+      await until('b hears of it', () => back.replica.view().departed?.get(c.id)?.how === 'left', 10_000)
+    })
+  })
+
+  it('keeps the name that the cluster knows it by, however it is started', async () => {
+    const [a, b] = (await hosts('a', 'b')) as [Host, Host]
+    await cluster([a, b])
+    await equalEverywhere([a, b])
+    await a.replica.renamePeer(b.id, 'branch')
+    await until('b knows', () => b.replica.view().members.get(b.id)?.name === 'branch')
+    await b.stop()
+    const back = await host('b')
+    equal(back.record().name, 'b')
+    await until(
+      'its new address is known',
+      () => {
+        const record = a.replica.view().members.get(b.id)?.record
+        return record?.mesh_addresses.join() === back.network.addresses().join()
+      },
+      10_000
+    )
+    equal(a.replica.view().members.get(b.id)?.name, 'branch')
+  })
+
   it('tells strangers nothing: no sync, no gossip, no presence', async () => {
     const [a, b, mallory] = (await hosts('a', 'b', 'mallory')) as [Host, Host, Host]
     await cluster([a, b])

@@ -1,13 +1,15 @@
 import { isoTime } from '../../clock.ts'
-import type { Role } from '../../crdt/schema.ts'
+import type { PeerId, Role } from '../../crdt/schema.ts'
 import type { AppliedState } from '../../dataplane/desired.ts'
 import { AlreadyInClusterError, InvalidRequestError } from '../../errors.ts'
 import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax, ownRecordWaitMs } from '../limits.ts'
 import { sameHeads } from '../reconcile/synced.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
-import type { ClusterJson, SyncJson } from './operator.ts'
 import { copiedIdentities } from './copied.ts'
+import type { ClusterJson, LeaveJson, SyncJson } from './operator.ts'
+import { nameOfPeer } from './peer-ref.ts'
 import { quantile } from './quantile.ts'
+import { departedJson, standingOf } from './standing.ts'
 
 /** Founding, entering and looking at the cluster. */
 export class ClusterNouns {
@@ -57,6 +59,20 @@ export class ClusterNouns {
     return this.status()
   }
 
+  async leave(): Promise<LeaveJson> {
+    const { replica, mesh, reconciler } = this.#deps
+    const before = clusterView(this.#deps)
+    await replica.leave()
+    reconciler.flush()
+    const hasLeft = replica.view().departed?.get(mesh.self)?.how === 'left'
+    // Who was thrown out has nothing to say; who crashed between leaving and forgetting says it again.
+    const { told, missed } = hasLeft ? await mesh.depart() : { told: [], missed: [] }
+    const log_kept_as = await replica.forget()
+    reconciler.flush()
+    const named = (ids: PeerId[]): LeaveJson['told'] => ids.map((id) => ({ id, name: nameOfPeer(id, before) ?? id }))
+    return { ...before.cluster, told: named(told), missed: named(missed), log_kept_as }
+  }
+
   async status(): Promise<ClusterJson> {
     const { mesh } = this.#deps
     const view = clusterView(this.#deps)
@@ -74,7 +90,9 @@ export class ClusterNouns {
       id: view.cluster.id,
       name: view.cluster.name,
       self: mesh.self,
+      notice: standingOf(this.#deps).notice,
       members,
+      departed: departedJson(view),
       heads: view.heads,
       agreed: members.every(({ reachable, heads }) => !reachable || sameHeads(heads, view.heads)),
       propagation_ms: { p50: quantile(samples, 0.5), p99: quantile(samples, 0.99), samples: samples.length },

@@ -1,10 +1,11 @@
 import { isoTime } from '../../clock.ts'
 import type { RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
-import type { Member } from '../../crdt/view.ts'
+import type { DepartedMember, Member, View } from '../../crdt/view.ts'
 import type { TunnelCounters } from '../../dataplane/desired.ts'
 import type { PeerPresence, ServiceReport } from '../../mesh/mesh.ts'
 import type { ServiceStatus } from '../reconcile/status-book.ts'
-import type { PeerJson, RouteJson, ServiceJson } from './operator.ts'
+import type { DepartureJson, PeerJson, RouteJson, ServiceJson } from './operator.ts'
+import { nameOfPeer } from './peer-ref.ts'
 
 /** A service as the contract shows it. The figures are the source's where it reports: that is what the clients saw. */
 export function serviceJson(
@@ -56,21 +57,34 @@ export function routeJson(route: RouteRecord, status: ServiceStatus | null): Rou
 
 export function peerJson(
   id: string,
-  member: Member | undefined,
-  presence: PeerPresence | null,
-  tunnels: TunnelCounters[]
+  {
+    member,
+    departure,
+    presence,
+    stranger,
+    tunnels
+  }: {
+    member: Member | undefined
+    departure: DepartureJson | null
+    presence: PeerPresence | null
+    /** What it is unless it is a member. */
+    stranger: 'discovered' | 'revoked'
+    tunnels: TunnelCounters[]
+  },
+  name: string | null
 ): PeerJson {
   const live = presence?.addresses ?? []
   return {
     id,
-    name: member?.name ?? null,
-    state: member != null ? 'admitted' : (presence?.state ?? 'discovered'),
+    name,
+    state: member != null ? 'admitted' : stranger,
     role: member?.role ?? null,
     addresses: live.length > 0 ? live : [...(member?.record?.mesh_addresses ?? [])],
     reachable: presence?.reachable ?? false,
     rtt_ms: presence?.rttMs ?? null,
     last_seen_at: presence?.lastSeenAt == null ? null : isoTime(presence.lastSeenAt),
     version: presence?.version ?? member?.record?.version ?? null,
+    departure,
     tunnels: tunnels.map(({ device, endpoint, handshakeAt, bytesIn, bytesOut }) => ({
       device,
       endpoint,
@@ -79,4 +93,15 @@ export function peerJson(
       bytes_out: bytesOut
     }))
   }
+}
+
+export function departureJson(
+  { id, how, by, at }: DepartedMember,
+  view: View,
+  confirmed: (member: string) => boolean
+): DepartureJson {
+  const members = [...view.members.values()].filter((member) => member.id !== id)
+  const named = (wanted: boolean): DepartureJson['awaited'] =>
+    members.filter((member) => confirmed(member.id) === wanted).map((member) => ({ id: member.id, name: member.name }))
+  return { how, by, by_name: nameOfPeer(by, view), at, confirmed_by: named(true), awaited: named(false) }
 }

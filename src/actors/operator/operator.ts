@@ -37,12 +37,18 @@ export interface Operator {
     role?: Role
   }): Promise<{ token: string; expires_at: string; uses: number; role: Role }>
   clusterJoin(input: { token: string }, options: { signal: AbortSignal }): Promise<ClusterJson>
+  /** Signs this peer's departure, tells the others and forgets the cluster; also for who was thrown out. */
+  clusterLeave(): Promise<LeaveJson>
   clusterStatus(): Promise<ClusterJson>
   clusterSync(options: { signal: AbortSignal }): Promise<SyncJson>
   /** Newest first; as many as asked for, and no more than a bound. */
   clusterHistory(query: HistoryQuery): Promise<ChangeJson[]>
   listPeers(input: { all?: boolean }): Promise<PeerJson[]>
   getPeer(peer: string): Promise<PeerJson>
+  /** Changes what it is given: another name, another role. */
+  updatePeer(peer: string, patch: PeerPatch): Promise<PeerJson>
+  /** Throws a member out, for good. */
+  revokePeer(peer: string): Promise<void>
   /** `source_peer_id` defaults to this peer. */
   createService(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson>
   listServices(input: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]>
@@ -186,6 +192,23 @@ export interface StragglerJson {
   message: string
 }
 
+export interface PeerPatch {
+  name?: string
+  role?: Role
+}
+
+/** How a peer ceased to be a member, and who keeps it out. */
+export interface DepartureJson {
+  /** `proven`: revoked by the proof that it signed two things as one. */
+  how: 'revoked' | 'left' | 'proven'
+  by: PeerId
+  by_name: string | null
+  at: string
+  /** Members that have taken it in, and cut the peer off; and those that this peer has not heard it from yet. */
+  confirmed_by: Array<{ id: PeerId; name: string }>
+  awaited: Array<{ id: PeerId; name: string }>
+}
+
 export interface PeerJson {
   id: PeerId
   name: string | null
@@ -196,6 +219,8 @@ export interface PeerJson {
   rtt_ms: number | null
   last_seen_at: string | null
   version: string | null
+  /** Null for a member, and for who never was one. */
+  departure: DepartureJson | null
   /** Data-plane tunnels between this agent's host and that peer. */
   tunnels: Array<{
     device: string
@@ -210,7 +235,11 @@ export interface ClusterJson {
   id: string
   name: string
   self: PeerId
+  /** What went wrong with this peer's membership, and what to do; null for a member. */
+  notice: string | null
   members: Array<{ id: PeerId; name: string | null; role: Role; reachable: boolean; heads: readonly string[] | null }>
+  /** Who was a member once, the latest first. */
+  departed: Array<{ id: PeerId; name: string } & Pick<DepartureJson, 'how' | 'by' | 'by_name' | 'at'>>
   heads: readonly string[]
   /** All reachable peers announce the same heads as this one. */
   agreed: boolean
@@ -218,6 +247,16 @@ export interface ClusterJson {
   rejected_changes: Array<{ hash: string; author: PeerId; reason: string }>
   /** Members whose identity two agents bear at once, and what to do about it. */
   copied_identities: Array<{ id: PeerId; name: string | null; message: string }>
+}
+
+export interface LeaveJson {
+  id: string
+  name: string
+  /** Members that know of it; and those that could not be reached, and will hear of it from the others. */
+  told: Array<{ id: PeerId; name: string }>
+  missed: Array<{ id: PeerId; name: string }>
+  /** Where the log of the cluster is kept, for who wants to look. */
+  log_kept_as: string
 }
 
 export interface SyncJson {
@@ -248,7 +287,16 @@ export interface ActorJson {
 
 export interface StatusJson {
   peer: { id: PeerId; name: string; version: string; state_dir: string; uptime_seconds: number }
-  cluster: { id: string; name: string; members: number; reachable: number } | null
+  cluster: {
+    id: string
+    name: string
+    members: number
+    reachable: number
+    /** Of this peer; null when it is no member any more. */
+    role: Role | null
+    /** What went wrong with its membership, and what to do. */
+    notice: string | null
+  } | null
   dataplane: {
     mode: 'kernel' | 'none'
     failure: { reason: string; message: string } | null

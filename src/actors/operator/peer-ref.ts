@@ -34,23 +34,29 @@ const MATCHES_SHOWN = 8
 export const nameOfPeer = (id: PeerId, view: View): string | null =>
   view.members.get(id)?.name ?? view.departed?.get(id)?.name ?? null
 
+/** Of a peer that is no member. Who has left may come back, and is a stranger until then. */
+export function strangerState(id: PeerId, { departed }: View): 'discovered' | 'revoked' {
+  const how = departed?.get(id)?.how
+  return how == null || how === 'left' ? 'discovered' : 'revoked'
+}
+
 const describe = (id: PeerId, view: View): string => {
   const name = nameOfPeer(id, view)
   return name == null ? id : `${id} (${name})`
 }
 
 /** The same for a service's target, which has to be a member: TargetPeerNotAdmittedError. */
-export function resolveTarget(text: string, view: View, mesh: Pick<Mesh, 'peers' | 'peer'>): PeerId {
+export function resolveTarget(text: string, view: View, mesh: Pick<Mesh, 'peers'>): PeerId {
   const id = resolvePeer(text, view, mesh)
-  if (!view.members.has(id)) throw new TargetPeerNotAdmittedError(text, mesh.peer(id)?.state ?? 'discovered')
+  if (!view.members.has(id)) throw new TargetPeerNotAdmittedError(text, strangerState(id, view))
   return id
 }
 
 /** The same for a service's source, which has to be a member too. */
-export function resolveSource(text: string, view: View, mesh: Pick<Mesh, 'peers' | 'peer'>): PeerId {
+export function resolveSource(text: string, view: View, mesh: Pick<Mesh, 'peers'>): PeerId {
   const id = resolvePeer(text, view, mesh)
   if (view.members.has(id)) return id
-  const state = mesh.peer(id)?.state ?? 'discovered'
+  const state = strangerState(id, view)
   throw new InvalidRequestError(`source peer "${text}" is ${state}, not admitted; only members carry traffic`, {
     peer: text,
     state

@@ -1,9 +1,10 @@
-import type { OperatorDeps } from './deps.ts'
-import { peerJson } from './json.ts'
-import type { PeerJson } from './operator.ts'
-import { resolvePeer } from './peer-ref.ts'
+import { InvalidRequestError, NameTakenError } from '../../errors.ts'
+import { clusterView, type OperatorDeps } from './deps.ts'
+import { departureJson, peerJson } from './json.ts'
+import type { PeerJson, PeerPatch } from './operator.ts'
+import { nameOfPeer, resolvePeer, strangerState } from './peer-ref.ts'
 
-/** What an operator can ask of peers. Works without a cluster too: then there are only strangers, and this peer. */
+/** What an operator can ask of peers. Looking works without a cluster too: then there are only strangers, and this peer. */
 export class PeerNouns {
   readonly #deps: OperatorDeps
 
@@ -11,12 +12,16 @@ export class PeerNouns {
     this.#deps = deps
   }
 
-  /** Members; with `all` also who was merely seen. By name, then id. */
+  /** Members; with `all` also who was one, and who was merely seen. By name, then id. */
   async list({ all = false }: { all?: boolean }): Promise<PeerJson[]> {
     const { replica, mesh, reconciler } = this.#deps
     await reconciler.counters.fresh()
-    const ids = new Set(replica.view().members.keys())
-    if (all) for (const { id } of mesh.peers()) ids.add(id)
+    const { members, departed } = replica.view()
+    const ids = new Set(members.keys())
+    if (all) {
+      for (const id of departed?.keys() ?? []) ids.add(id)
+      for (const { id } of mesh.peers()) ids.add(id)
+    }
     return [...ids].map((id) => this.#json(id)).sort(byName)
   }
 
@@ -27,9 +32,43 @@ export class PeerNouns {
     return this.#json(id)
   }
 
+  async update(peer: string, { name, role }: PeerPatch): Promise<PeerJson> {
+    const { replica, mesh, reconciler } = this.#deps
+    if (name == null && role == null) throw new InvalidRequestError('nothing to change is given; give name or role')
+    const view = clusterView(this.#deps)
+    const id = resolvePeer(peer, view, mesh)
+    // Both or neither, as far as can be told beforehand.
+    const isTaken = [...view.members.values()].some((member) => member.name === name && member.id !== id)
+    if (name != null && isTaken) throw new NameTakenError('peer', name)
+    if (role != null) await replica.setRole(id, role)
+    if (name != null) await replica.renamePeer(id, name)
+    reconciler.flush()
+    return this.#json(id)
+  }
+
+  async revoke(peer: string): Promise<void> {
+    const { replica, mesh, reconciler } = this.#deps
+    await replica.revoke(resolvePeer(peer, clusterView(this.#deps), mesh))
+    reconciler.flush()
+  }
+
   #json(id: string): PeerJson {
     const { replica, mesh, reconciler } = this.#deps
-    return peerJson(id, replica.view().members.get(id), mesh.peer(id), reconciler.counters.tunnelsOf(id))
+    const view = replica.view()
+    const departed = view.departed?.get(id)
+    const confirmed = reconciler.exclusions.confirmedBy(id)
+    const knows = (member: string): boolean => member === mesh.self || confirmed.has(member)
+    return peerJson(
+      id,
+      {
+        member: view.members.get(id),
+        departure: departed == null ? null : departureJson(departed, view, knows),
+        presence: mesh.peer(id),
+        stranger: strangerState(id, view),
+        tunnels: reconciler.counters.tunnelsOf(id)
+      },
+      nameOfPeer(id, view)
+    )
   }
 }
 

@@ -1,6 +1,7 @@
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { copiedIdentities } from './copied.ts'
 import type { StatusJson } from './operator.ts'
+import { standingOf } from './standing.ts'
 import { refreshReports } from './refresh.ts'
 import { NotInClusterError } from '../../errors.ts'
 
@@ -10,7 +11,9 @@ export function readiness(deps: OperatorDeps): { ready: boolean; reasons: string
   const reasons: string[] = []
   try {
     clusterView(deps)
-    if (!reconciler.synced.yes) reasons.push('not synced with any member since the start')
+    const { notice } = standingOf(deps)
+    if (notice != null) reasons.push(notice)
+    else if (!reconciler.synced.yes) reasons.push('not synced with any member since the start')
   } catch (error) {
     if (!(error instanceof NotInClusterError)) throw error
     reasons.push('in no cluster yet')
@@ -43,9 +46,7 @@ export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
       uptime_seconds: Math.floor((clock.monotonic() - deps.startedAt) / 1000)
     },
     cluster:
-      view.cluster == null
-        ? null
-        : { id: view.cluster.id, name: view.cluster.name, members: view.members.size, reachable },
+      view.cluster == null ? null : { ...view.cluster, members: view.members.size, reachable, ...standingOf(deps) },
     dataplane: {
       mode: dataplane.mode,
       failure: reconciler.applied?.failure ?? null,

@@ -12,6 +12,8 @@ export interface EndpointSight {
   /** For messages: the human name, or the id. */
   name: string
   member: boolean
+  /** It was a member once. */
+  departed: 'revoked' | 'left' | null
   /** Its own record has arrived, so that its keys and addresses are known. */
   described: boolean
   reach: Reach
@@ -100,7 +102,7 @@ function routes({ service, routes: count }: PhaseInput): Weighed {
 
 function programmed(type: string, sight: EndpointSight, input: PhaseInput): Weighed {
   const { name, member, described, report } = sight
-  if (!member) return bad(type, 'PeerNotAdmitted', `${name} is not a member of the cluster`, 'failing')
+  if (!member) return missing(type, sight)
   if (report?.spec === input.spec) {
     if (report.state === 'applied') return fine(type, 'Programmed', `${name} has it in force`)
     return bad(type, report.reason, `${name}: ${report.message}`, 'failing')
@@ -117,6 +119,14 @@ function programmed(type: string, sight: EndpointSight, input: PhaseInput): Weig
     return bad(type, 'NotProgrammed', `${what}, after ${seconds} s`, 'failing')
   }
   return bad(type, described ? 'Programming' : 'PeerRecordMissing', what, 'waiting')
+}
+
+function missing(type: string, { name, departed }: EndpointSight): Weighed {
+  const next = 'delete the service, or make another one between members'
+  if (departed === 'revoked')
+    return bad(type, 'PeerRevoked', `${name} was revoked from the cluster; ${next}`, 'failing')
+  if (departed === 'left') return bad(type, 'PeerLeft', `${name} has left the cluster; ${next}`, 'failing')
+  return bad(type, 'PeerNotAdmitted', `${name} is not a member of the cluster; ${next}`, 'failing')
 }
 
 function reachable(type: string, { name, reach }: EndpointSight): Weighed {

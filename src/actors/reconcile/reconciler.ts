@@ -19,6 +19,7 @@ import type { ReplicaPort } from '../ports.ts'
 import { parseAddress } from '../runtime/address.ts'
 import { tunnelFact } from '../tunnel/fact.ts'
 import { Counters } from './counters.ts'
+import { Exclusions } from './exclusions.ts'
 import { LiveActors } from './live-actors.ts'
 import { OwnRecord } from './own-record.ts'
 import { OwnSide } from './own-side.ts'
@@ -63,6 +64,7 @@ export class Reconciler {
   readonly counters: Counters
   readonly reports: OwnReports
   readonly synced: Synced
+  readonly exclusions = new Exclusions()
   readonly #peers: PeerSights
   readonly #ownRecord: OwnRecord
   /** The view that the last evaluation saw. */
@@ -164,6 +166,7 @@ export class Reconciler {
   }
 
   onPresence(presence: PeerPresence): void {
+    this.exclusions.heard(presence.id, presence.heads)
     // Most presence is a new head or a round-trip time, which no status depends on.
     if (this.#peers.moved(presence.id)) this.#dirtyPeers.add(presence.id)
     if (!this.live.population().peers.has(presence.id)) this.#peersUnplanned = true
@@ -265,6 +268,7 @@ export class Reconciler {
     for (const { after } of changes.routes.changed) this.#dirtyServices.add(after.service_id)
     for (const member of [...changes.members.added, ...changes.members.removed]) this.#dirtyPeers.add(member.id)
     for (const { id } of changes.members.changed) this.#dirtyPeers.add(id)
+    this.exclusions.seen(view, (peer) => this.#options.mesh.peer(peer)?.heads ?? null)
     if (before != null) tellViewChanges(feed, before, view, changes)
     this.#ownRecord.look(view)
     const told = this.#own.desired

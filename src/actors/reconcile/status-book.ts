@@ -71,10 +71,12 @@ export class StatusBook {
 
   #sight(view: View, peer: PeerId, service: ServiceId): EndpointSight {
     const member = view.members.get(peer)
+    const departed = member == null ? view.departed?.get(peer) : undefined
     return {
       peer,
-      name: member?.name ?? peer,
+      name: member?.name ?? departed?.name ?? peer,
       member: member != null,
+      departed: departed == null ? null : departed.how === 'left' ? 'left' : 'revoked',
       described: member?.record != null,
       reach: this.#sights.reach(peer),
       report: this.#sights.report(peer, service),

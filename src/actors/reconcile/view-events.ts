@@ -10,7 +10,9 @@ export function tellViewChanges(feed: EventFeed, before: View, after: View, chan
   for (const { id, after: member } of changes.members.changed) {
     feed.emit('peer.updated', { id, role: member.role, name: member.name })
   }
-  for (const { id, name } of changes.members.removed) feed.emit('peer.removed', { id, name })
+  for (const { id, name } of changes.members.removed) {
+    feed.emit('peer.removed', { id, name, how: after.departed?.get(id)?.how ?? null })
+  }
   for (const { id, name } of changes.tokens.added) feed.emit('token.created', { id, name })
   for (const { id, name } of changes.tokens.removed) feed.emit('token.deleted', { id, name })
   if (before.cluster != null && after.cluster != null && !equalRecords(before.policy, after.policy)) {

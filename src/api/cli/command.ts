@@ -34,6 +34,8 @@ interface Argument {
   help: string
   optional?: true
   live?: Live
+  /** All that it may be. */
+  choices?: readonly string[]
 }
 
 export interface Flag {

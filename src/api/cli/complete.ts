@@ -83,8 +83,8 @@ async function wordsAfter(
   }
   const { command, rest } = findCommand(positional)
   if (command != null) {
-    const live = command.args?.[rest.length]?.live
-    return live == null ? [] : ask(live)
+    const { live, choices = [] } = command.args?.[rest.length] ?? {}
+    return live == null ? choices.map((value) => ({ value, what: '' })) : ask(live)
   }
   const noun = second == null ? nounOf(first) : null
   if (noun == null) return []

@@ -118,10 +118,7 @@ async function run(
     signal,
     async confirm(question, otherwise = 'nothing was deleted') {
       if (io.stdin.isTTY !== true) {
-        throw usageFailure(
-          'deleting asks first, and there is no terminal to ask on; add --yes',
-          command.words.join(' ')
-        )
+        throw usageFailure('it asks first, and there is no terminal to ask on; add --yes', command.words.join(' '))
       }
       const { askTerminal } = await import('./confirm.ts')
       const agreed = await askTerminal(question, { stdin: io.stdin, stderr: io.stderr, signal })

@@ -66,10 +66,13 @@ export function parse(argv: readonly string[]): Parsed {
 
   const args: Record<string, string> = {}
   const expected = command.args ?? []
-  for (const [index, { name, help: meaning, optional }] of expected.entries()) {
+  for (const [index, { name, help: meaning, optional, choices }] of expected.entries()) {
     const value = found.rest[index]
     if (value == null && optional === true) break
     if (value == null || value === '') return wrong(usageFailure(`${name} is missing: ${meaning}`, help))
+    if (choices?.includes(value) === false) {
+      return wrong(usageFailure(`${name} "${value}" is not one of ${choices.join(', ')}`, help))
+    }
     args[name] = idOf(value)
   }
   const extra = found.rest[expected.length]

@@ -19,6 +19,7 @@ export interface Admitting {
   admit(input: { token: string; peer: PeerId; name: string }): Promise<void>
   bootstrap(): Bootstrap
   isMember(peer: PeerId): boolean
+  farewell(peer: PeerId): EnvelopeBytes[]
   receive: Replicated['receive']
 }
 
@@ -30,7 +31,8 @@ export interface Admitting {
  * 3. Refused: the error goes back as data. Admitted: genesis and all envelopes go back, in acknowledged batches.
  *
  * A member that is not known as one here yet, because whoever admitted it has not been reachable since, introduces itself
- * instead: it hands over the auth log, whose entries are signed by members and checked like all others.
+ * instead: it hands over the auth log, whose entries are signed by members and checked like all others. One that was
+ * thrown out and has not heard of it is told in the same way, and nothing it says is taken.
  */
 export class Admission {
   readonly #network: Network
@@ -92,13 +94,16 @@ export class Admission {
   async #listen(channel: Channel, peer: PeerId): Promise<void> {
     using limit = deadline(this.#clock, joinTimeoutMs, { signal: this.#stopped.signal })
     let bytes = 0
+    const farewell = this.#replica.farewell(peer)
     const take = async (envelopes: EnvelopeBytes[]): Promise<void> => {
       bytes += envelopes.reduce((sum, envelope) => sum + envelope.byteLength, 0)
       if (bytes > introductionBytesMax) throw new InviteInvalidError('the introduction is too long')
+      if (farewell.length > 0) return
       const { refused } = await this.#replica.receive(envelopes, peer)
       if (refused.length > 0) throw new InviteInvalidError('the introduction holds entries that are not valid')
     }
-    await transfer(channel, [], take, { clock: this.#clock, signal: limit.signal })
+    await transfer(channel, batches(farewell), take, { clock: this.#clock, signal: limit.signal })
+    if (farewell.length > 0) this.#quiet.info('told a peer that it was revoked', { peer })
     if (this.#replica.isMember(peer)) this.#log.info({ peer }, 'a member has introduced itself')
   }
 }

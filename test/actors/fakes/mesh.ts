@@ -130,6 +130,12 @@ export class FakeMesh implements Mesh {
     await this.onJoin(token)
   }
 
+  async depart(): Promise<{ told: string[]; missed: string[] }> {
+    const others = [...this.#wire.meshes.keys()].filter((id) => id !== this.self && this.isMember(id))
+    const reached = (id: string): boolean => this.#wire.connected(this.self, id)
+    return { told: others.filter(reached), missed: others.filter((id) => !reached(id)) }
+  }
+
   async syncAll(): Promise<SyncOutcome[]> {
     return [...this.#wire.meshes.keys()]
       .filter((id) => id !== this.self)

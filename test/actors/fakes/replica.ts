@@ -9,6 +9,7 @@ import {
 import type {
   PeerRecord,
   Policy,
+  Role,
   RouteInput,
   RoutePatch,
   RouteRecord,
@@ -50,6 +51,14 @@ export class FakeDocument {
     for (const listener of this.listeners) listener(this.view, previous)
   }
 
+  replace(peer: string, change: Partial<Member>): Member {
+    const index = this.members.findIndex(({ id }) => id === peer)
+    const member = { ...this.members[index]!, ...change }
+    this.members[index] = member
+    this.changed()
+    return member
+  }
+
   admit(member: Member): void {
     this.members.push(member)
     this.changed()
@@ -86,6 +95,28 @@ export class FakeReplica implements ReplicaPort {
 
   damage(): null {
     return null
+  }
+
+  async revoke(peer: string): Promise<void> {
+    this.#document.members = this.#document.members.filter(({ id }) => id !== peer)
+    this.#document.changed()
+  }
+
+  async leave(): Promise<void> {
+    await this.revoke(this.#self)
+  }
+
+  async forget(): Promise<string> {
+    return '/nowhere/log.left'
+  }
+
+  async setRole(peer: string, role: Role): Promise<void> {
+    this.#document.replace(peer, { role })
+  }
+
+  async renamePeer(peer: string, name: string): Promise<PeerRecord> {
+    const { record } = this.#document.replace(peer, { name })
+    return { ...record!, name }
   }
 
   async history(): Promise<HistoryEntry[]> {

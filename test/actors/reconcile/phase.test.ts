@@ -25,6 +25,7 @@ const sight = (name: string, more: Partial<EndpointSight> = {}): EndpointSight =
   peer: peerId(name),
   name,
   member: true,
+  departed: null,
   described: true,
   reach: 'reachable',
   report: report(name === 'a' ? 'source' : 'target'),
@@ -94,7 +95,21 @@ const TABLE: Array<[string, Partial<PhaseInput>, string, string, [string, boolea
     'PeerRecordMissing',
     ['SourceProgrammed', false]
   ],
-  ['the target is no member any more', { target: sight('b', { member: false }) }, 'degraded', 'PeerNotAdmitted'],
+  ['the target is no member', { target: sight('b', { member: false }) }, 'degraded', 'PeerNotAdmitted'],
+  [
+    'the target was thrown out',
+    { target: sight('b', { member: false, departed: 'revoked' }) },
+    'degraded',
+    'PeerRevoked',
+    ['TargetProgrammed', false]
+  ],
+  [
+    'the source has left',
+    { source: sight('a', { member: false, departed: 'left' }) },
+    'degraded',
+    'PeerLeft',
+    ['SourceProgrammed', false]
+  ],
   [
     'the target refused it',
     { target: sight('b', { report: failed('target', 'NftRefused') }) },

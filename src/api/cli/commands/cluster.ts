@@ -1,4 +1,4 @@
-import type { ClusterJson, SyncJson } from '../../../actors/operator/operator.ts'
+import type { ClusterJson, LeaveJson, SyncJson } from '../../../actors/operator/operator.ts'
 import type { Command } from '../command.ts'
 import { usageFailure } from '../failure.ts'
 import { longRequestTimeoutMs } from '../limits.ts'
@@ -49,6 +49,29 @@ export const clusterCommands: readonly Command[] = [
       if (token === '') throw usageFailure('stdin held no token', 'cluster join')
       const cluster = await api.post<ClusterJson>('/v1/cluster/join', { token }, { timeoutMs: longRequestTimeoutMs })
       await print.data(cluster, async () => (await import('../views/cluster.ts')).clusterText(cluster, print.colours))
+    }
+  },
+  {
+    words: ['cluster', 'leave'],
+    kind: 'cluster',
+    summary: 'Leave the cluster: the others forget this peer, its services stop, and it may found or join another one',
+    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
+    async run({ api, print, confirm }, { flags }) {
+      if (flags['yes'] !== true) {
+        const { name, members } = await api.get<ClusterJson>('/v1/cluster')
+        const question = `Leave cluster ${name} of ${members.length} members? Services from and to this peer stop.`
+        if (!(await confirm(question, 'this peer has not left'))) return
+      }
+      const left = await api.post<LeaveJson>('/v1/cluster/leave', {})
+      await print.data(left, async () => (await import('../views/cluster.ts')).leaveText(left))
+      const { missed } = left
+      if (missed.length === 0) return
+      const names = missed.map(({ name }) => name).join(', ')
+      print.remark(
+        left.told.length > 0
+          ? `not reached: ${names}; the others tell them`
+          : `nobody was reached (${names}); run "arctic peers revoke" on one of them, which takes this peer for a member still`
+      )
     }
   },
   {

@@ -1,6 +1,8 @@
 import type { PeerJson } from '../../../actors/operator/operator.ts'
-import type { Command } from '../command.ts'
+import type { Command, Context } from '../command.ts'
 import { listFlags, printList } from '../watch.ts'
+
+const PEER = { name: 'PEER', help: 'id, unique start of an id, or name', live: 'peer' } as const
 
 export const peerCommands: readonly Command[] = [
   {
@@ -22,10 +24,53 @@ export const peerCommands: readonly Command[] = [
     words: ['peers', 'get'],
     kind: 'peer',
     summary: 'Show one peer',
-    args: [{ name: 'PEER', help: 'id, unique start of an id, or name', live: 'peer' }],
-    async run({ api, print, clock }, { args: { PEER = '' } }) {
-      const peer = await api.get<PeerJson>(`/v1/peers/${encodeURIComponent(PEER)}`)
-      await print.data(peer, async () => (await import('../views/peer.ts')).peerText(peer, clock.now(), print.colours))
+    args: [PEER],
+    async run(context, { args }) {
+      await printPeer(context, await context.api.get<PeerJson>(peerPath(args)))
+    }
+  },
+  {
+    words: ['peers', 'rename'],
+    kind: 'peer',
+    summary: 'Give a member another name; it keeps it, whatever --name its agent is started with',
+    args: [PEER, { name: 'NAME', help: 'unique among the members' }],
+    examples: ['arctic peers rename edge-b branch-office'],
+    async run(context, { args }) {
+      await printPeer(context, await context.api.put<PeerJson>(peerPath(args), { name: args['NAME'] }))
+    }
+  },
+  {
+    words: ['peers', 'role'],
+    kind: 'peer',
+    summary: 'Make a peer an admin, which changes everything, or a member, which reads and carries traffic',
+    args: [PEER, { name: 'ROLE', help: 'member or admin', choices: ['member', 'admin'] }],
+    examples: ['arctic peers role edge-b member'],
+    async run(context, { args }) {
+      await printPeer(context, await context.api.put<PeerJson>(peerPath(args), { role: args['ROLE'] }))
+    }
+  },
+  {
+    words: ['peers', 'revoke'],
+    kind: 'peer',
+    summary: 'Throw a peer out of the cluster, for good: nobody talks to it or carries its traffic any more',
+    args: [PEER],
+    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
+    async run(context, { args, flags }) {
+      const { api, confirm } = context
+      if (flags['yes'] !== true) {
+        const { id, name } = await api.get<PeerJson>(peerPath(args))
+        const who = name == null ? id : `${name} (${id})`
+        if (!(await confirm(`Revoke peer ${who} for good? Its services stop.`, 'nothing was revoked'))) return
+      }
+      await api.delete(peerPath(args))
+      await printPeer(context, await api.get<PeerJson>(peerPath(args)))
     }
   }
 ]
+
+const peerPath = ({ PEER: peer = '' }: Readonly<Record<string, string>>): string =>
+  `/v1/peers/${encodeURIComponent(peer)}`
+
+async function printPeer({ print, clock }: Context, peer: PeerJson): Promise<void> {
+  await print.data(peer, async () => (await import('../views/peer.ts')).peerText(peer, clock.now(), print.colours))
+}

@@ -1,4 +1,4 @@
-import type { ClusterJson, SyncJson } from '../../../actors/operator/operator.ts'
+import type { ClusterJson, LeaveJson, SyncJson } from '../../../actors/operator/operator.ts'
 import { milliseconds, orDash, shortPeer, state, yesNo } from '../humane.ts'
 import { type Cell, record, table } from '../table.ts'
 
@@ -8,6 +8,7 @@ export function clusterText(cluster: ClusterJson, colours: boolean): string {
   const head = record(
     [
       ['cluster', `${cluster.name} (${cluster.id})`],
+      ...(cluster.notice == null ? [] : ([['notice', { text: cluster.notice, colour: 'red' }]] as const)),
       ['members', `${cluster.members.length}, ${reachable} reachable`],
       ['agreed', state(yesNo(cluster.agreed))],
       ['heads', cluster.heads.map(shortHash).join(' ') || '-'],
@@ -31,14 +32,38 @@ export function clusterText(cluster: ClusterJson, colours: boolean): string {
     ]),
     colours
   )
+  const departed = departedText(cluster, colours)
   const copied = cluster.copied_identities.map(({ message }) => `\nwarning: ${message}\n`).join('')
-  if (rejected.length === 0) return `${head}\n${members}${copied}`
+  if (rejected.length === 0) return `${head}\n${members}${departed}${copied}`
   const refused = table(
     ['REJECTED', 'AUTHOR', 'REASON'],
     rejected.map(({ hash, author, reason }) => [shortHash(hash), shortPeer(author), reason]),
     colours
   )
-  return `${head}\n${members}\n${refused}${copied}`
+  return `${head}\n${members}${departed}\n${refused}${copied}`
+}
+
+function departedText({ departed }: ClusterJson, colours: boolean): string {
+  if (departed.length === 0) return ''
+  const rows = departed
+    .slice(0, DEPARTED_SHOWN)
+    .map(({ id, name, how, by, by_name, at }): Cell[] => [
+      name,
+      shortPeer(id),
+      how === 'proven' ? { text: 'revoked: signed two things as one', colour: 'red' } : how,
+      how === 'left' ? '-' : (by_name ?? shortPeer(by)),
+      at
+    ])
+  const more = departed.length - rows.length
+  const rest = more > 0 ? `and ${more} more\n` : ''
+  return `\n${table(['DEPARTED', 'ID', 'HOW', 'BY', 'AT'], rows, colours)}${rest}`
+}
+
+const DEPARTED_SHOWN = 10
+
+export function leaveText({ name, told, log_kept_as }: LeaveJson): string {
+  const who = told.length === 0 ? '' : `; told ${told.map((peer) => peer.name).join(', ')}`
+  return `left cluster ${name}${who}; its log is kept as ${log_kept_as}\n`
 }
 
 export function syncText(sync: SyncJson, colours: boolean): string {

@@ -46,7 +46,8 @@ export function peerText(peer: PeerJson, now: number, colours: boolean): string 
       ['rtt', milliseconds(peer.rtt_ms)],
       ['last seen', seen(peer, now)],
       ['version', orDash(peer.version)],
-      ['addresses', orDash(peer.addresses.join(' '))]
+      ['addresses', orDash(peer.addresses.join(' '))],
+      ...departureRows(peer)
     ],
     colours
   )
@@ -63,6 +64,23 @@ export function peerText(peer: PeerJson, now: number, colours: boolean): string 
     colours
   )
   return `${head}\n${tunnels}`
+}
+
+function departureRows({ departure }: PeerJson): Array<readonly [string, Cell]> {
+  if (departure == null) return []
+  const { how, at, by, by_name, confirmed_by, awaited } = departure
+  const author = by_name ?? shortPeer(by)
+  const what = {
+    left: `at ${at}`,
+    revoked: `by ${author} at ${at}`,
+    proven: `at ${at}, since it signed two things as one; ${author} has the proof`
+  }[how]
+  const names = (peers: typeof awaited): string => orDash(peers.map(({ name }) => name).join(' '))
+  return [
+    [how === 'left' ? 'left' : 'revoked', what],
+    ['known to', names(confirmed_by)],
+    ['not yet to', awaited.length === 0 ? '-' : { text: names(awaited), colour: 'yellow' }]
+  ]
 }
 
 const seen = (peer: PeerJson, now: number): string =>

@@ -15,7 +15,9 @@ export function statusText(status: StatusJson, colours: boolean): string {
       ['ready', ready],
       [
         'cluster',
-        cluster == null ? 'none' : `${cluster.name}, ${cluster.reachable} of ${cluster.members} members reachable`
+        cluster == null
+          ? 'none'
+          : `${cluster.name}, ${cluster.reachable} of ${cluster.members} members reachable${cluster.role == null ? '' : `, ${cluster.role} here`}`
       ],
       [
         'services',

@@ -7,6 +7,7 @@ import {
   InviteInputSchema,
   InviteSchema,
   JoinInputSchema,
+  LeaveSchema,
   SyncSchema
 } from '../schemas/cluster.ts'
 import { EmptySchema, ref } from '../schemas/common.ts'
@@ -59,6 +60,20 @@ export function clusterRoutes(app: App, operator: Operator, access: Access): voi
       }
     },
     async ({ body }, reply) => operator.clusterJoin(body, { signal: hangUpSignal(reply) })
+  )
+
+  app.post(
+    '/v1/cluster/leave',
+    {
+      schema: {
+        operationId: 'leaveCluster',
+        summary: 'Sign the departure of this peer, tell the others and forget the cluster',
+        tags,
+        body: EmptySchema,
+        response: { 200: ref(LeaveSchema) }
+      }
+    },
+    async () => operator.clusterLeave()
   )
 
   app.post(

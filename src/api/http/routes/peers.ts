@@ -1,7 +1,7 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
 import { sendList } from '../list.ts'
-import { listOf, ref } from '../schemas/common.ts'
-import { PeerParamsSchema, PeerQuerySchema, PeerSchema } from '../schemas/peer.ts'
+import { listOf, NothingSchema, ref } from '../schemas/common.ts'
+import { PeerParamsSchema, PeerPatchSchema, PeerQuerySchema, PeerSchema } from '../schemas/peer.ts'
 import type { App } from '../type-provider.ts'
 
 export function peerRoutes(app: App, operator: Operator): void {
@@ -33,5 +33,37 @@ export function peerRoutes(app: App, operator: Operator): void {
       }
     },
     async ({ params }) => operator.getPeer(params.id)
+  )
+
+  app.put(
+    '/v1/peers/:id',
+    {
+      schema: {
+        operationId: 'updatePeer',
+        summary: 'Give a member another name or role',
+        tags,
+        params: PeerParamsSchema,
+        body: PeerPatchSchema,
+        response: { 200: ref(PeerSchema) }
+      }
+    },
+    async ({ params, body }) => operator.updatePeer(params.id, body)
+  )
+
+  app.delete(
+    '/v1/peers/:id',
+    {
+      schema: {
+        operationId: 'revokePeer',
+        summary: 'Throw a member out, for good',
+        tags,
+        params: PeerParamsSchema,
+        response: { 204: NothingSchema }
+      }
+    },
+    async ({ params }, reply) => {
+      await operator.revokePeer(params.id)
+      return reply.code(204).send()
+    }
   )
 }

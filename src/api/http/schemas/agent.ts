@@ -26,7 +26,14 @@ const AgentPeerSchema = Type.Object(
 )
 
 const AgentClusterSchema = Type.Object(
-  { id: Type.String(), name: Type.String(), members: Type.Integer(), reachable: Type.Integer() },
+  {
+    id: Type.String(),
+    name: Type.String(),
+    members: Type.Integer(),
+    reachable: Type.Integer(),
+    role: nullable.oneOf(['member', 'admin'], { description: 'of this peer; null when it is no member any more' }),
+    notice: nullable.string({ description: 'what went wrong with its membership, and what to do' })
+  },
   { $id: 'AgentCluster' }
 )
 

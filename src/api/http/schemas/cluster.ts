@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax } from '../../../crdt/limits.ts'
-import { listOf, nullable, oneOf, strict, timestamp } from './common.ts'
+import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 const ttlSecondsMax = inviteTtlMaxMs / 1000
 
@@ -37,6 +37,33 @@ const MemberSchema = Type.Object(
   { $id: 'Member' }
 )
 
+const DepartedSchema = Type.Object(
+  {
+    id: Type.String(),
+    name: Type.String(),
+    how: oneOf(['revoked', 'left', 'proven'], {
+      description: 'proven: revoked by the proof that it signed two things as one'
+    }),
+    by: Type.String({ description: 'peer id' }),
+    by_name: nullable.string(),
+    at: timestamp('when it was written')
+  },
+  { $id: 'Departed' }
+)
+
+const ToldSchema = Type.Object({ id: Type.String(), name: Type.String() }, { $id: 'Told' })
+
+export const LeaveSchema = Type.Object(
+  {
+    id: Type.String(),
+    name: Type.String(),
+    told: Type.Array(ref(ToldSchema), { description: 'members that know of it' }),
+    missed: Type.Array(ref(ToldSchema), { description: 'members that could not be reached; others tell them' }),
+    log_kept_as: Type.String({ description: 'where the log of the cluster is kept' })
+  },
+  { $id: 'Leave' }
+)
+
 const RejectedChangeSchema = Type.Object(
   { hash: Type.String(), author: Type.String(), reason: Type.String() },
   { $id: 'RejectedChange' }
@@ -47,7 +74,9 @@ export const ClusterSchema = Type.Object(
     id: Type.String(),
     name: Type.String(),
     self: Type.String({ description: 'id of the answering peer' }),
+    notice: nullable.string({ description: "what went wrong with this peer's membership, and what to do" }),
     members: listOf(MemberSchema),
+    departed: Type.Array(ref(DepartedSchema), { description: 'who was a member once, the latest first' }),
     heads: Type.Unsafe<readonly string[]>({ type: 'array', items: { type: 'string' } }),
     agreed: Type.Boolean({ description: 'all reachable peers hold the same document as this one' }),
     propagation_ms: Type.Object({
@@ -85,6 +114,9 @@ export const SyncSchema = Type.Object(
 export const clusterComponents = [
   InviteSchema,
   MemberSchema,
+  DepartedSchema,
+  ToldSchema,
+  LeaveSchema,
   RejectedChangeSchema,
   ClusterSchema,
   SyncPeerSchema,

@@ -1,10 +1,18 @@
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { pageParameters } from '../list.ts'
-import { listOf, nullable, oneOf, strict } from './common.ts'
+import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 export const PeerQuerySchema = strict({
   all: Type.Optional(oneOf(['true', 'false'], { description: 'discovered and revoked peers too' })),
   ...pageParameters
+})
+
+/** A missing field stays as it is. */
+export const PeerPatchSchema = strict({
+  name: Type.Optional(Type.String({ minLength: 1, description: 'unique among the members' })),
+  role: Type.Optional(
+    oneOf(['member', 'admin'], { description: 'an admin changes services, routes and peers; a member reads and runs' })
+  )
 })
 
 export const PeerParamsSchema = strict({ id: Type.String({ description: 'id, unique id prefix or name' }) })
@@ -20,6 +28,24 @@ const TunnelSchema = Type.Object(
   { $id: 'Tunnel' }
 )
 
+const PeerNameSchema = Type.Object({ id: Type.String(), name: Type.String() }, { $id: 'PeerName' })
+
+const DepartureSchema = Type.Object(
+  {
+    how: oneOf(['revoked', 'left', 'proven'], {
+      description: 'proven: revoked by the proof that it signed two things as one'
+    }),
+    by: Type.String({ description: 'peer id' }),
+    by_name: nullable.string(),
+    at: timestamp('when it was written'),
+    confirmed_by: Type.Array(ref(PeerNameSchema), { description: 'members that know it, and keep the peer out' }),
+    awaited: Type.Array(ref(PeerNameSchema), {
+      description: 'members that have not confirmed it to the answering peer'
+    })
+  },
+  { $id: 'Departure' }
+)
+
 export const PeerSchema = Type.Object(
   {
     id: Type.String({ description: 'libp2p peer id' }),
@@ -31,9 +57,13 @@ export const PeerSchema = Type.Object(
     rtt_ms: nullable.number(),
     last_seen_at: nullable.string({ description: 'ISO 8601 in UTC' }),
     version: nullable.string(),
+    departure: Type.Unsafe<Static<typeof DepartureSchema> | null>({
+      anyOf: [{ $ref: 'Departure#' }, { type: 'null' }],
+      description: 'how it ceased to be a member'
+    }),
     tunnels: listOf(TunnelSchema)
   },
   { $id: 'Peer' }
 )
 
-export const peerComponents = [TunnelSchema, PeerSchema]
+export const peerComponents = [TunnelSchema, PeerNameSchema, DepartureSchema, PeerSchema]

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { ApiHost } from './api-host.ts'
+import { EDGE_A, EDGE_B, EDGE_C } from './memory-operator.ts'
+
+describe('api and cli: peers', () => {
+  let host: ApiHost
+  beforeEach(async () => void (host = await ApiHost.start()))
+  afterEach(async () => {
+    await host.stop()
+    assert.deepEqual(host.errors, [])
+  })
+
+  it('are renamed, and found by their new name alone', async () => {
+    const renamed = await host.cli(['peers', 'rename', 'edge-b', 'branch', '-j'])
+    assert.deepEqual([renamed.exit, renamed.json.id, renamed.json.name], [0, EDGE_B, 'branch'])
+    assert.equal((await host.cli(['peers', 'get', 'edge-b'])).exit, 4)
+    const taken = await host.cli(['peers', 'rename', 'branch', 'edge-a'])
+    assert.deepEqual([taken.exit, taken.err.startsWith('error: name_taken: ')], [5, true])
+    const put = await host.ask('PUT', `/v1/peers/${EDGE_B}`, { name: 'edge-b' })
+    assert.deepEqual([put.status, put.json.name], [200, 'edge-b'])
+  })
+
+  it('get another role, one that there is', async () => {
+    assert.equal((await host.cli(['peer', 'role', 'edge-b', 'admin', '-j'])).json.role, 'admin')
+    const put = await host.ask('PUT', `/v1/peers/${EDGE_B}`, { role: 'member' })
+    assert.deepEqual([put.status, put.json.role], [200, 'member'])
+    const wrong = await host.cli(['peers', 'role', 'edge-b', 'root'])
+    assert.equal(wrong.exit, 2)
+    assert.match(
+      wrong.err,
+      /^error: invalid_request: ROLE "root" is not one of member, admin; see "arctic peers role --help"/
+    )
+    for (const body of [{ role: 'root' }, { state: 'revoked' }, { name: '' }]) {
+      assert.equal((await host.ask('PUT', `/v1/peers/${EDGE_B}`, body)).status, 400, JSON.stringify(body))
+    }
+    assert.equal((await host.ask('PUT', `/v1/peers/${EDGE_C}`, { role: 'admin' })).json.error.code, 'peer_not_found')
+  })
+
+  describe('are revoked', () => {
+    it('by a yes on a terminal and by --yes; else nothing happens', async () => {
+      const asked = await host.cli(['peers', 'revoke', 'edge-b'])
+      assert.deepEqual([asked.exit, asked.out], [2, ''])
+      assert.match(asked.err, /asks first.*--yes/)
+      const no = await host.cli(['peers', 'revoke', 'edge-b'], { terminal: 'n\n' })
+      assert.equal(no.exit, 1)
+      assert.match(
+        no.err,
+        new RegExp(`^Revoke peer edge-b \\(${EDGE_B}\\) for good\\? .* \\[y/N\\] nothing was revoked\\n$`)
+      )
+      assert.equal((await host.ask('GET', `/v1/peers/${EDGE_B}`)).json.state, 'admitted')
+      const yes = await host.cli(['peers', 'revoke', 'edge-b', '--yes', '-j'])
+      assert.deepEqual([yes.exit, yes.json.id, yes.json.state], [0, EDGE_B, 'revoked'])
+    })
+
+    it('by DELETE, which answers nothing; then only --all lists them', async () => {
+      assert.equal((await host.ask('DELETE', `/v1/peers/${EDGE_B}`)).status, 204)
+      const ids = (peers: Array<{ id: string }>): string[] => peers.map(({ id }) => id)
+      assert.deepEqual(ids((await host.cli(['peers', 'list', '-j'])).json), [EDGE_A])
+      assert.ok(ids((await host.cli(['peers', 'list', '--all', '-j'])).json).includes(EDGE_B))
+      const shown = (await host.cli(['peers', 'get', 'edge-b'])).out
+      assert.match(shown, /^revoked: +by edge-a at 20/m)
+      assert.match(shown, /^known to: +edge-a$/m)
+      assert.match(shown, /^not yet to: +edge-c$/m)
+    })
+
+    it('never by themselves, and nobody else is', async () => {
+      const own = await host.cli(['peers', 'revoke', 'edge-a', '-y'])
+      assert.deepEqual([own.exit, /cluster leave/.test(own.err)], [2, true])
+      assert.equal((await host.cli(['peers', 'revoke', 'nobody', '-y'])).exit, 4)
+    })
+  })
+})
