@@ -1,6 +1,6 @@
 import { InviteInvalidError } from '../errors.ts'
 import { ByteReader, concat, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
-import { actorOf, type Envelope } from './envelope.ts'
+import { actorOf, envelopeKind, envelopeKindNumber, partsOfActor, type Envelope } from './envelope.ts'
 import { parseInviteBytes, ROLES, type Invite } from './invite.ts'
 import { viaLengthMax } from './limits.ts'
 import type { PeerId, Role } from './schema.ts'
@@ -17,7 +17,9 @@ import { peerIdOf, publicKeyOf } from './signer.ts'
  *   leave  = 4: count u8 | hash of each admission that it ends 32 … | cut
  *   proof  = 5: peer 32 | cut | twice: envelope length u32 | envelope
  *   after the fields, where somebody with a token asked for it: via text
- *   cut = count u16 | ( auth u8 | incarnation u32 | last sequence number u64 ) …, in ascending order
+ *   cut = count u16 | ( kind of envelope u8, from 0 | incarnation u32 | last sequence number u64 ) …, in ascending order
+ *
+ * An operation that this version does not know is held in its place among its author's entries, and has no effect here.
  *
  * A cut says, per actor, up to which sequence number the peer's entries are judged as if this entry did not exist.
  */
@@ -43,6 +45,8 @@ export type AuthOperation =
   | { operation: 'leave'; peer: PeerId; ends: readonly string[]; cut: Cut }
   /** Two envelopes of `peer` that cannot both be honest; see `evidence.ts`. */
   | { operation: 'proof'; peer: PeerId; cut: Cut; envelopes: readonly [Uint8Array, Uint8Array] }
+  /** Of a newer version. `peer` is the author. */
+  | { operation: 'unknown'; peer: PeerId; number: number }
 
 /** Actor → last sequence number; 0 for an actor that is not in it. */
 export type Cut = ReadonlyMap<string, number>
@@ -112,8 +116,9 @@ export function parseAuthEntry(envelope: Envelope): AuthEntry {
   const reader = new ByteReader(envelope.body)
   const number = reader.u8()
   const operation = OPERATIONS[number - 1]
-  if (operation == null) throw new MalformedError(`its operation ${number} is unknown`)
+  if (number === 0) throw new MalformedError('it has no operation')
   const previous = hex(reader.take(32))
+  if (operation == null) return { previous, operation: 'unknown', peer: envelope.authorId, number, via: null }
   const read = readOperation(operation, envelope.author, reader)
   const found: AuthEntry = { previous, ...read, via: reader.left === 0 ? null : readVia(reader) }
   reader.end()
@@ -159,20 +164,19 @@ function keyOf(peer: PeerId): Uint8Array {
   return key
 }
 
-const KEY_CHARACTERS = 64
-const AUTH_CHARACTERS = KEY_CHARACTERS + 10
-
 /** Which start of the peer's agent an actor belongs to. */
-export const incarnationOf = (actor: string): number =>
-  Number.parseInt(actor.slice(KEY_CHARACTERS, KEY_CHARACTERS + 8), 16)
+export const incarnationOf = (actor: string): number => partsOfActor(actor).incarnation
 
 function encodeCut(cut: Cut): Uint8Array {
   const parts = [...cut]
-    .map(([actor, seq]) => ({ auth: actor.length === AUTH_CHARACTERS ? 1 : 0, incarnation: incarnationOf(actor), seq }))
-    .sort((a, b) => a.auth - b.auth || a.incarnation - b.incarnation)
+    .map(([actor, seq]) => {
+      const { kind, incarnation } = partsOfActor(actor)
+      return { kind: envelopeKindNumber(kind) - 1, incarnation, seq }
+    })
+    .sort((a, b) => a.kind - b.kind || a.incarnation - b.incarnation)
   return concat([
     u16(parts.length),
-    ...parts.flatMap(({ auth, incarnation, seq }) => [u8(auth), u32(incarnation), u53(seq)])
+    ...parts.flatMap(({ kind, incarnation, seq }) => [u8(kind), u32(incarnation), u53(seq)])
   ])
 }
 
@@ -180,12 +184,12 @@ function readCut(key: Uint8Array, reader: ByteReader): Cut {
   const cut = new Map<string, number>()
   let last = -1
   for (let count = reader.u16(); count > 0; count--) {
-    const auth = reader.u8()
+    const kind = reader.u8()
     const incarnation = reader.u32()
-    const rank = auth * 2 ** 32 + incarnation
-    if (auth > 1 || rank <= last) throw new MalformedError('its cut is not in order')
+    const rank = kind * 2 ** 32 + incarnation
+    if (kind === 0xff || rank <= last) throw new MalformedError('its cut is not in order')
     last = rank
-    cut.set(actorOf(auth === 1 ? 'auth' : 'change', key, incarnation), reader.u53())
+    cut.set(actorOf(envelopeKind(kind + 1), key, incarnation), reader.u53())
   }
   return cut
 }

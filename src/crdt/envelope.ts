@@ -15,6 +15,9 @@ import { peerIdOf, verify, type Signer } from './signer.ts'
  * The signature is Ed25519 over tag ‖ cluster id ‖ hash ‖ written-at. The hash of a change is Automerge's own, which
  * covers actor and seq; that of an auth entry is SHA-256 over author ‖ incarnation ‖ seq ‖ written-at ‖ body (admissions
  * count in the order of their times, so one entry must have one). So each bit is covered.
+ *
+ * A kind that this version does not know is built like an auth entry, under a tag of its own. It is held and handed on
+ * like all others, and means nothing here: a newer agent finds it as it was written.
  */
 export interface Envelope {
   kind: EnvelopeKind
@@ -36,11 +39,14 @@ export interface Envelope {
   bytes: EnvelopeBytes
 }
 
-export type EnvelopeKind = 'change' | 'auth'
+export type EnvelopeKind = 'change' | 'auth' | `kind-${number}`
 
 const VERSION = 1
 const KINDS = ['change', 'auth'] as const
-const TAGS = { change: 'arctic-change-v1\0', auth: 'arctic-auth-v1\0' } as const
+/** `number`: from 1, as an envelope states it. */
+export const envelopeKind = (number: number): EnvelopeKind => KINDS[number - 1] ?? `kind-${number}`
+export const envelopeKindNumber = (kind: EnvelopeKind): number =>
+  kind === 'change' || kind === 'auth' ? KINDS.indexOf(kind) + 1 : Number(kind.slice('kind-'.length))
 /** The last millisecond that a date can name. */
 export const TIME_MAX = 8.64e15
 const HEADER_BYTES = 154
@@ -53,13 +59,14 @@ export const bodyOf = (bytes: EnvelopeBytes): Uint8Array => bytes.subarray(HEADE
  * message completes the sentence "the envelope is not good: …".
  */
 export function parseEnvelope(bytes: EnvelopeBytes): Envelope {
-  const bytesMax = KINDS[(bytes[1] ?? 0) - 1] === 'auth' ? authEnvelopeBytesMax : envelopeBytesMax
+  const bytesMax = envelopeKind(bytes[1] ?? 0) === 'auth' ? authEnvelopeBytesMax : envelopeBytesMax
   if (bytes.length > bytesMax) throw new MalformedError(`it has more than ${bytesMax} bytes`)
   const reader = new ByteReader(bytes)
   const version = reader.u8()
   if (version !== VERSION) throw new MalformedError(`its format is version ${version}, this agent knows ${VERSION}`)
-  const kind = KINDS[reader.u8() - 1]
-  if (kind == null) throw new MalformedError('its kind is unknown')
+  const number = reader.u8()
+  if (number === 0) throw new MalformedError('it has no kind')
+  const kind = envelopeKind(number)
   const author = reader.take(32)
   const incarnation = reader.u32()
   const seq = reader.u53()
@@ -103,17 +110,30 @@ export function sealEnvelope(
   const author = signer.publicKey
   const hash = kind === 'change' ? parseChunk(body).hash : authHash(author, incarnation, seq, writtenAt, body)
   const signature = signer.sign(signedBytes(kind, clusterId, hash, writtenAt))
-  const head = [u8(VERSION), u8(KINDS.indexOf(kind) + 1), author, u32(incarnation), u53(seq), u53(writtenAt)]
+  const head = [u8(VERSION), u8(envelopeKindNumber(kind)), author, u32(incarnation), u53(seq), u53(writtenAt)]
   return parseEnvelope(concat([...head, hash, signature, u32(body.length), body]))
 }
 
-/** An author writes as one actor per start and kind: Automerge's actor id, with one byte more for the auth log. */
+/** An author writes as one actor per start and kind: Automerge's actor id, with one byte more for what is no change. */
 export function actorOf(kind: EnvelopeKind, author: Uint8Array, incarnation: number): string {
-  return hex(author) + hex(u32(incarnation)) + (kind === 'auth' ? '01' : '')
+  return hex(author) + hex(u32(incarnation)) + (kind === 'change' ? '' : hex(u8(envelopeKindNumber(kind) - 1)))
 }
 
+/** What {@link actorOf} was made of, besides the author. */
+export function partsOfActor(actor: string): { kind: EnvelopeKind; incarnation: number } {
+  const end = KEY_CHARACTERS + INCARNATION_CHARACTERS
+  const incarnation = Number.parseInt(actor.slice(KEY_CHARACTERS, end), 16)
+  return {
+    kind: actor.length === end ? 'change' : envelopeKind(Number.parseInt(actor.slice(end), 16) + 1),
+    incarnation
+  }
+}
+
+const KEY_CHARACTERS = 64
+const INCARNATION_CHARACTERS = 8
+
 function signedBytes(kind: EnvelopeKind, clusterId: string, hash: Uint8Array, writtenAt: number): Uint8Array {
-  return concat([Buffer.from(TAGS[kind]), Buffer.from(clusterId), hash, u53(writtenAt)])
+  return concat([Buffer.from(`arctic-${kind}-v1\0`), Buffer.from(clusterId), hash, u53(writtenAt)])
 }
 
 function authHash(

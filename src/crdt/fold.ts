@@ -67,7 +67,7 @@ export class Fold {
     }
     const applicable: Entry[] = []
     for (const entry of entries) {
-      if (entry.kind === 'auth') continue
+      if (entry.kind !== 'change') continue
       entry.valid = this.#isValid(entry)
       if (entry.valid) applicable.push(entry)
       else this.#invalid.add(entry)
@@ -145,7 +145,7 @@ export class Fold {
     const gained: Entry[] = []
     let lost = false
     for (const entry of this.#ledger.entries) {
-      if (entry.kind === 'auth') continue
+      if (entry.kind !== 'change') continue
       const valid = this.#isValid(entry)
       if (valid && !entry.valid) gained.push(entry)
       if (!valid && entry.valid) lost = true
@@ -277,7 +277,7 @@ export class Fold {
 
   /** Why a change or an entry of the auth log does not count; null when it does. */
   reasonAgainst(entry: Entry): string | null {
-    if (entry.auth != null) return this.#membership.refused.get(entry.hash) ?? null
+    if (entry.kind !== 'change') return this.#membership.refused.get(entry.hash) ?? null
     return entry.valid ? null : this.#reasonFor(entry)
   }
 

@@ -24,7 +24,8 @@ export interface HistoryEntry {
   author: PeerId
   /** ISO 8601, by the author's clock. */
   at: string
-  kind: 'change' | 'auth'
+  /** `other`: of a newer version, which this one holds for others. */
+  kind: 'change' | 'auth' | 'other'
   /** On whose behalf the author made it, as it says: `token ID NAME`; null for its own operator. */
   via: string | null
   /** What it says to do. */
@@ -55,8 +56,7 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
   const found: Array<{ entry: Entry; objects: HistoryObject[] }> = []
   for (const [i, entry] of cluster.durable().entries()) {
     await breathe(i, clock)
-    const objects =
-      entry.auth == null ? replay(cluster, entry, records) : [authObject(cluster, entry, entry.auth, roles)]
+    const objects = objectsOf(cluster, entry, records, roles)
     if (fits(entry, objects, records, filter)) found.push({ entry, objects })
   }
   found.sort((a, b) => b.entry.writtenAt - a.entry.writtenAt || b.entry.index - a.entry.index)
@@ -68,7 +68,7 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
       id: entry.hash,
       author: entry.authorId,
       at: isoTime(entry.writtenAt),
-      kind: entry.kind,
+      kind: entry.kind === 'change' || entry.kind === 'auth' ? entry.kind : 'other',
       via: entry.auth == null ? cluster.viaOf(entry) : entry.auth.via,
       objects,
       verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
@@ -82,6 +82,16 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
 /** Reading and verifying a long history takes seconds, in which the agent has other things to do. */
 async function breathe(i: number, clock: Clock): Promise<void> {
   if (i % historyBatchMax === historyBatchMax - 1) await clock.sleep(0)
+}
+
+function objectsOf(
+  cluster: Cluster,
+  entry: Entry,
+  records: Map<string, Map<string, FieldValue>>,
+  roles: Map<PeerId, Role>
+): HistoryObject[] {
+  if (entry.auth != null) return [authObject(cluster, entry, entry.auth, roles)]
+  return entry.kind === 'change' ? replay(cluster, entry, records) : []
 }
 
 /** What a change does to the records as the changes before it have left them. */

@@ -169,9 +169,9 @@ export class Ledger {
   /** What waited for this entry may go on: the keys of {@link waitsFor} that it answers. */
   provides(entry: Entry): string[] {
     const keys = [`seq ${entry.actor} ${entry.seq}`, `hash ${entry.hash}`]
-    if (entry.auth == null) keys.push(`operations ${entry.actor}`)
-    else if (entry.auth.operation === 'admit') keys.push(`author ${entry.auth.peer}`)
-    else if (entry.auth.operation === 'proof') {
+    if (entry.kind === 'change') keys.push(`operations ${entry.actor}`)
+    else if (entry.auth?.operation === 'admit') keys.push(`author ${entry.auth.peer}`)
+    else if (entry.auth?.operation === 'proof') {
       for (const actor of provenFrom(entry.auth).keys()) keys.push(`operations ${actor}`)
     }
     return keys
@@ -258,6 +258,7 @@ export interface Unheld {
  */
 export function openEnvelope(envelope: Envelope, { own }: { own: boolean }): Unheld {
   if (envelope.kind === 'auth') return { envelope, auth: parseAuthEntry(envelope), operations: null }
+  if (envelope.kind !== 'change') return { envelope, auth: null, operations: null }
   let canonical = false
   let operations: Operations | null = null
   try {

@@ -57,7 +57,7 @@ interface Wish {
 function wishes({ entries, isLost, intentsOf, self }: Parameters<typeof reissueOf>[0]): Iterable<Wish> {
   const found = new Map<string, Wish>()
   for (const entry of entries) {
-    if (entry.kind === 'auth') continue
+    if (entry.kind !== 'change') continue
     const lost = isLost(entry)
     if (!lost && (!entry.valid || !entry.touches.some(({ kind, id }) => found.has(`${kind}/${id}`)))) continue
     for (const intent of intentsOf(entry)) {

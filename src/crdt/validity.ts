@@ -27,6 +27,13 @@ export interface Signed {
   entry: AuthEntry
 }
 
+/** An entry that says something to this version. */
+interface Known extends Signed {
+  entry: Exclude<AuthEntry, { operation: 'unknown' }>
+}
+
+const isKnown = (signed: Signed): signed is Known => signed.entry.operation !== 'unknown'
+
 export interface Admission {
   role: Role
   admittedBy: PeerId
@@ -94,17 +101,17 @@ interface Standing {
 class Court {
   readonly #genesis: Genesis
   readonly #seniority: (peer: PeerId) => number
-  readonly #open: Set<Signed>
+  readonly #open: Set<Known>
   readonly #standings = new Map<PeerId, Standing>()
   /** Open entries that would cut off what their target wrote, and such that might make it a member or an admin. */
-  readonly #attacks = new Map<PeerId, Set<Signed>>()
-  readonly #lifts = new Map<PeerId, Set<Signed>>()
+  readonly #attacks = new Map<PeerId, Set<Known>>()
+  readonly #lifts = new Map<PeerId, Set<Known>>()
   readonly #redeemed = new Map<string, PeerId[]>()
   readonly #refused = new Map<string, string>()
 
   constructor(genesis: Genesis, entries: Iterable<Signed>) {
     this.#genesis = genesis
-    const all = [...entries]
+    const all = [...entries].filter(isKnown)
     const seniority = seniorityOf(genesis.founder, all)
     this.#seniority = seniority
     this.#open = new Set(
@@ -133,7 +140,7 @@ class Court {
   }
 
   /** True when the entry was decided. */
-  #try(signed: Signed): boolean {
+  #try(signed: Known): boolean {
     const { envelope } = signed
     const mayBeLifted = (this.#lifts.get(envelope.authorId)?.size ?? 0) > 0
     const cutOff = this.#cutOff(envelope)
@@ -147,19 +154,19 @@ class Court {
     return this.#count(signed)
   }
 
-  #mayWrite({ envelope, entry }: Signed): boolean {
+  #mayWrite({ envelope, entry }: Known): boolean {
     const role = this.#roleAt(envelope)
     return role === 'admin' || (role != null && entry.operation === 'leave')
   }
 
-  #isAttacked({ envelope }: Signed): boolean {
+  #isAttacked({ envelope }: Known): boolean {
     for (const { entry } of this.#attacks.get(envelope.authorId) ?? []) {
       if ('cut' in entry && isBeyond(entry.cut, envelope)) return true
     }
     return false
   }
 
-  #count(signed: Signed): true {
+  #count(signed: Known): true {
     const { envelope, entry } = signed
     const reason = this.#refusal(signed)
     if (reason != null) return this.#void(signed, reason)
@@ -187,7 +194,7 @@ class Court {
   }
 
   /** Why an entry does not count although its author may write it. */
-  #refusal({ envelope, entry }: Signed): string | null {
+  #refusal({ envelope, entry }: Known): string | null {
     if (entry.operation === 'role') {
       const { roleBy } = this.#present(entry.peer)
       return entry.replaces === roleBy ? null : 'the role had been changed meanwhile'
@@ -202,13 +209,13 @@ class Court {
     return null
   }
 
-  #void(signed: Signed, reason: string): true {
+  #void(signed: Known, reason: string): true {
     this.#close(signed)
     this.#refused.set(signed.envelope.hash, reason)
     return true
   }
 
-  #close(signed: Signed): void {
+  #close(signed: Known): void {
     this.#open.delete(signed)
     this.#attacks.get(signed.entry.peer)?.delete(signed)
     this.#lifts.get(signed.entry.peer)?.delete(signed)
@@ -219,7 +226,7 @@ class Court {
    * write prevails; where none may, they only hold up one another, and all they wrote is void.
    */
   #breakCircle(): void {
-    const openOf = new Map<PeerId, Set<Signed>>()
+    const openOf = new Map<PeerId, Set<Known>>()
     for (const signed of this.#open) add(openOf, signed.envelope.authorId, signed)
     const waitsFor = new Map<PeerId, Set<PeerId>>()
     for (const [author, list] of openOf) {

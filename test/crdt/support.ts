@@ -19,6 +19,7 @@ import { systemRandom } from '../../src/random.ts'
 export class Bench {
   readonly #dirs: string[] = []
   readonly #replicas: Replica[] = []
+  readonly #dirOf = new Map<Replica, string>()
 
   async dir(): Promise<string> {
     const dir = await mkdtemp(join(tmpdir(), 'arctic-crdt-'))
@@ -31,7 +32,12 @@ export class Bench {
     const [clock, random, log] = [systemClock, systemRandom, silentLogger]
     const replica = await Replica.open({ dir, signer, clock, random, log, ...given })
     this.#replicas.push(replica)
+    this.#dirOf.set(replica, dir)
     return replica
+  }
+
+  dirOf(replica: Replica): string {
+    return this.#dirOf.get(replica) ?? ''
   }
 
   /** A replica with a directory of its own that has founded a cluster. */

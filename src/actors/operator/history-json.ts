@@ -23,8 +23,8 @@ export interface ChangeJson {
   author_name: string | null
   /** On whose behalf, as the author says: `token ID NAME`; null for the operator of its own host, and for itself. */
   via: string | null
-  /** `auth`: of who belongs to the cluster. */
-  kind: 'change' | 'auth'
+  /** `auth`: of who belongs to the cluster. `other`: of a newer version; this one only holds it. */
+  kind: 'change' | 'auth' | 'other'
   objects: ChangedObjectJson[]
   /** The author's signature was checked again for this answer. */
   verified: boolean

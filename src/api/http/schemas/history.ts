@@ -23,7 +23,7 @@ const ChangedObjectSchema = Type.Object(
     kind: oneOf(['service', 'route', 'peer', 'token', 'policy', 'cluster', 'actor']),
     id: Type.String(),
     name: nullable.string(),
-    action: oneOf(['created', 'updated', 'deleted', 'sent', 'admit', 'revoke', 'role', 'leave', 'proof']),
+    action: oneOf(['created', 'updated', 'deleted', 'sent', 'admit', 'revoke', 'role', 'leave', 'proof', 'unknown']),
     fields: Type.Unsafe<ChangedObjectJson['fields']>({
       type: 'object',
       description: 'per field what was there before and after; a side where there was nothing is left out',
@@ -42,7 +42,9 @@ export const ChangeSchema = Type.Object(
     via: nullable.string({
       description: "`token ID NAME` that asked for it; null: the author's own operator or itself"
     }),
-    kind: oneOf(['change', 'auth'], { description: 'auth: of who belongs to the cluster' }),
+    kind: oneOf(['change', 'auth', 'other'], {
+      description: 'auth: of who belongs to the cluster; other: of a newer version'
+    }),
     objects: listOf(ChangedObjectSchema),
     verified: Type.Boolean({ description: "the author's signature, checked again just now" }),
     valid: Type.Boolean({ description: 'it counts' }),
