@@ -8,6 +8,7 @@ export type ReplicaPort = Pick<
   | 'damage'
   | 'history'
   | 'originOf'
+  | 'undo'
   | 'init'
   | 'revoke'
   | 'leave'

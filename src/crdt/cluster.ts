@@ -300,9 +300,12 @@ export class Cluster {
     return parseNote(operationsOf(bodyOf(this.bytesOf(entry))).message)
   }
 
-  /** Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable. */
-  async change(write: (writer: Writer) => void): Promise<void> {
-    await this.#change(() => this.#fold.write(write, viaNow()))
+  /**
+   * Makes one change: `write` is called at once, on what `fold.view` shows. Resolves when it is durable; with null when
+   * there was nothing to write.
+   */
+  change(write: (writer: Writer) => void): Promise<Entry | null> {
+    return this.#change(() => this.#fold.write(write, viaNow()))
   }
 
   /** Makes a change that changes nothing and says what was sent to an actor. Resolves when it is durable. */
@@ -310,16 +313,17 @@ export class Cluster {
     await this.#change(() => this.#fold.note(encodeNote(note)))
   }
 
-  async #change(make: () => Uint8Array | null): Promise<void> {
+  async #change(make: () => Uint8Array | null): Promise<Entry | null> {
     const { signer, storage } = this.#deps
     if (this.#isOutOfNumbers()) throw new UnavailableError('the state has just changed under this change; ask again')
     const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
     const body = make()
-    if (body == null) return
+    if (body == null) return null
     const item = this.#seal('change', seq, body)
     const entry = this.#ledger.add(item)
     this.#fold.took(entry)
     await this.#stored(entry)
+    return entry
   }
 
   /** Writes an entry of the auth log; `body` gets the hash of the one before it. Resolves when it is durable. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { isoTime } from '../clock.ts'
-import { Document, type Kind, type Writer } from './document.ts'
+import { Document, type FieldValue, type Kind, type Writer } from './document.ts'
 import { bodyOf } from './envelope.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
@@ -100,6 +100,12 @@ export class Fold {
   mergedService(id: string): ServiceRecord | null {
     const record = this.#document.read('services', id)
     return typeof record === 'object' && record != null ? pickService(record, id) : null
+  }
+
+  /** A record as it was merged, whether or not it is in the view; null when there is none. */
+  record(kind: Kind, id: string): Record<string, FieldValue> | null {
+    const record = this.#document.read(kind, id)
+    return typeof record === 'object' && record != null ? (record as Record<string, FieldValue>) : null
   }
 
   /** True when a service's id begins so, also one that is not in the view. */

@@ -19,6 +19,8 @@ export const verifyBatchBytesMax = 4 * 1024 * 1024
 export const equivocationsMax = 64
 /** Envelopes known to be signed well, between the check of gossip and its delivery; 150 bytes each. */
 export const verifiedEnvelopesMax = 1024
+/** Hex digits of a change's hash that name it: of a million changes, 1 in 4,300 shares its first 8 with another one. */
+export const changePrefixMin = 8
 /** Entries of the history read in one go (some 0.1 ms each) before other work gets its turn. */
 export const historyBatchMax = 128
 /** Changes given to Automerge in one call; longer calls only block. */
@@ -26,6 +28,8 @@ export const applyBatchMax = 256
 
 /** Records that one change writes again: some 300 bytes each, see `envelopeBytesMax`. */
 export const reissueRecordsMax = 1000
+/** Records that one undo writes, for the same reason. */
+export const undoRecordsMax = 1_000
 /** Routes in one `addRoutes`: one signed change, see `envelopeBytesMax`. */
 export const routesPerRequestMax = 1000
 /** Addresses in a peer record or an invite, and the length of one, characters. */

@@ -43,7 +43,7 @@ import type {
 } from './schema.ts'
 import type { Signer } from './signer.ts'
 import { emptyView } from './fold.ts'
-import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState } from './state.ts'
+import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } from './state.ts'
 import { Storage } from './storage.ts'
 import type { TokenInput } from './token.ts'
 import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
@@ -59,6 +59,7 @@ import {
   renamePeer,
   revokeToken,
   setPolicy,
+  undo,
   updateRoute,
   updateService,
   writePeer
@@ -346,6 +347,10 @@ export class Replica implements ReplicatedState {
 
   async note(note: ActorNote): Promise<void> {
     await (await this.#writable()).note(note)
+  }
+
+  async undo(change: string): Promise<Undone> {
+    return undo(await this.#administrable('undoes changes'), this.#options, change)
   }
 
   async close(): Promise<void> {

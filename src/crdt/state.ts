@@ -110,9 +110,21 @@ export interface ReplicatedState extends Replicated {
   setPolicy(patch: Partial<Policy>): Promise<Policy>
   /** Writes into the history that an event was sent to an actor here; nothing else changes. */
   note(note: ActorNote): Promise<void>
+  /**
+   * Writes the inverse of a change of services and routes, named by its hash or a start of it. ConflictError (409) says
+   * what has changed since; InvalidRequestError for what is not to be undone; `not_found`; ForbiddenError.
+   */
+  undo(change: string): Promise<Undone>
 
   /** Waits for what is being written, then releases the directory. Writes after it are refused. */
   close(): Promise<void>
+}
+
+export interface Undone {
+  /** Hash of the change that was undone. */
+  undone: string
+  /** The one that did it. */
+  change: HistoryEntry
 }
 
 export interface Bootstrap {

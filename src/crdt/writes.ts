@@ -3,17 +3,19 @@ import {
   NameTakenError,
   PeerNotFoundError,
   RouteNotFoundError,
-  ServiceLimitExceededError,
   ServiceNotFoundError,
-  TargetPeerNotAdmittedError,
   TokenNotFoundError
 } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { Cluster } from './cluster.ts'
 import { equalRecords } from './diff.ts'
 import type { FieldValue } from './document.ts'
+import { findChange } from './find-change.ts'
 import { newId, newServiceId } from './ids.ts'
+import { checkNewService } from './new-service.ts'
 import { checkPolicy, POLICY_ID } from './policy.ts'
+import { inverseOf } from './inverse.ts'
+import type { Undone } from './state.ts'
 import type {
   PeerId,
   PeerRecord,
@@ -72,17 +74,7 @@ export async function createService(
   const { fold } = cluster
   const id = newServiceId(clock, random, (prefix) => fold.hasServiceLike(prefix))
   const service = newService(input, id, isoTime(clock.now()))
-  const { members, services, policy } = fold.view
-  // Asked here and nowhere else: a service that somebody was promised never falls out because another came first.
-  if (policy.max_services != null && services.size >= policy.max_services) {
-    throw new ServiceLimitExceededError(policy.max_services, 'the cluster policy allows')
-  }
-  if (!members.has(service.source_peer_id)) {
-    throw new PeerNotFoundError(service.source_peer_id, 'it is not a member, so it cannot be a source')
-  }
-  if (!members.has(service.target_peer_id)) {
-    throw new TargetPeerNotAdmittedError(service.target_peer_id, 'not a member')
-  }
+  checkNewService(fold.view, service)
   const { id: _, ...fields } = service
   await cluster.change((writer) => writer.put('services', id, fields))
   return service
@@ -179,6 +171,21 @@ export async function setPolicy(cluster: Cluster, patch: Partial<Policy>): Promi
   const policy = checkPolicy({ ...held, ...patch })
   if (!equalRecords(held, policy)) await cluster.change((writer) => writer.put('policies', POLICY_ID, { ...policy }))
   return policy
+}
+
+/** Writes the inverse of a change. ConflictError; InvalidRequestError for what is not to be undone; `not_found`. */
+export async function undo(cluster: Cluster, { clock }: Pick<Sources, 'clock'>, change: string): Promise<Undone> {
+  const undone = findChange(cluster, change)
+  const { puts, removals, objects } = inverseOf(cluster, undone, clock.now())
+  const entry = await cluster.change((writer) => {
+    for (const { kind, id } of removals) writer.remove(kind, id)
+    for (const { kind, id, fields } of puts) writer.put(kind, id, fields)
+  })
+  if (entry == null) throw new Error('the inverse of a change wrote nothing')
+  const { hash: id, authorId: author, writtenAt } = entry
+  const via = cluster.viaOf(entry)
+  const told = { id, author, at: isoTime(writtenAt), kind: 'change', via, objects, verified: true } as const
+  return { undone: undone.hash, change: { ...told, valid: true, reason: null } }
 }
 
 /** NameTakenError when another member has, or asked for, the name. */

@@ -10,7 +10,7 @@ import type {
   StatusJson,
   WaitJson
 } from '../../src/actors/operator/operator.ts'
-import type { ChangeJson, HistoryQuery } from '../../src/actors/operator/history-json.ts'
+import type { ChangeJson, HistoryQuery, UndoneJson } from '../../src/actors/operator/history-json.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
 import { type NewTokenJson, type TokenJson, TokenNouns, type TokenRequest } from '../../src/actors/operator/tokens.ts'
@@ -34,6 +34,8 @@ import { formatToken, newToken, type TokenInput } from '../../src/crdt/token.ts'
 import { newRoute, newService, patchRoute, patchService } from '../../src/crdt/validate.ts'
 import {
   AlreadyInClusterError,
+  ArcticError,
+  ConflictError,
   InvalidRequestError,
   InviteInvalidError,
   NameTakenError,
@@ -264,6 +266,16 @@ export class MemoryOperator implements Operator {
   async deleteRoute(service: string, id: string): Promise<void> {
     this.routes.delete(this.#route(service, id).id)
     this.emit('route.deleted', { id })
+  }
+
+  /** Of what is in `changes`, which a test puts there: says that it is undone, and changes nothing. */
+  async undo({ change }: { change: string }): Promise<UndoneJson> {
+    const found = this.changes.find(({ id }) => id.startsWith(change))
+    if (found == null) throw new ArcticError('not_found', `no change begins with "${change}"`, { change })
+    if (found.kind === 'auth') throw new InvalidRequestError('that is not undone', { change: found.id })
+    if (!found.valid) throw new ConflictError(409, 'a route was added since', { change: found.id, later_change: 'ff' })
+    const services = [...this.services.values()].filter(({ id }) => found.objects.some((object) => object.id === id))
+    return { undone: found.id, change: { ...found, id: 'f'.repeat(64) }, services }
   }
 
   /** Answers at once: done, unless somebody in `late` is an end of it. */

@@ -66,6 +66,7 @@ describe('api: openapi.json', () => {
       'POST /v1/cluster/sync',
       'GET /v1/cluster',
       'GET /v1/cluster/history',
+      'POST /v1/cluster/undo',
       'GET /v1/actors',
       'GET /v1/actors/{path}',
       'POST /v1/actors/{path}/events',
@@ -94,6 +95,7 @@ describe('api: openapi.json', () => {
       addRoutes: { routes: [{ dest_cidr: '10.3.0.0/24' }] },
       updateRoute: { priority: 1 },
       joinCluster: { token: 'x' },
+      undoChange: { change: '0' },
       sendActor: { type: 'service.programmed' }
     }
     const queries: Record<string, string> = { testRoute: '?source=10.1.0.2&dest=10.2.0.2&trace=true' }

@@ -9,6 +9,7 @@ import { PeerNouns } from './peers.ts'
 import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
 import { agentStatus, readiness } from './status.ts'
+import { undoChange } from './undo.ts'
 import { waitFor } from './wait.ts'
 import { TokenNouns } from './tokens.ts'
 
@@ -45,6 +46,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     listRoutes: (service) => services.listRoutes(service),
     updateRoute: (service, route, patch) => services.updateRoute(service, route, patch),
     deleteRoute: (service, route) => services.deleteRoute(service, route),
+    undo: (input) => undoChange(deps, input),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
     createToken: (input, by) => tokens.create(input, by),
     listTokens: async () => tokens.list(),

@@ -1,6 +1,7 @@
 import type { FieldValue } from '../../crdt/document.ts'
 import type { HistoryObject } from '../../crdt/history.ts'
 import type { PeerId } from '../../crdt/schema.ts'
+import type { Concerned } from './wait.ts'
 
 /** Which changes to show; all that is given must fit. */
 export interface HistoryQuery {
@@ -40,4 +41,14 @@ export interface ChangedObjectJson {
   action: HistoryObject['action']
   /** Per field; `before` is left out where there was nothing, `after` where nothing is left. */
   fields: Record<string, { before?: FieldValue | undefined; after?: FieldValue | undefined }>
+}
+
+/** What an undo did. */
+export interface UndoneJson {
+  /** Hash of the change that was taken back. */
+  undone: string
+  /** The change that did it; undo this one, and the other is made again. */
+  change: ChangeJson
+  /** The services that it concerns. */
+  services: Concerned[]
 }

@@ -10,7 +10,7 @@ import type {
   TransportType
 } from '../../crdt/schema.ts'
 import type { FlowRecord } from '../../dataplane/desired.ts'
-import type { ChangeJson, HistoryQuery } from './history-json.ts'
+import type { ChangeJson, HistoryQuery, UndoneJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { Concerned } from './wait.ts'
 import type {
@@ -60,6 +60,11 @@ export interface Operator {
   listRoutes(service?: ServiceId): Promise<RouteJson[]>
   updateRoute(service: ServiceId, route: RouteId, patch: RoutePatch): Promise<RouteJson>
   deleteRoute(service: ServiceId, route: RouteId): Promise<void>
+  /**
+   * Takes a change of services and routes back by a change of its own, while all of it stands as it left it; else a
+   * ConflictError (409) that names what has changed since. `change`: its hash, or a start of it.
+   */
+  undo(input: { change: string }): Promise<UndoneJson>
   /**
    * Waits until what was written of these services is in force, in kernel and engines of both ends as far as they can be
    * reached, or gone where they were deleted; or until the time is up. Never takes anything back.

@@ -27,7 +27,7 @@ export interface Command {
 }
 
 /** What a shell completes a value with: things that the agent knows, or this program. */
-export type Live = 'service' | 'route' | 'peer' | 'token' | 'scope' | 'context' | 'object' | 'shell' | 'file'
+export type Live = 'service' | 'route' | 'peer' | 'change' | 'token' | 'scope' | 'context' | 'object' | 'shell' | 'file'
 
 interface Argument {
   name: string

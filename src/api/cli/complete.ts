@@ -1,3 +1,4 @@
+import type { ChangeJson } from '../../actors/operator/history-json.ts'
 import type { PeerJson, RouteJson, ServiceJson } from '../../actors/operator/operator.ts'
 import type { TokenJson } from '../../actors/operator/tokens.ts'
 import type { Clock } from '../../clock.ts'
@@ -150,6 +151,13 @@ async function listLive(
     }
     case 'scope':
       return SCOPES.map((value) => ({ value, what: '' }))
+    case 'change': {
+      const changes = await read<ChangeJson>('/v1/cluster/history', { limit: completionsMax })
+      return changes.map(({ id, at, author_name, objects }) => ({
+        value: id.slice(0, 12),
+        what: `${at} ${author_name ?? ''} ${objects.map(({ kind, action }) => `${kind} ${action}`).join(', ')}`
+      }))
+    }
     case 'context': {
       const path = contextPath(env)
       if (path == null) return []

@@ -3,7 +3,7 @@ import { didYouMean } from '../did-you-mean.ts'
 import { agentComponents, StatusSchema } from '../http/schemas/agent.ts'
 import { clusterComponents, ClusterSchema } from '../http/schemas/cluster.ts'
 import { AppliedSchema, declareComponents, MeshSchema } from '../http/schemas/declare.ts'
-import { ChangeSchema, historyComponents } from '../http/schemas/history.ts'
+import { ChangeSchema, historyComponents, UndoneSchema } from '../http/schemas/history.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
 import { serviceComponents, ServiceInputSchema, ServicePatchSchema, ServiceSchema } from '../http/schemas/service.ts'
@@ -61,6 +61,7 @@ const OBJECTS: Record<string, Explained> = {
   mesh: { what: 'A file for "arctic apply": services and routes, peers by name.', schema: MeshSchema as Schema },
   applied: { what: 'What "arctic apply" and "arctic diff" answer.', schema: AppliedSchema as Schema },
   'route-test': { what: 'What "arctic routes test" answers.', schema: RouteTestSchema as Schema },
+  undone: { what: 'What "arctic cluster undo" answers.', schema: UndoneSchema as Schema },
   wait: { what: 'What "--wait" answers of how that went.', schema: WaitSchema as Schema }
 }
 

@@ -123,6 +123,10 @@ export class FakeReplica implements ReplicaPort {
     return []
   }
 
+  async undo(): Promise<never> {
+    throw new Error('tests of undo have a real replica')
+  }
+
   originOf(_kind: Kind, id: string): Origin | null {
     return { id: `change-of-${id}`, author: this.#self, at: '2026-01-01T00:00:00.000Z' }
   }

@@ -1,7 +1,8 @@
-import type { ChangeJson } from '../../../actors/operator/history-json.ts'
+import type { ChangeJson, UndoneJson } from '../../../actors/operator/history-json.ts'
 import { durationSeconds } from '../../duration.ts'
 import type { Command } from '../command.ts'
 import { usageFailure } from '../failure.ts'
+import { change, judge, waitFlag } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
 export const historyCommands: readonly Command[] = [
@@ -38,6 +39,20 @@ export const historyCommands: readonly Command[] = [
         read: () => api.get<ChangeJson[]>('/v1/cluster/history', { query: { ...fields, since } }),
         text: async (changes) => (await import('../views/history.ts')).historyText(changes, print)
       })
+    }
+  },
+  {
+    words: ['cluster', 'undo'],
+    summary: 'Take a change of services and routes back by a new one, or say what has changed since',
+    args: [{ name: 'CHANGE', help: 'hash of a change or a start of it, see "arctic cluster history"', live: 'change' }],
+    flags: [waitFlag],
+    examples: ['arctic cluster history --service ID', 'arctic cluster undo 3f9c0a2b1d4e --wait'],
+    async run(context, { args, flags }) {
+      const { api, print } = context
+      const options = { body: { change: args['CHANGE'] }, flags }
+      const { body: undone, wait } = await change<UndoneJson>(api, 'POST', '/v1/cluster/undo', options)
+      await print.data(undone, async () => (await import('../views/history.ts')).undoneText(undone, print))
+      judge(context, wait)
     }
   }
 ]

@@ -1,5 +1,5 @@
 import type { FieldValue } from '../../../crdt/document.ts'
-import type { ChangedObjectJson, ChangeJson } from '../../../actors/operator/history-json.ts'
+import type { ChangedObjectJson, ChangeJson, UndoneJson } from '../../../actors/operator/history-json.ts'
 import { shortPeer } from '../humane.ts'
 import { type Cell, table, type TableOptions } from '../table.ts'
 
@@ -12,6 +12,9 @@ export function historyText(changes: readonly ChangeJson[], { wide, colours }: T
     colours
   )
 }
+
+export const undoneText = ({ undone, change }: UndoneJson, options: TableOptions): string =>
+  `change ${undone.slice(0, 12)} is undone by\n${historyText([change], options)}`
 
 function rowsOf(change: ChangeJson, wide: boolean): Cell[][] {
   const whats = change.objects.length === 0 ? ['nothing that this version knows'] : []

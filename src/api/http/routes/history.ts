@@ -1,9 +1,11 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
 import { historyLimitMax } from '../../../actors/limits.ts'
 import { readLimit, sendList } from '../list.ts'
-import { listOf } from '../schemas/common.ts'
-import { ChangeSchema, HistoryQuerySchema } from '../schemas/history.ts'
+import { listOf, ref } from '../schemas/common.ts'
+import { ChangeSchema, HistoryQuerySchema, UndoInputSchema, UndoneSchema } from '../schemas/history.ts'
+import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
+import { Wait } from '../wait.ts'
 
 export function historyRoutes(app: App, operator: Operator): void {
   app.get(
@@ -20,6 +22,27 @@ export function historyRoutes(app: App, operator: Operator): void {
     async ({ query: { limit, ...filter } }, reply) => {
       const query = limit == null ? filter : { ...filter, limit: readLimit(limit, historyLimitMax) }
       return sendList(reply, await operator.clusterHistory(query))
+    }
+  )
+
+  app.post(
+    '/v1/cluster/undo',
+    {
+      // Whoever may change these by hand may take a change of theirs back.
+      config: { demand: { scopes: ['services.write', 'routes.write'] } },
+      schema: {
+        operationId: 'undoChange',
+        summary: 'Take a change of services and routes back by a new change; 409 names what has changed since',
+        tags: ['cluster'],
+        body: UndoInputSchema,
+        querystring: WaitQuerySchema,
+        response: { 200: ref(UndoneSchema) }
+      }
+    },
+    async ({ body, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
+      const undone = await operator.undo(body)
+      return wait.in(undone, { of: () => undone.services, now: async () => undone })
     }
   )
 }

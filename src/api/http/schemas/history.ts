@@ -1,7 +1,8 @@
 import { Type } from 'typebox'
 import { historyLimitDefault, historyLimitMax } from '../../../actors/limits.ts'
 import type { ChangedObjectJson } from '../../../actors/operator/history-json.ts'
-import { listOf, nullable, oneOf, strict, timestamp } from './common.ts'
+import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
+import { waitedField } from './wait.ts'
 
 export const HistoryQuerySchema = strict({
   service: Type.Optional(
@@ -53,4 +54,25 @@ export const ChangeSchema = Type.Object(
   { $id: 'HistoryChange' }
 )
 
-export const historyComponents = [ChangedObjectSchema, ChangeSchema]
+export const UndoInputSchema = strict({
+  change: Type.String({
+    minLength: 1,
+    maxLength: 64,
+    description: 'hash of a change, or a start of it that no other has'
+  })
+})
+
+export const UndoneSchema = Type.Object(
+  {
+    undone: Type.String({ description: 'hash of the change that was taken back' }),
+    change: ref(ChangeSchema),
+    services: Type.Array(
+      Type.Object({ id: Type.String(), source_peer_id: Type.String(), target_peer_id: Type.String() }),
+      { description: 'what it concerns' }
+    ),
+    ...waitedField
+  },
+  { $id: 'Undone' }
+)
+
+export const historyComponents = [ChangedObjectSchema, ChangeSchema, UndoneSchema]
