@@ -13,6 +13,7 @@ import { KernelDataplane } from './dataplane/kernel.ts'
 import { NoDataplane } from './dataplane/none.ts'
 import { UnavailableError } from './errors.ts'
 import type { Logger } from './log.ts'
+import { LicenseFile, type LicenseSettings } from './license-file.ts'
 import { openIdentity, type Identity } from './mesh/identity.ts'
 import { Libp2pNetwork } from './mesh/libp2p-network.ts'
 import { MeshRuntime, OPEN_PROTOCOLS } from './mesh/mesh-runtime.ts'
@@ -33,6 +34,7 @@ export class Agent {
   /** What was started, with how to end it; ended from the last to the first. */
   readonly #running: Array<(options: { mode: 'remove' | 'keep' }) => Promise<void>> = []
   #http: Http | null = null
+  #license: LicenseFile | null = null
   #adopted = false
 
   constructor(config: AgentConfig, log: Logger) {
@@ -83,6 +85,8 @@ export class Agent {
     await mesh.start()
     this.#running.push(() => mesh.stop())
 
+    const license = new LicenseFile(licenseOf(config), { clock, log: log.module('agent') })
+    this.#license = license
     const actors: Actors = startActors({
       replica,
       mesh,
@@ -91,6 +95,7 @@ export class Agent {
       log,
       version,
       stateDir: config.stateDir,
+      license: () => license.state,
       selfRecord: record,
       listen: () => ({
         mesh: network.addresses(),
@@ -127,12 +132,14 @@ export class Agent {
     return this.#adopted
   }
 
-  /** Takes over what may change while running (`drain_timeout`); names what needs a restart and leaves it. */
+  /** Takes over what may change while running (`drain_timeout`, the licence and its key); names what needs a restart and leaves it. */
   reload(config: AgentConfig): void {
     const waiting = (Object.keys(config) as Array<keyof AgentConfig>).filter(
-      (key) => key !== 'drainMs' && JSON.stringify(config[key]) !== JSON.stringify(this.#config[key])
+      (key) => !RELOADED.has(key) && JSON.stringify(config[key]) !== JSON.stringify(this.#config[key])
     )
-    this.#config = { ...this.#config, drainMs: config.drainMs }
+    const { drainMs, license, licenseKey } = config
+    this.#config = { ...this.#config, drainMs, license, licenseKey }
+    this.#license?.reload(licenseOf(this.#config))
     void this.#http?.reload()
     this.#log.info({ drain_timeout_ms: config.drainMs, needs_restart: waiting }, 'the configuration was read again')
   }
@@ -164,6 +171,15 @@ export class Agent {
     })
   }
 }
+
+/** What a running agent takes over from its configuration. */
+const RELOADED: ReadonlySet<keyof AgentConfig> = new Set(['drainMs', 'license', 'licenseKey'])
+
+const licenseOf = ({ license, licenseKey, stateDir }: AgentConfig): LicenseSettings => ({
+  file: license,
+  key: licenseKey == null ? null : Buffer.from(licenseKey, 'base64'),
+  stateDir
+})
 
 async function makeDirectory(path: string, what: string, flag: string, mode: number): Promise<void> {
   try {

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { parse as parseYaml } from 'yaml'
 import { InvalidRequestError } from './errors.ts'
+import { readLicenseKey } from './license.ts'
 import { dataPort, drainTimeoutMs, meshPort, nameLengthMax } from './limits.ts'
 import { LOG_LEVELS, type LogFormat, type LogLevel } from './log.ts'
 
@@ -31,6 +32,10 @@ export interface AgentConfig {
   logLevel: LogLevel
   logFormat: LogFormat
   drainMs: number
+  /** null: `license.json` in the state directory, if there is one. */
+  license: string | null
+  /** Of its issuer, raw Ed25519 in base64. */
+  licenseKey: string | null
 }
 
 export const DEFAULT_CONFIG_FILE = '/etc/arctic/agent.yaml'
@@ -92,7 +97,19 @@ const SETTINGS = {
   logFormat: text('log-format', 'ARCTIC_LOG_FORMAT', oneOf('json', 'pretty'), ({ terminal }) =>
     terminal ? 'pretty' : 'json'
   ),
-  drainMs: text('drain-timeout', 'ARCTIC_DRAIN_TIMEOUT', duration, () => drainTimeoutMs)
+  drainMs: text('drain-timeout', 'ARCTIC_DRAIN_TIMEOUT', duration, () => drainTimeoutMs),
+  license: text<string | null>(
+    'license',
+    'ARCTIC_LICENSE',
+    (value) => resolve(value),
+    () => null
+  ),
+  licenseKey: text<string | null>(
+    'license-key',
+    'ARCTIC_LICENSE_KEY',
+    (value, where) => Buffer.from(readLicenseKey(value, where)).toString('base64'),
+    () => null
+  )
 } as const satisfies Record<string, Setting<unknown>>
 
 /**

@@ -10,5 +10,8 @@ export const nameLengthMax = 63
 /** Largest accepted HTTP request body, bytes. */
 export const apiBodyBytesMax = 1024 * 1024
 
+/** Largest licence file, bytes: a real one has some 500. */
+export const licenseBytesMax = 64 * 1024
+
 /** How long open flows may go on after SIGTERM, ms. Config key `drain_timeout`. */
 export const drainTimeoutMs = 10_000

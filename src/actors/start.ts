@@ -2,6 +2,7 @@ import { createActor, type AnyActorRef } from 'xstate'
 import type { Clock } from '../clock.ts'
 import type { PeerRecord } from '../crdt/schema.ts'
 import type { Dataplane } from '../dataplane/desired.ts'
+import { COMMUNITY, type LicenseState } from '../license.ts'
 import type { Logger } from '../log.ts'
 import type { Mesh } from '../mesh/mesh.ts'
 import { agentMachine } from './agent/agent.machine.ts'
@@ -27,6 +28,8 @@ export interface ActorsOptions {
   stateDir: string
   /** What this process would publish of itself; asked again whenever the view changes. */
   selfRecord: () => PeerRecord
+  /** Asked whenever it matters, since a licence may expire or be replaced; left out: the community edition. */
+  license?: () => LicenseState
   /** Asked at each `status`, since ports and the API's fingerprint are known only after listening. */
   listen: () => StatusJson['listen']
   /** A part that the agent cannot do without failed again and again. The process should exit non-zero. */
@@ -106,6 +109,7 @@ export function startActors(options: ActorsOptions): Actors {
     stalls,
     clock,
     log: log.module('actors:operator'),
+    license: options.license ?? (() => COMMUNITY),
     selfRecord: options.selfRecord,
     version: options.version,
     stateDir: options.stateDir,

@@ -43,7 +43,9 @@ describe('agent configuration', () => {
       dataplane: 'kernel',
       logLevel: 'info',
       logFormat: 'json',
-      drainMs: 10_000
+      drainMs: 10_000,
+      license: null,
+      licenseKey: null
     })
   })
 

@@ -12,6 +12,7 @@ import type {
 } from '../../src/actors/operator/operator.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson } from '../../src/actors/operator/history-json.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
+import type { LicenseJson } from '../../src/actors/operator/license.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
 import { type NewTokenJson, type TokenJson, TokenNouns, type TokenRequest } from '../../src/actors/operator/tokens.ts'
 import { checkServiceTag } from '../../src/actors/operator/service-tag.ts'
@@ -21,6 +22,7 @@ import { contains, parseAddress, parseCidr } from '../../src/crdt/cidr.ts'
 import { newId } from '../../src/crdt/ids.ts'
 import type {
   PeerId,
+  Policy,
   Role,
   RouteInput,
   RoutePatch,
@@ -30,6 +32,7 @@ import type {
   ServiceRecord,
   TokenRecord
 } from '../../src/crdt/schema.ts'
+import { checkPolicy } from '../../src/crdt/policy.ts'
 import { formatToken, newToken, type TokenInput } from '../../src/crdt/token.ts'
 import { newRoute, newService, patchRoute, patchService } from '../../src/crdt/validate.ts'
 import {
@@ -42,6 +45,7 @@ import {
   NotInClusterError,
   PeerNotFoundError,
   RouteNotFoundError,
+  ServiceLimitExceededError,
   ServiceNotFoundError,
   TokenNotFoundError,
   TargetPeerNotAdmittedError
@@ -71,6 +75,8 @@ export class MemoryOperator implements Operator {
   cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
   /** What became of peers by request. */
   readonly told = new Map<PeerId, { name: string; role: PeerJson['role']; revoked: boolean }>()
+  policy: Policy = { max_services: null }
+  licenseProblem: string | null = null
   /** Oldest first. */
   readonly changes: ChangeJson[] = []
   /** Peers that have not programmed anything. */
@@ -92,6 +98,7 @@ export class MemoryOperator implements Operator {
       cluster: this.cluster == null ? null : { ...this.cluster, members: 2, reachable: 2, role: 'admin', notice: null },
       dataplane: { mode: 'none', failure: { reason: 'DataplaneDisabled', message: 'none here' }, engines: [] },
       services: { total: services, active: 0, pending: services, degraded: 0 },
+      license: { edition: 'community', problem: this.licenseProblem },
       listen: { mesh: ['/ip4/127.0.0.1/tcp/1'], data: '127.0.0.1:2', api: null, socket: '/s', api_fingerprint: null },
       ready: false,
       reasons: ['the data plane is off']
@@ -148,9 +155,29 @@ export class MemoryOperator implements Operator {
       ],
       heads: ['aa'],
       agreed: true,
+      policy: this.policy,
       propagation_ms: { p50: 8.123, p99: 60, samples: 12 },
       rejected_changes: [],
       copied_identities: []
+    }
+  }
+
+  async setPolicy(patch: Partial<Policy>): Promise<ClusterJson> {
+    this.policy = checkPolicy({ ...this.policy, ...patch })
+    return this.clusterStatus()
+  }
+
+  async license(): Promise<LicenseJson> {
+    return {
+      edition: 'community',
+      holder: null,
+      limits: { services: this.policy.max_services },
+      usage: { services: this.services.size, peers: 2 },
+      issued_at: null,
+      expires_at: null,
+      file: null,
+      problem: this.licenseProblem,
+      peer: EDGE_A
     }
   }
 
@@ -201,6 +228,8 @@ export class MemoryOperator implements Operator {
     this.#member()
     const target = await this.getPeer(input.target_peer_id)
     const source = await this.getPeer(input.source_peer_id)
+    const { max_services: max } = this.policy
+    if (max != null && this.services.size >= max) throw new ServiceLimitExceededError(max, 'the cluster policy allows')
     if (target.state !== 'admitted') throw new TargetPeerNotAdmittedError(target.id, target.state)
     const ids = { target_peer_id: target.id, source_peer_id: source.id }
     const service = newService({ ...input, ...ids }, this.#id(), this.#now())
@@ -399,7 +428,7 @@ export class MemoryOperator implements Operator {
       routes: this.routes,
       routesOf: new Map(),
       tokens: this.tokens,
-      policy: { max_services: null },
+      policy: this.policy,
       rejected: [],
       heads: []
     }

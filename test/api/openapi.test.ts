@@ -73,6 +73,8 @@ describe('api: openapi.json', () => {
       'POST /v1/tokens',
       'GET /v1/tokens',
       'DELETE /v1/tokens/{id}',
+      'PUT /v1/cluster',
+      'GET /v1/license',
       'GET /v1/events',
       'GET /v1/openapi.json',
       'GET /healthz',
@@ -89,6 +91,7 @@ describe('api: openapi.json', () => {
       .json
     const token = (await host.ask('POST', '/v1/tokens', { scopes: ['admin'] })).json
     const bodies: Record<string, unknown> = {
+      updateCluster: { policy: { max_services: 1000 } },
       createToken: { scopes: ['peers.read', 'services.write'] },
       createService: { target_peer_id: 'edge-b', name: 'two' },
       updateService: { name: 'three' },

@@ -77,6 +77,7 @@ describe('api: tokens', () => {
       ['GET', '/v1/routes/test?source=10.0.0.1&dest=10.0.0.2', 'routes.read'],
       ['GET', '/v1/tokens', 'tokens.read'],
       ['POST', '/v1/tokens', 'tokens.write'],
+      ['GET', '/v1/license', 'license.read'],
       ['GET', '/v1/actors', 'actors.read'],
       ['POST', '/v1/actors/x/events', 'actors.write']
     ]
@@ -143,6 +144,24 @@ describe('api: tokens', () => {
       assert.deepEqual(refused(answer), [400, 'invalid_request'])
       assert.match(answer.json.error.message, message)
     }
+  })
+
+  it('make nobody an admin but as admin', async () => {
+    const { token } = await make(...SCOPES.filter((scope) => scope !== 'admin'))
+    for (const role of ['admin', 'member']) {
+      const answer = await as(token, 'PUT', '/v1/peers/edge-b', { role })
+      assert.deepEqual(refused(answer), [403, 'forbidden'], role)
+    }
+    assert.equal((await as(token, 'PUT', '/v1/peers/edge-b', { name: 'edge-c2' })).status, 200)
+    assert.equal((await as((await make('admin')).token, 'PUT', '/v1/peers/edge-c2', { role: 'member' })).status, 200)
+  })
+
+  it('set the policy of the cluster as admin only', async () => {
+    const { token } = await make(...SCOPES.filter((scope) => scope !== 'admin'))
+    const policy = { policy: { max_services: 1 } }
+    assert.deepEqual(refused(await as(token, 'PUT', '/v1/cluster', policy)), [403, 'forbidden'])
+    const set = await as((await make('admin')).token, 'PUT', '/v1/cluster', policy)
+    assert.deepEqual([set.status, set.json.policy], [200, { max_services: 1 }])
   })
 
   it('work nowhere while there is no cluster', async () => {

@@ -1,5 +1,5 @@
 import { isoTime } from '../../clock.ts'
-import type { PeerId, Role } from '../../crdt/schema.ts'
+import type { PeerId, Policy, Role } from '../../crdt/schema.ts'
 import type { AppliedState } from '../../dataplane/desired.ts'
 import { AlreadyInClusterError, InvalidRequestError } from '../../errors.ts'
 import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax, ownRecordWaitMs } from '../limits.ts'
@@ -95,10 +95,17 @@ export class ClusterNouns {
       departed: departedJson(view),
       heads: view.heads,
       agreed: members.every(({ reachable, heads }) => !reachable || sameHeads(heads, view.heads)),
+      policy: view.policy,
       propagation_ms: { p50: quantile(samples, 0.5), p99: quantile(samples, 0.99), samples: samples.length },
       rejected_changes: view.rejected.map(({ hash, author, reason }) => ({ hash, author, reason })),
       copied_identities: copiedIdentities(this.#deps)
     }
+  }
+
+  async setPolicy(patch: Partial<Policy>): Promise<ClusterJson> {
+    clusterView(this.#deps)
+    await this.#deps.replica.setPolicy(patch)
+    return this.status()
   }
 
   /** Pulls from everybody who answers, then brings the host to the desired state anew, whether it differs or not. */

@@ -3,6 +3,7 @@ import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
 import { HistoryNouns } from './history.ts'
 import type { OperatorDeps } from './deps.ts'
+import { licenseJson } from './license.ts'
 import { Metrics } from './metrics.ts'
 import type { Operator } from './operator.ts'
 import { PeerNouns } from './peers.ts'
@@ -31,6 +32,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     clusterJoin: (input, options) => cluster.join(input, options),
     clusterLeave: () => cluster.leave(),
     clusterStatus: () => cluster.status(),
+    setPolicy: (patch) => cluster.setPolicy(patch),
     clusterSync: (options) => cluster.sync(options),
     clusterHistory: (query) => history.list(query),
     listPeers: (input) => peers.list(input),
@@ -60,6 +62,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     tellActor: (path, event, options) => actors.tell(path, event, options),
     watchActor: (path, listener, options) => actors.watch(path, listener, options),
     monitorActor: (path, onEnd, options) => actors.monitor(path, onEnd, options),
+    license: async () => licenseJson(deps),
     ready: async () => readiness(deps),
     metrics: () => (metrics ??= new Metrics(deps)).text(),
     onEvent: (listener) => deps.feed.on(listener)

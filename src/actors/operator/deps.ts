@@ -4,6 +4,7 @@ import type { PeerRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type { Dataplane } from '../../dataplane/desired.ts'
 import { NotInClusterError } from '../../errors.ts'
+import type { LicenseState } from '../../license.ts'
 import type { Logger } from '../../log.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
 import type { EventFeed } from '../event-feed.ts'
@@ -25,6 +26,7 @@ export interface OperatorDeps {
   stalls: StallWatch
   clock: Clock
   log: Logger
+  license: () => LicenseState
   selfRecord: () => PeerRecord
   version: string
   stateDir: string

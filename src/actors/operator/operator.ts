@@ -1,5 +1,6 @@
 import type {
   PeerId,
+  Policy,
   Role,
   RouteInput,
   RoutePatch,
@@ -21,6 +22,7 @@ import type {
   SentEvent,
   TransitionJson
 } from './actor-json.ts'
+import type { LicenseJson } from './license.ts'
 import type { NewTokenJson, TokenJson, TokenRequest } from './tokens.ts'
 
 /**
@@ -40,6 +42,8 @@ export interface Operator {
   /** Signs this peer's departure, tells the others and forgets the cluster; also for who was thrown out. */
   clusterLeave(): Promise<LeaveJson>
   clusterStatus(): Promise<ClusterJson>
+  /** Changes the fields it is given; null is no limit. */
+  setPolicy(patch: Partial<Policy>): Promise<ClusterJson>
   clusterSync(options: { signal: AbortSignal }): Promise<SyncJson>
   /** Newest first; as many as asked for, and no more than a bound. */
   clusterHistory(query: HistoryQuery): Promise<ChangeJson[]>
@@ -103,6 +107,7 @@ export interface Operator {
   ): Promise<() => void>
   /** Calls once when the actor ends, or its peer cannot be reached any more. Resolves with the unsubscriber. */
   monitorActor(path: string, onEnd: (notice: DeathNotice) => void, options?: ActorOptions): Promise<() => void>
+  license(): Promise<LicenseJson>
   /** Not ready is an answer with the reasons, not an error. */
   ready(): Promise<{ ready: boolean; reasons: string[] }>
   /** Prometheus text format 0.0.4. */
@@ -248,6 +253,7 @@ export interface ClusterJson {
   heads: readonly string[]
   /** All reachable peers announce the same heads as this one. */
   agreed: boolean
+  policy: Policy
   propagation_ms: { p50: number | null; p99: number | null; samples: number }
   rejected_changes: Array<{ hash: string; author: PeerId; reason: string }>
   /** Members whose identity two agents bear at once, and what to do about it. */
@@ -309,6 +315,8 @@ export interface StatusJson {
   }
   services: { total: number; active: number; pending: number; degraded: number }
   listen: { mesh: string[]; data: string; api: string | null; socket: string; api_fingerprint: string | null }
+  /** `problem`: why the licence does not count. */
+  license: { edition: string; problem: string | null }
   ready: boolean
   reasons: string[]
 }

@@ -7,11 +7,12 @@ import type {
   ServicePatch,
   ServiceRecord
 } from '../../crdt/schema.ts'
-import { InvalidRequestError } from '../../errors.ts'
+import { InvalidRequestError, ServiceLimitExceededError } from '../../errors.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { KeyedSerial } from './keyed-serial.ts'
 import { checkServiceTag } from './service-tag.ts'
 import { routeJson, serviceJson } from './json.ts'
+import { licensedServices } from './license.ts'
 import type { RouteJson, ServiceJson } from './operator.ts'
 import { refreshReports } from './refresh.ts'
 import { resolvePeer, resolveSource, resolveTarget } from './peer-ref.ts'
@@ -28,7 +29,7 @@ export class ServiceNouns {
   }
 
   async create(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson> {
-    const { replica, mesh } = this.#deps
+    const { mesh } = this.#deps
     const view = clusterView(this.#deps)
     if (typeof input.target_peer_id !== 'string' || input.target_peer_id === '') {
       throw new InvalidRequestError('target_peer_id is missing; name the peer that the service leads to')
@@ -45,8 +46,20 @@ export class ServiceNouns {
         { source_peer_id: source, target_peer_id: target }
       )
     }
-    const record = await replica.createService({ ...input, source_peer_id: source, target_peer_id: target })
-    return this.#answer(record)
+    return this.#answer(await this.#createLicensed({ ...input, source_peer_id: source, target_peer_id: target }))
+  }
+
+  /** With a licence that has a limit one after the other, so that two at once do not pass it together. */
+  async #createLicensed(input: ServiceInput): Promise<ServiceRecord> {
+    const { replica, license } = this.#deps
+    if (licensedServices(license()) == null) return replica.createService(input)
+    return this.#writes.run('create', async () => {
+      const limit = licensedServices(license())
+      if (limit != null && replica.view().services.size >= limit.max) {
+        throw new ServiceLimitExceededError(limit.max, limit.who)
+      }
+      return replica.createService(input)
+    })
   }
 
   async list(filter: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]> {

@@ -1,5 +1,6 @@
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { copiedIdentities } from './copied.ts'
+import { licenseJson } from './license.ts'
 import type { StatusJson } from './operator.ts'
 import { standingOf } from './standing.ts'
 import { refreshReports } from './refresh.ts'
@@ -36,6 +37,7 @@ export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
   for (const { phase } of reconciler.statuses.all().values()) phases[phase]++
   const reachable = [...view.members.keys()].filter((id) => reconciler.reach(id) === 'reachable').length
   const damage = replica.damage()
+  const license = licenseJson(deps)
   const { ready, reasons } = readiness(deps)
   return {
     peer: {
@@ -61,6 +63,7 @@ export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
       degraded: phases.degraded
     },
     listen: deps.listen(),
+    license: { edition: license.edition, problem: license.problem },
     ready,
     reasons: [
       ...reasons,

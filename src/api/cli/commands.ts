@@ -6,6 +6,7 @@ import { clusterCommands } from './commands/cluster.ts'
 import { contextCommands } from './commands/context.ts'
 import { declareCommands } from './commands/declare.ts'
 import { historyCommands } from './commands/history.ts'
+import { licenseCommands } from './commands/license.ts'
 import { peerCommands } from './commands/peers.ts'
 import { replCommands } from './commands/repl.ts'
 import { routeCommands } from './commands/routes.ts'
@@ -25,6 +26,7 @@ export const COMMANDS: readonly Command[] = [
   ...routeCommands,
   ...declareCommands,
   ...tokenCommands,
+  ...licenseCommands,
   ...statusCommands,
   ...actorCommands,
   ...replCommands,

@@ -4,6 +4,7 @@ import { agentComponents, StatusSchema } from '../http/schemas/agent.ts'
 import { clusterComponents, ClusterSchema } from '../http/schemas/cluster.ts'
 import { AppliedSchema, declareComponents, MeshSchema } from '../http/schemas/declare.ts'
 import { ChangeSchema, historyComponents, UndoneSchema } from '../http/schemas/history.ts'
+import { LicenseSchema } from '../http/schemas/license.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
 import { serviceComponents, ServiceInputSchema, ServicePatchSchema, ServiceSchema } from '../http/schemas/service.ts'
@@ -57,6 +58,7 @@ const OBJECTS: Record<string, Explained> = {
     what: 'One change of the cluster, as "arctic cluster history" answers it.',
     schema: ChangeSchema as Schema
   },
+  license: { what: 'What this agent is licensed for, and what of it is in use.', schema: LicenseSchema as Schema },
   status: { what: 'Health of the answering agent.', schema: StatusSchema as Schema },
   mesh: { what: 'A file for "arctic apply": services and routes, peers by name.', schema: MeshSchema as Schema },
   applied: { what: 'What "arctic apply" and "arctic diff" answer.', schema: AppliedSchema as Schema },
@@ -75,7 +77,8 @@ const COMPONENTS = new Map<string, Schema>(
     ...agentComponents,
     ...declareComponents,
     ...waitComponents,
-    ...tokenComponents
+    ...tokenComponents,
+    LicenseSchema
   ].map((schema) => [(schema as Schema).$id ?? '', schema as Schema])
 )
 

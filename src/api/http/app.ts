@@ -29,6 +29,7 @@ import { clusterRoutes } from './routes/cluster.ts'
 import { declareRoutes } from './routes/declare.ts'
 import { eventRoutes } from './routes/events.ts'
 import { historyRoutes } from './routes/history.ts'
+import { licenseRoutes } from './routes/license.ts'
 import { peerRoutes } from './routes/peers.ts'
 import { routeRoutes } from './routes/routes.ts'
 import { serviceRoutes } from './routes/services.ts'
@@ -117,9 +118,10 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
 
   serviceRoutes(app, operator)
   routeRoutes(app, operator)
-  peerRoutes(app, operator)
+  peerRoutes(app, operator, access)
   clusterRoutes(app, operator, access)
   historyRoutes(app, operator)
+  licenseRoutes(app, operator)
   tokenRoutes(app, operator, access)
   declareRoutes(app, applier, operator)
   agentRoutes(app, operator, access)

@@ -7,6 +7,7 @@ import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
 import { clusterComponents } from './schemas/cluster.ts'
 import { historyComponents } from './schemas/history.ts'
+import { LicenseSchema } from './schemas/license.ts'
 import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
 import { serviceComponents } from './schemas/service.ts'
@@ -24,7 +25,7 @@ const PostHeadersSchema = Type.Object({
   )
 })
 
-const TAGS = ['cluster', 'peers', 'services', 'routes', 'mesh', 'tokens', 'actors', 'events', 'agent']
+const TAGS = ['cluster', 'peers', 'services', 'routes', 'mesh', 'tokens', 'license', 'actors', 'events', 'agent']
 
 /** OpenAPI 3.1 from the very schemas that validate. To be called before any route is declared. */
 export async function describeApi(app: App, version: string): Promise<void> {
@@ -39,7 +40,8 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...agentComponents,
     ...actorComponents,
     ...declareComponents,
-    ...tokenComponents
+    ...tokenComponents,
+    LicenseSchema
   ]
   for (const schema of components) app.addSchema(schema)
 

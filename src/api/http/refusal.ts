@@ -65,6 +65,8 @@ function expectation(keyword: string, params: Record<string, unknown>): string {
       return `must have ${limit} characters or less`
     case 'minItems':
       return `must have ${limit} or more items`
+    case 'minProperties':
+      return `must have ${limit === '1' ? 'a field' : `${limit} or more fields`}`
     case 'maxItems':
       return `must have ${limit} or fewer items`
     default:

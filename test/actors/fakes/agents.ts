@@ -1,4 +1,5 @@
 import { silentLogger, type Logger } from '../../../src/log.ts'
+import { COMMUNITY, type LicenseState } from '../../../src/license.ts'
 import { startActors, type Actors } from '../../../src/actors/start.ts'
 import type { ServiceJson } from '../../../src/actors/operator/operator.ts'
 import { FakeClock } from './clock.ts'
@@ -27,7 +28,11 @@ export class FakeLab {
   /** An agent of a member, or of one that has not joined yet. */
   async agent(
     name: string,
-    { admitted = true, log = silentLogger }: { admitted?: boolean; log?: Logger } = {}
+    {
+      admitted = true,
+      log = silentLogger,
+      license = () => COMMUNITY
+    }: { admitted?: boolean; log?: Logger; license?: () => LicenseState } = {}
   ): Promise<FakeAgent> {
     if (admitted) this.document.admit(member(name))
     const mesh = new FakeMesh(peerId(name), this.wire)
@@ -44,6 +49,7 @@ export class FakeLab {
       log,
       version: '0.1.0',
       stateDir: '/nowhere',
+      license,
       selfRecord: () => peerRecord(name),
       listen: () => ({ mesh: [], data: '0.0.0.0:7947', api: null, socket: '/nowhere.sock', api_fingerprint: null }),
       onFatal: (error) => fatal.push(error)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { syncGraceMs } from '../../../src/actors/limits.ts'
+import type { LicenseState } from '../../../src/license.ts'
 import type { OperatorEvent } from '../../../src/actors/operator/operator.ts'
 import { quantile } from '../../../src/actors/operator/quantile.ts'
 import { FakeLab, type FakeAgent } from '../fakes/agents.ts'
@@ -15,6 +16,39 @@ describe('the operator', () => {
 
   afterEach(async () => {
     await lab.stop()
+  })
+
+  it('creates no more services than its licence allows, however many are asked for at once', async () => {
+    let state: LicenseState = {
+      file: '/l',
+      problem: null,
+      license: {
+        id: ulid(1),
+        holder: 'Acme',
+        edition: 'team',
+        limits: { services: 2 },
+        issued_at: '2026-01-01T00:00:00.000Z',
+        expires_at: null
+      }
+    }
+    const { operator } = (await lab.agent('a', { license: () => state })).actors
+    await lab.agent('b')
+    const create = (): Promise<unknown> => operator.createService({ target_peer_id: 'b' })
+    const outcomes = await Promise.allSettled([create(), create(), create(), create()])
+    assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'fulfilled', 'rejected', 'rejected'])
+    await assert.rejects(create(), { code: 'service_limit_exceeded', message: /the licence of Acme allows; / })
+    const license = await operator.license()
+    assert.deepEqual(
+      [license.edition, license.limits, license.usage],
+      ['team', { services: 2 }, { services: 2, peers: 2 }]
+    )
+    await operator.setPolicy({ max_services: 1 })
+    assert.deepEqual((await operator.license()).limits, { services: 1 })
+
+    state = { license: null, file: '/l', problem: 'the licence /l expired' }
+    await operator.setPolicy({ max_services: null })
+    await create()
+    assert.deepEqual((await operator.status()).license, { edition: 'community', problem: 'the licence /l expired' })
   })
 
   describe('outside of a cluster', () => {

@@ -79,6 +79,19 @@ export const agentCommands: readonly Command[] = [
         help: 'how long flows may go on after SIGTERM (10s; ARCTIC_DRAIN_TIMEOUT)'
       },
       {
+        name: 'license',
+        kind: 'text',
+        placeholder: 'FILE',
+        live: 'file',
+        help: 'signed licence (license.json in the state directory, if there; ARCTIC_LICENSE)'
+      },
+      {
+        name: 'license-key',
+        kind: 'text',
+        placeholder: 'BASE64',
+        help: "its issuer's Ed25519 public key (ARCTIC_LICENSE_KEY)"
+      },
+      {
         name: 'log-level',
         kind: 'text',
         placeholder: 'LEVEL',

@@ -1,5 +1,5 @@
 import type { ClusterJson, LeaveJson, SyncJson } from '../../../actors/operator/operator.ts'
-import type { Command } from '../command.ts'
+import type { Command, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
 import { longRequestTimeoutMs } from '../limits.ts'
 
@@ -84,6 +84,27 @@ export const clusterCommands: readonly Command[] = [
     }
   },
   {
+    words: ['cluster', 'policy'],
+    summary: 'Show what the cluster allows itself, or set it',
+    flags: [
+      {
+        name: 'max-services',
+        kind: 'text',
+        placeholder: 'N|none',
+        help: 'no more services are created while there are so many'
+      }
+    ],
+    examples: ['arctic cluster policy --max-services 500', 'arctic cluster policy --max-services none'],
+    async run({ api, print }, { flags }) {
+      const policy = readPolicy(flags)
+      const cluster =
+        policy == null
+          ? await api.get<ClusterJson>('/v1/cluster')
+          : await api.put<ClusterJson>('/v1/cluster', { policy })
+      await print.data(cluster.policy, () => `services: ${cluster.policy.max_services ?? 'no limit'}\n`)
+    }
+  },
+  {
     words: ['cluster', 'sync'],
     summary: 'Pull state from every reachable peer and re-apply kernel state now',
     async run({ api, print }) {
@@ -92,3 +113,10 @@ export const clusterCommands: readonly Command[] = [
     }
   }
 ]
+
+function readPolicy({ 'max-services': text }: Input['flags']): ClusterJson['policy'] | null {
+  if (text == null) return null
+  if (text === 'none') return { max_services: null }
+  if (/^\d{1,9}$/.test(String(text))) return { max_services: Number(text) }
+  throw usageFailure(`--max-services "${text}" is neither a whole number nor none`, 'cluster policy')
+}

@@ -11,6 +11,9 @@ export function clusterText(cluster: ClusterJson, colours: boolean): string {
       ...(cluster.notice == null ? [] : ([['notice', { text: cluster.notice, colour: 'red' }]] as const)),
       ['members', `${cluster.members.length}, ${reachable} reachable`],
       ['agreed', state(yesNo(cluster.agreed))],
+      ...(cluster.policy.max_services == null
+        ? []
+        : ([['policy', `${cluster.policy.max_services} services at most`]] as const)),
       ['heads', cluster.heads.map(shortHash).join(' ') || '-'],
       [
         'propagation',

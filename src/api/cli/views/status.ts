@@ -3,7 +3,7 @@ import { duration, orDash, state } from '../humane.ts'
 import { type Cell, record, table } from '../table.ts'
 
 export function statusText(status: StatusJson, colours: boolean): string {
-  const { peer, cluster, dataplane, services, listen } = status
+  const { peer, cluster, dataplane, services, listen, license } = status
   const ready: Cell = status.ready
     ? { text: ['yes', ...status.reasons].join('; '), colour: status.reasons.length === 0 ? 'green' : 'yellow' }
     : { text: ['no', ...status.reasons].join('; '), colour: 'red' }
@@ -33,6 +33,10 @@ export function statusText(status: StatusJson, colours: boolean): string {
       ['data', listen.data],
       ['API', `${listen.socket}${listen.api == null ? '' : `, ${listen.api}`}`],
       ...(listen.api_fingerprint == null ? [] : ([['API fingerprint', listen.api_fingerprint]] as const)),
+      [
+        'licence',
+        license.problem == null ? license.edition : { text: `${license.edition}; ${license.problem}`, colour: 'red' }
+      ],
       ['state', peer.state_dir]
     ],
     colours

@@ -3,6 +3,7 @@ import type { Access } from '../access.ts'
 import { hangUpSignal } from '../hang-up.ts'
 import {
   ClusterInitSchema,
+  ClusterPatchSchema,
   ClusterSchema,
   InviteInputSchema,
   InviteSchema,
@@ -60,6 +61,21 @@ export function clusterRoutes(app: App, operator: Operator, access: Access): voi
       }
     },
     async ({ body }, reply) => operator.clusterJoin(body, { signal: hangUpSignal(reply) })
+  )
+
+  app.put(
+    '/v1/cluster',
+    {
+      config: { demand: { scopes: ['admin'] } },
+      schema: {
+        operationId: 'updateCluster',
+        summary: 'Set what the cluster allows itself',
+        tags,
+        body: ClusterPatchSchema,
+        response: { 200: ref(ClusterSchema) }
+      }
+    },
+    async ({ body }) => operator.setPolicy(body.policy)
   )
 
   app.post(

@@ -1,10 +1,11 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
+import type { Access } from '../access.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import { PeerParamsSchema, PeerPatchSchema, PeerQuerySchema, PeerSchema } from '../schemas/peer.ts'
 import type { App } from '../type-provider.ts'
 
-export function peerRoutes(app: App, operator: Operator): void {
+export function peerRoutes(app: App, operator: Operator, access: Access): void {
   const tags = ['peers']
 
   app.get(
@@ -47,7 +48,11 @@ export function peerRoutes(app: App, operator: Operator): void {
         response: { 200: ref(PeerSchema) }
       }
     },
-    async ({ params, body }) => operator.updatePeer(params.id, body)
+    async (request) => {
+      // An admin can do everything: nobody makes one who is none.
+      if (request.body.role != null) access.demand(request, 'admin')
+      return operator.updatePeer(request.params.id, request.body)
+    }
   )
 
   app.delete(

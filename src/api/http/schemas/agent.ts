@@ -63,6 +63,10 @@ export const StatusSchema = Type.Object(
       socket: Type.String(),
       api_fingerprint: nullable.string()
     }),
+    license: Type.Object({
+      edition: Type.String(),
+      problem: nullable.string({ description: 'why the licence does not count' })
+    }),
     ready: Type.Boolean(),
     reasons: Type.Array(Type.String(), { description: 'why it is not ready' })
   },

@@ -1,10 +1,25 @@
 import { Type } from 'typebox'
-import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax } from '../../../crdt/limits.ts'
+import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax, servicesPolicyMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 const ttlSecondsMax = inviteTtlMaxMs / 1000
 
 export const ClusterInitSchema = strict({ name: Type.Optional(Type.String({ minLength: 1 })) })
+
+export const ClusterPatchSchema = strict({
+  policy: strict(
+    {
+      max_services: Type.Optional(
+        nullable.integer({
+          minimum: 0,
+          maximum: servicesPolicyMax,
+          description: 'no more are created while there are so many; null is no limit'
+        })
+      )
+    },
+    { minProperties: 1 }
+  )
+})
 
 export const InviteInputSchema = strict({
   ttl_seconds: Type.Optional(Type.Integer({ minimum: 1, maximum: ttlSecondsMax, description: '3600' })),
@@ -79,6 +94,7 @@ export const ClusterSchema = Type.Object(
     departed: Type.Array(ref(DepartedSchema), { description: 'who was a member once, the latest first' }),
     heads: Type.Unsafe<readonly string[]>({ type: 'array', items: { type: 'string' } }),
     agreed: Type.Boolean({ description: 'all reachable peers hold the same document as this one' }),
+    policy: Type.Object({ max_services: nullable.integer({ description: 'null is no limit' }) }),
     propagation_ms: Type.Object({
       p50: nullable.number(),
       p99: nullable.number(),
