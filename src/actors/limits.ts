@@ -92,3 +92,8 @@ export const contextDepthMax = 4
 
 /** Live watches of actors on one agent, local and remote: each costs a comparison per step. */
 export const actorWatchesMax = 256
+
+/** What one look at an agent's activity holds: a screen shows some 50 lines, a script that wants more has the lists. */
+export const activityServicesMax = 1_000
+export const activityActorsMax = 200
+export const flowsRememberedMax = 100

@@ -1,6 +1,8 @@
 import { createActor } from 'xstate'
 import { agentMachine } from '../../src/actors/agent/agent.machine.ts'
 import { EventFeed } from '../../src/actors/event-feed.ts'
+import { FlowLog } from '../../src/actors/flow-log.ts'
+import { activityOf } from '../../src/actors/operator/activity.ts'
 import { ActorWindow, servedActors } from '../../src/actors/operator/actor-window.ts'
 import { ActorNouns } from '../../src/actors/operator/actors.ts'
 import { attachRecorder, recorded } from '../../src/actors/runtime/recorded.ts'
@@ -18,15 +20,28 @@ export class MemoryActors {
   readonly #recorder
   readonly #live = new Set<string>()
 
-  constructor(self: string, other: string, clock: Clock, view: () => View, log: Logger = silentLogger) {
+  /** `bytes` that each service has carried each way. */
+  constructor(
+    self: string,
+    other: string,
+    clock: Clock,
+    view: () => View,
+    bytes: () => number,
+    log: Logger = silentLogger
+  ) {
     const here = new FakeMesh(self, this.wire)
     const there = new FakeMesh(other, this.wire)
     const parts = { clock, log, view }
     const own = agentOf(here, parts)
     this.#agent = own.agent
     this.#recorder = own.recorder
-    there.actors.serve(servedActors(agentOf(there, parts).nouns))
-    this.window = new ActorWindow(own.nouns, { mesh: here, replica: { view } })
+    const far = agentOf(there, parts)
+    const activityAt =
+      (mesh: FakeMesh, { nouns, recorder }: typeof own) =>
+      () =>
+        activityOf(activityDeps(mesh, recorder, clock, view, bytes), () => nouns.tree())
+    there.actors.serve(servedActors(far.nouns, activityAt(there, far)))
+    this.window = new ActorWindow(own.nouns, { mesh: here, replica: { view }, activity: activityAt(here, own) })
   }
 
   /** Starts those that are missing. */
@@ -50,6 +65,34 @@ export class MemoryActors {
   get watches(): number {
     return this.#recorder.listeners
   }
+}
+
+/** As much of an agent as its activity is read from: each service is one that this peer is the source of. */
+function activityDeps(
+  mesh: FakeMesh,
+  recorder: FlightRecorder,
+  clock: Clock,
+  view: () => View,
+  bytes: () => number
+): Parameters<typeof activityOf>[0] {
+  const services = (): object[] =>
+    [...view().services.values()]
+      .filter((service) => service.source_peer_id === mesh.self)
+      .map(({ id }) => ({ service_id: id, role: 'source', flows: 1, bytes_in: bytes(), bytes_out: 2 * bytes() }))
+  const tunnel = { peer: mesh.self, device: 'arct-1', endpoint: null, handshakeAt: null, bytesIn: 0, bytesOut: 0 }
+  return {
+    mesh,
+    recorder,
+    clock,
+    replica: { view },
+    startedAt: 0,
+    reconciler: {
+      counters: { fresh: async () => {}, tunnels: [tunnel] },
+      reports: { all: services },
+      statuses: { get: () => ({ phase: 'active' }) },
+      flows: new FlowLog()
+    }
+  } as unknown as Parameters<typeof activityOf>[0]
 }
 
 function agentOf(mesh: FakeMesh, { clock, log, view }: { clock: Clock; log: Logger; view: () => View }) {

@@ -361,6 +361,7 @@ export class MemoryOperator implements Operator {
     }
   }
 
+  activity: Operator['activity'] = (options) => this.#actors().activity(options)
   actors: Operator['actors'] = (options) => this.#actors().tree(options)
   inspectActor: Operator['inspectActor'] = (path, options) => this.#actors().inspect(path, options)
   actorHistory: Operator['actorHistory'] = (path, options) => this.#actors().history(path, options)
@@ -395,10 +396,19 @@ export class MemoryOperator implements Operator {
 
   /** Those of edge-a hold its peers and services, those of edge-b are bare. */
   #actors(): ActorWindow {
-    this.#memory ??= new MemoryActors(EDGE_A, EDGE_B, this.#clock, () => this.#view())
+    this.#memory ??= new MemoryActors(
+      EDGE_A,
+      EDGE_B,
+      this.#clock,
+      () => this.#view(),
+      () => this.bytes
+    )
     this.#memory.stand('peer', [EDGE_A, EDGE_B]).stand('service', this.services.keys())
     return this.#memory.window
   }
+
+  /** Bytes that the first service has carried each way. */
+  bytes = 0
 
   /** Open watches of actors. */
   get watches(): number {

@@ -67,6 +67,7 @@ describe('api: openapi.json', () => {
       'GET /v1/cluster',
       'GET /v1/cluster/history',
       'POST /v1/cluster/undo',
+      'GET /v1/activity',
       'GET /v1/actors',
       'GET /v1/actors/{path}',
       'POST /v1/actors/{path}/events',

@@ -1,5 +1,6 @@
 import type { PeerId } from '../../crdt/schema.ts'
 import { UnavailableError } from '../../errors.ts'
+import type { ActivityJson, FlowActivityJson, ServiceActivityJson, TunnelActivityJson } from './activity.ts'
 import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, TransitionJson } from './actor-json.ts'
 import type { ActorJson } from './operator.ts'
 
@@ -19,6 +20,12 @@ export const asDetail = (answer: unknown, peer: PeerId): ActorDetailJson => ({
 export const asHistory = (answer: unknown): TransitionJson[] => checked(answer, isListOf(isStep))
 
 export const asSent = (answer: unknown): ActorSentJson => checked(answer, isSent)
+
+/** As in `asDetail`. */
+export const asActivity = (answer: unknown, peer: PeerId): ActivityJson => ({
+  ...checked(answer, isActivity),
+  peer_id: peer
+})
 
 function checked<T>(answer: unknown, is: (value: unknown) => value is T): T {
   if (is(answer)) return answer
@@ -92,3 +99,58 @@ const isDetail = (value: unknown): value is ActorDetailJson => {
     isObject(context) && isListOf(isTaken)(takes) && (chart === null || isChart(chart)) && isListOf(isStep)(history)
   )
 }
+
+const isNumber = (value: unknown): value is number => typeof value === 'number'
+const isRole = (value: unknown): boolean => value === 'source' || value === 'target'
+const PHASES: ReadonlySet<unknown> = new Set<ServiceActivityJson['phase']>([
+  'pending',
+  'active',
+  'degraded',
+  'deleting'
+])
+
+/** What a service, a tunnel and a flow have in common. */
+const isCounted = (value: unknown): value is Fields =>
+  isObject(value) && isNumber(value['bytes_in']) && isNumber(value['bytes_out'])
+
+const isServiceActivity = (value: unknown): value is ServiceActivityJson =>
+  isCounted(value) &&
+  isText(value['id']) &&
+  isTextOrNull(value['name']) &&
+  isRole(value['role']) &&
+  isTextOrNull(value['peer_id']) &&
+  isTextOrNull(value['peer_name']) &&
+  PHASES.has(value['phase']) &&
+  isNumber(value['flows'])
+
+const isTunnelActivity = (value: unknown): value is TunnelActivityJson =>
+  isCounted(value) &&
+  isText(value['peer_id']) &&
+  isTextOrNull(value['peer_name']) &&
+  isText(value['device']) &&
+  isTextOrNull(value['endpoint']) &&
+  isTextOrNull(value['handshake_at'])
+
+const isFlowActivity = (value: unknown): value is FlowActivityJson =>
+  isCounted(value) &&
+  ['at', 'service_id', 'client', 'destination', 'reason'].every((field) => isText(value[field])) &&
+  isTextOrNull(value['service_name']) &&
+  isRole(value['side']) &&
+  isNumber(value['duration_ms'])
+
+const isKind = (value: unknown): value is ActivityJson['actors']['kinds'][number] =>
+  isObject(value) && isText(value['kind']) && isTextOrNull(value['state']) && isNumber(value['count'])
+
+const isActivity = (value: unknown): value is ActivityJson =>
+  isObject(value) &&
+  isText(value['at']) &&
+  isTextOrNull(value['peer_name']) &&
+  isNumber(value['uptime_seconds']) &&
+  isListOf(isServiceActivity)(value['services']) &&
+  isNumber(value['services_left_out']) &&
+  isListOf(isTunnelActivity)(value['tunnels']) &&
+  isListOf(isFlowActivity)(value['flows']) &&
+  isObject(value['actors']) &&
+  isNumber(value['actors']['total']) &&
+  isListOf(isKind)(value['actors']['kinds']) &&
+  isListOf(isStep)(value['actors']['latest'])

@@ -2,7 +2,8 @@ import type { PeerId } from '../../crdt/schema.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import type { ActorHandler, PeerActors } from '../../mesh/actor-protocol/actors.ts'
 import { parseRemoteAddress } from '../runtime/address.ts'
-import { asDetail, asHistory, asSent, asTree, isUpdate } from './actor-answers.ts'
+import type { ActivityJson } from './activity.ts'
+import { asActivity, asDetail, asHistory, asSent, asTree, isUpdate } from './actor-answers.ts'
 import type {
   ActorDetailJson,
   ActorSentJson,
@@ -19,6 +20,8 @@ import { resolvePeer } from './peer-ref.ts'
 export interface ActorWindowParts {
   mesh: Pick<OperatorDeps['mesh'], 'self' | 'peers'> & { actors: Omit<PeerActors, 'serve'> }
   replica: Pick<OperatorDeps['replica'], 'view'>
+  /** Of this agent. */
+  activity: () => Promise<ActivityJson>
 }
 
 /**
@@ -38,6 +41,12 @@ export class ActorWindow {
     const there = this.#peer(peer)
     if (there == null) return this.#nouns.tree()
     return asTree(await this.#actors.ask(there, { what: 'tree', path: null }, options(signal)))
+  }
+
+  async activity({ peer, signal }: ActorOptions = {}): Promise<ActivityJson> {
+    const there = this.#peer(peer)
+    if (there == null) return this.#parts.activity()
+    return asActivity(await this.#actors.ask(there, { what: 'activity', path: null }, options(signal)), there)
   }
 
   async inspect(text: string, { peer, signal }: ActorOptions = {}): Promise<ActorDetailJson> {
@@ -111,10 +120,11 @@ export class ActorWindow {
 }
 
 /** This agent's actors, as other members may use them. */
-export function servedActors(nouns: ActorNouns): ActorHandler {
+export function servedActors(nouns: ActorNouns, activity: () => Promise<ActivityJson>): ActorHandler {
   return {
     ask(what, path) {
       if (what === 'tree') return nouns.tree()
+      if (what === 'activity') return activity()
       if (what === 'inspect' && path != null) return nouns.inspect(path)
       if (what === 'history' && path != null) return nouns.history(path)
       throw new InvalidRequestError(`the agent there does not answer "${what}"; compare both agents' versions`)

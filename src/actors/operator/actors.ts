@@ -190,4 +190,4 @@ export class ActorNouns {
   }
 }
 
-const transitionJson = ({ at, ...step }: Transition): TransitionJson => ({ at: isoTime(at), ...step })
+export const transitionJson = ({ at, ...step }: Transition): TransitionJson => ({ at: isoTime(at), ...step })

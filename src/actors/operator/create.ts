@@ -1,3 +1,4 @@
+import { activityOf, type ActivityJson } from './activity.ts'
 import { ActorWindow, servedActors } from './actor-window.ts'
 import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
@@ -17,8 +18,9 @@ import { TokenNouns } from './tokens.ts'
 /** Everything that can be asked of an agent, put together from its nouns. */
 export function createOperator(deps: OperatorDeps): Operator {
   const own = new ActorNouns({ ...deps, told: deps.reconciler.live })
-  const actors = new ActorWindow(own, deps)
-  deps.mesh.actors.serve(servedActors(own))
+  const activity = (): Promise<ActivityJson> => activityOf(deps, () => own.tree())
+  const actors = new ActorWindow(own, { ...deps, activity })
+  deps.mesh.actors.serve(servedActors(own, activity))
   const cluster = new ClusterNouns(deps)
   const history = new HistoryNouns(deps)
   const peers = new PeerNouns(deps)
@@ -56,6 +58,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     authenticate: (text) => tokens.authenticate(text),
     testRoute: (input) => testRoute(deps, input),
     actors: (options) => actors.tree(options),
+    activity: (options) => actors.activity(options),
     inspectActor: (path, options) => actors.inspect(path, options),
     actorHistory: (path, options) => actors.history(path, options),
     sendActor: (path, event, options) => actors.send(path, event, options),

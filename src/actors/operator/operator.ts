@@ -14,6 +14,7 @@ import type { FlowRecord } from '../../dataplane/desired.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { Concerned } from './wait.ts'
+import type { ActivityJson } from './activity.ts'
 import type {
   ActorDetailJson,
   ActorSentJson,
@@ -88,6 +89,8 @@ export interface Operator {
     trace?: boolean
   }): Promise<RouteTestJson>
   actors(options?: ActorOptions): Promise<ActorJson>
+  /** What is going on at an agent: services, tunnels, flows, actors, with their counters. */
+  activity(options?: ActorOptions): Promise<ActivityJson>
   /** An actor by its address, `actor://PEER/…` included; services and peers in it may go by name. `not_found`. */
   inspectActor(path: string, options?: ActorOptions): Promise<ActorDetailJson>
   /** The last steps of an actor, oldest first, even when it has ended. */

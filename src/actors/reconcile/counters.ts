@@ -42,6 +42,10 @@ export class Counters {
     return this.#services
   }
 
+  get tunnels(): readonly TunnelCounters[] {
+    return this.#tunnels
+  }
+
   tunnelsOf(peer: PeerId): TunnelCounters[] {
     return this.#tunnels.filter((tunnel) => tunnel.peer === peer)
   }

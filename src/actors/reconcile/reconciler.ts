@@ -18,6 +18,7 @@ import { evaluateEveryMs } from '../limits.ts'
 import type { ReplicaPort } from '../ports.ts'
 import { parseAddress } from '../runtime/address.ts'
 import { tunnelFact } from '../tunnel/fact.ts'
+import { FlowLog } from '../flow-log.ts'
 import { Counters } from './counters.ts'
 import { Exclusions } from './exclusions.ts'
 import { LiveActors } from './live-actors.ts'
@@ -62,6 +63,7 @@ export class Reconciler {
   readonly live: LiveActors
   readonly statuses: StatusBook
   readonly counters: Counters
+  readonly flows = new FlowLog()
   readonly reports: OwnReports
   readonly synced: Synced
   readonly exclusions = new Exclusions()
@@ -200,6 +202,7 @@ export class Reconciler {
       return
     }
     if (event.type === 'flow.closed') {
+      this.flows.add(event.flow, this.#options.clock.now())
       feed.emit('flow.closed', event.flow)
       return
     }

@@ -52,6 +52,14 @@ export class FlightRecorder {
     return this.#steps.get(path) ?? []
   }
 
+  /** The last step of each of the `count` actors that moved last, newest first. */
+  latest(count: number): Transition[] {
+    return [...this.#steps.values()]
+      .slice(-count)
+      .reverse()
+      .flatMap((steps) => steps.at(-1) ?? [])
+  }
+
   /** Called at once with every step from now on, and must not throw. Returns the unsubscriber. */
   on(listener: (step: Transition) => void): () => void {
     this.#listeners.add(listener)

@@ -21,3 +21,6 @@ export const watchGatherMs = 100
 
 /** Read from stdin at most, bytes: as much as the API takes of a mesh file (`apply -f -`). */
 export const inputBytesMax = 8 * 1024 * 1024
+
+/** `top` looks this often: the agent itself reads its counters once a second. */
+export const topEverySecondsDefault = 1

@@ -45,7 +45,8 @@ function aligned(rows: ReadonlyArray<readonly Cell[]>, colours: boolean): string
     .join('')
 }
 
-const paint = (text: string, colour: Colour): string => `\u001B[${CODES[colour]}m${text}\u001B[0m`
+/** Coloured for a terminal. */
+export const paint = (text: string, colour: Colour): string => `\u001B[${CODES[colour]}m${text}\u001B[0m`
 
 const length = (text: string): number => Array.from(text).length
 

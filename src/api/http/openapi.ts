@@ -2,6 +2,7 @@ import swagger from '@fastify/swagger'
 import { Type } from 'typebox'
 import { idempotencyKeyCharsMax } from './limits.ts'
 import { ErrorSchema, ref, strict } from './schemas/common.ts'
+import { activityComponents } from './schemas/activity.ts'
 import { actorComponents } from './schemas/actor.ts'
 import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
@@ -39,6 +40,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...historyComponents,
     ...agentComponents,
     ...actorComponents,
+    ...activityComponents,
     ...declareComponents,
     ...tokenComponents,
     LicenseSchema

@@ -20,6 +20,7 @@ import {
   ActorWatchQuerySchema,
   SentEventSchema
 } from '../schemas/actor.ts'
+import { ActivitySchema } from '../schemas/activity.ts'
 import { NothingSchema, ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
@@ -43,6 +44,21 @@ export function actorRoutes(
       }
     },
     async ({ query }, reply) => operator.actors({ peer: query.peer, signal: hangUpSignal(reply) })
+  )
+
+  app.get(
+    '/v1/activity',
+    {
+      config: { demand: { scopes: ['services.read', 'peers.read', 'actors.read'] } },
+      schema: {
+        operationId: 'activity',
+        summary: 'What is going on at an agent: services, tunnels, flows and actors with their counters',
+        tags,
+        querystring: ActorQuerySchema,
+        response: { 200: ref(ActivitySchema) }
+      }
+    },
+    async ({ query }, reply) => operator.activity({ peer: query.peer, signal: hangUpSignal(reply) })
   )
 
   app.get(
