@@ -42,8 +42,15 @@ impl Client {
 
     /// Queues one line and writes what the socket takes. False: it is gone or does not read.
     pub fn send(&mut self, line: &str) -> bool {
-        self.waiting.extend_from_slice(line.as_bytes());
-        self.waiting.push(b'\n');
+        self.send_all([line])
+    }
+
+    /// As [`Client::send`], for several lines with one write.
+    pub fn send_all<'a>(&mut self, lines: impl IntoIterator<Item = &'a str>) -> bool {
+        for line in lines {
+            self.waiting.extend_from_slice(line.as_bytes());
+            self.waiting.push(b'\n');
+        }
         self.flush() && self.backlog() <= CLIENT_BACKLOG_BYTES_MAX
     }
 

@@ -218,7 +218,7 @@ impl Server {
         self.published = Instant::now();
         let lines = self.events.take();
         self.clients.retain_mut(|client| {
-            let takes = lines.iter().all(|line| client.send(line));
+            let takes = client.send_all(lines.iter().map(String::as_str));
             if !takes {
                 log::warn("a control client was dropped: it does not read", &[("waiting_bytes", &client.backlog())]);
             }

@@ -137,7 +137,9 @@ impl Worker {
                 Ok(Some(length)) => {
                     left = left.saturating_sub(length);
                     flow.count_up(length, self.now);
-                    carrier.send_payloads(arena, length, self.now)
+                    // An end that is there already goes in the same segment.
+                    let more = flow.plain.has_ended() && !limited && left > 0;
+                    carrier.send_payloads(arena, length, more, self.now)
                 }
             };
             flow.stalled = !carrier.backlog.is_empty();
@@ -311,7 +313,7 @@ impl Worker {
             count += 1;
         }
         let written = match &slices[..count] {
-            [one] => flow.plain.write(one),
+            [one] => flow.plain.write(one, false),
             several => flow.plain.write_vectored(several),
         };
         let mut skip = match written {

@@ -9,7 +9,7 @@
 //! was a RESET. Whatever else happens to the connection is a loss of the carrier and, if it had one, of its flow.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     net::SocketAddr,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Instant,
@@ -39,6 +39,8 @@ pub struct Carrier {
     pub keys: Option<Keys>,
     /// Sealed bytes that the socket did not take.
     pub backlog: Backlog,
+    /// Sealed bytes that go with what is sent next.
+    held: Vec<u8>,
     /// The beginning of a frame, or of a handshake message.
     pub partial: Vec<u8>,
     pub flow: Option<Key>,
@@ -113,6 +115,7 @@ impl Carrier {
             address,
             keys: None,
             backlog: Backlog::default(),
+            held: Vec::new(),
             partial: Vec::new(),
             flow: None,
             number: 0,
@@ -187,8 +190,8 @@ impl Carrier {
         Ok(self.backlog.flush(&mut self.endpoint)?)
     }
 
-    /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read.
-    pub fn send_payloads(&mut self, arena: &mut Arena, length: usize, now: Instant) -> Result<(), Broken> {
+    /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read. `more`: something follows at once.
+    pub fn send_payloads(&mut self, arena: &mut Arena, length: usize, more: bool, now: Instant) -> Result<(), Broken> {
         self.rekey_if_due(now)?;
         let Some(keys) = &mut self.keys else { return Err(Broken("no keys".into())) };
         let (mut left, mut end) = (length, 0);
@@ -203,26 +206,60 @@ impl Carrier {
         }
         self.bytes_under_key += length as u64;
         self.bytes += length as u64;
-        self.send(&arena.bytes[..end])
+        self.send_with_held(&arena.bytes[..end], more)
     }
 
     /// Seals and sends a frame that is not DATA.
     pub fn send_control(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
+        self.seal_control(kind, payload, |carrier, frame| carrier.send(frame))
+    }
+
+    /// Seals such a frame and keeps it for what is sent next, so that both go in one segment. [`Carrier::release`] it when
+    /// nothing is.
+    pub fn hold_control(&mut self, kind: Kind, payload: &[u8]) -> Result<(), Broken> {
+        self.seal_control(kind, payload, |carrier, frame| {
+            carrier.held.extend_from_slice(frame);
+            Ok(())
+        })
+    }
+
+    /// Sends what is held.
+    pub fn release(&mut self) -> Result<(), Broken> {
+        if self.held.is_empty() { Ok(()) } else { self.send_with_held(&[], false) }
+    }
+
+    fn seal_control(
+        &mut self,
+        kind: Kind,
+        payload: &[u8],
+        then: impl FnOnce(&mut Self, &[u8]) -> Result<(), Broken>,
+    ) -> Result<(), Broken> {
         let mut frame = [0; CONTROL_PAYLOAD_BYTES_MAX + OVERHEAD_BYTES];
         let whole = &mut frame[..payload.len() + OVERHEAD_BYTES];
         whole[HEADER_BYTES..HEADER_BYTES + payload.len()].copy_from_slice(payload);
         let Some(keys) = &mut self.keys else { return Err(Broken("no keys".into())) };
         keys.seal.seal(Header { kind, length: payload.len() }, whole)?;
-        self.send(whole)
+        then(self, whole)
     }
 
     /// Sends bytes as they are, behind what waits.
     pub fn send(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        self.send_with_held(bytes, false)
+    }
+
+    fn send_with_held(&mut self, bytes: &[u8], more: bool) -> Result<(), Broken> {
         self.unacknowledged = true;
-        let written = if self.backlog.flush(&mut self.endpoint)? { self.endpoint.write(bytes)? } else { 0 };
-        if written < bytes.len() {
-            self.backlog.push(&bytes[written..]);
+        let held = std::mem::take(&mut self.held);
+        let mut written = 0;
+        if self.backlog.flush(&mut self.endpoint)? {
+            written = if held.is_empty() {
+                self.endpoint.write(bytes, more)?
+            } else {
+                self.endpoint.write_vectored(&[IoSlice::new(&held), IoSlice::new(bytes)])?
+            };
         }
+        self.backlog.push(&held[written.min(held.len())..]);
+        self.backlog.push(&bytes[written.saturating_sub(held.len())..]);
         Ok(())
     }
 
@@ -290,15 +327,15 @@ mod tests {
         let (mut carrier, mut wire, mut key) = carrier(now);
         let mut arena = Arena::new();
         let frame = 10 + OVERHEAD_BYTES;
-        carrier.send_payloads(&mut arena, 10, now).unwrap();
+        carrier.send_payloads(&mut arena, 10, false, now).unwrap();
         assert_eq!(hear(&mut wire, &mut key, frame), [Kind::Data]);
         let later = now + REKEY_AGE + Duration::from_secs(1);
-        carrier.send_payloads(&mut arena, 10, later).unwrap();
+        carrier.send_payloads(&mut arena, 10, false, later).unwrap();
         assert_eq!(hear(&mut wire, &mut key, frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data]);
         assert_eq!(key.used(), 1, "a new key, used once");
         carrier.bytes_under_key = REKEY_BYTES + 1;
-        carrier.send_payloads(&mut arena, 10, later).unwrap();
-        carrier.send_payloads(&mut arena, 10, later).unwrap();
+        carrier.send_payloads(&mut arena, 10, false, later).unwrap();
+        carrier.send_payloads(&mut arena, 10, false, later).unwrap();
         assert_eq!(hear(&mut wire, &mut key, 2 * frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data, Kind::Data]);
     }
 
@@ -310,7 +347,7 @@ mod tests {
         let frame = 1000 + OVERHEAD_BYTES;
         let mut sent = 0;
         while carrier.backlog.is_empty() {
-            carrier.send_payloads(&mut arena, 1000, now).unwrap();
+            carrier.send_payloads(&mut arena, 1000, false, now).unwrap();
             sent += 1;
         }
         carrier.send_control(Kind::Fin, &[]).unwrap();

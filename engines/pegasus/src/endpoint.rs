@@ -27,6 +27,11 @@ impl Endpoint {
         Self { fd, readable: false, writable: false, ended: false }
     }
 
+    /// The other side has ended: what is left can be read to its end without waiting.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     pub fn note(&mut self, flags: EventFlags) {
         self.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
@@ -61,11 +66,13 @@ impl Endpoint {
         }
     }
 
-    /// Bytes taken; fewer than given when the socket is full.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    /// Bytes taken; fewer than given when the socket is full. With `more` the kernel keeps them for the write that follows
+    /// at once.
+    pub fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
         let mut written = 0;
         while self.writable && written < bytes.len() {
-            match send(&self.fd, &bytes[written..], SendFlags::NOSIGNAL) {
+            match send(&self.fd, &bytes[written..], flags) {
                 Ok(length) => written += length,
                 Err(Errno::AGAIN) => self.writable = false,
                 Err(Errno::INTR) => (),
@@ -139,7 +146,7 @@ impl Backlog {
         if self.bytes.is_empty() {
             return Ok(true);
         }
-        self.written += endpoint.write(&self.bytes[self.written..])?;
+        self.written += endpoint.write(&self.bytes[self.written..], false)?;
         if self.written < self.bytes.len() {
             return Ok(false);
         }

@@ -126,9 +126,16 @@ impl Worker {
         };
         let mut payload = Vec::with_capacity(CONTROL_PAYLOAD_BYTES_MAX);
         open.encode(&mut payload);
-        match carrier.send_control(Kind::Open, &payload) {
-            Ok(()) => self.carry_up(key),
-            Err(broken) => self.lose_carrier(carrier_key, &broken.0),
+        if let Err(broken) = carrier.hold_control(Kind::Open, &payload) {
+            return self.lose_carrier(carrier_key, &broken.0);
+        }
+        // A client that speaks first has mostly done so by now: its words go with OPEN.
+        flow.plain.readable = true;
+        self.carry_up(key);
+        if let Some(carrier) = self.carriers.get_mut(carrier_key)
+            && let Err(broken) = carrier.release()
+        {
+            self.lose_carrier(carrier_key, &broken.0);
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 use crate::{
     carrier::{End, Phase},
     limits::{
-        ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY,
+        ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY, POOL_TICK,
         WAITING_FLOWS_MAX,
     },
     peer::Peer,
@@ -31,8 +31,9 @@ pub struct Pool {
     idle: Vec<Key>,
     connecting: usize,
     waiting: VecDeque<Key>,
-    /// How many are to be idle.
+    /// How many are to be idle, and when that last grew.
     target: usize,
+    grown: Instant,
     /// The fewest that were idle since `judged`.
     low: usize,
     judged: Instant,
@@ -56,6 +57,7 @@ impl Pool {
             connecting: 0,
             waiting: VecDeque::new(),
             target: IDLE_MIN,
+            grown: now,
             low: IDLE_MIN,
             judged: now,
             proven: None,
@@ -123,12 +125,13 @@ impl Pool {
         (self.waiting.len() + self.target).saturating_sub(self.idle.len() + self.connecting)
     }
 
-    fn take(&mut self) -> Option<Key> {
+    fn take(&mut self, now: Instant) -> Option<Key> {
         let key = self.idle.pop()?;
         self.low = self.low.min(self.idle.len());
-        if self.idle.len() < self.target / 2 {
-            // Demand runs ahead of what is warm.
+        // Demand runs ahead of what is warm. Once a tick: a burst is no reason to grow with each flow of it.
+        if self.idle.len() < self.target / 2 && now.duration_since(self.grown) >= POOL_TICK {
             self.target = (self.target + self.target / 2 + 1).min(IDLE_MAX);
+            self.grown = now;
         }
         Some(key)
     }
@@ -180,7 +183,8 @@ impl Pool {
 impl Worker {
     /// A warm carrier to this peer, if there is one.
     pub fn take_warm(&mut self, peer_id: &str) -> Option<Key> {
-        self.pools.get_mut(peer_id)?.take()
+        let now = self.now;
+        self.pools.get_mut(peer_id)?.take(now)
     }
 
     /// The flow waits for a carrier in the making, or is reset when that is hopeless.
@@ -192,7 +196,8 @@ impl Worker {
             return self.reset_flow(flow, Reason::PeerDown);
         }
         pool.waiting.push_back(flow);
-        pool.target = (pool.target * 2).min(IDLE_MAX);
+        // As many again as wait now: the next burst finds them warm.
+        pool.target = pool.target.max(pool.waiting.len()).min(IDLE_MAX);
     }
 
     /// A carrier of ours has become free: for a flow that waits, else for the pool.
