@@ -1,5 +1,9 @@
+import { ArcticError } from '../src/errors.ts'
+import { Attacker } from './hostile/attacker.ts'
 import type { SimHost } from './host/host.ts'
 import type { EngineName } from './host/kernel.ts'
+import { writeNovelty } from './host/newer.ts'
+import { noveltyEveryMs } from './limits.ts'
 import type { Rule } from './net/wire.ts'
 import type { World } from './world.ts'
 
@@ -60,6 +64,20 @@ const engine = (name: EngineName) =>
     host.agent?.dataplane.engineCrashed(name)
     return () => {}
   })
+
+/** On hosts that are members, whose agents run, and without which the cluster still has an admin. */
+const onMembers = (change: Parameters<typeof onHosts>[0]) =>
+  onHosts((host, fault) => {
+    const { world } = host
+    const isLast = [...world.admins].every((id) => id === host.id)
+    if (isLast || host.agent == null || !world.members().includes(host)) return () => {}
+    return change(host, fault)
+  })
+
+const onlyUnavailable = (error: unknown): null => {
+  if (error instanceof ArcticError && error.code !== 'internal') return null
+  throw error
+}
 
 export const FAULTS = {
   split: {
@@ -148,6 +166,81 @@ export const FAULTS = {
     begin: onHosts((host) => {
       host.kernel.refuses = true
       return () => void (host.kernel.refuses = false)
+    })
+  },
+  'clock-skew': {
+    about: 'the wall clock runs so many per mille too fast, or too slow, and is put right at the end',
+    begin: onHosts(({ wall, world }, { amount }) => {
+      const rate = amount / 1_000
+      const { now } = world
+      wall.rate += rate
+      wall.offsetMs -= now * rate
+      return () => {
+        wall.rate -= rate
+        wall.offsetMs += now * rate
+      }
+    })
+  },
+  slow: {
+    about: 'the hosts do everything so many times as slowly, and answer that many ms late',
+    begin(world, fault) {
+      const lift = world.wire.lay((_, to) => (touches(fault, to, to) ? { latencyMs: fault.amount } : null))
+      for (const host of hostsOf(world, fault)) host.disk.slowness = host.kernel.slowness = fault.amount
+      return () => {
+        lift()
+        for (const host of hostsOf(world, fault)) host.disk.slowness = host.kernel.slowness = 1
+      }
+    }
+  },
+  revoke: {
+    about: 'an admin revokes the hosts, for good',
+    begin: onMembers((host) => {
+      const revoked = host.world.revoke(host)
+      return () => revoked
+    })
+  },
+  clone: {
+    about: 'the agents are killed, their disks copied, and both copies run, under one identity',
+    begin: onMembers((host) => {
+      host.crash('process')
+      const clone = host.world.clone(host)
+      const booted = Promise.all([host.boot(), clone.boot()])
+      return async () => {
+        await booted
+        if (clone.agent != null) clone.crash('process')
+      }
+    })
+  },
+  traitor: {
+    about: 'somebody has the hosts and their keys: replays, forges, floods, and signs two things as one',
+    begin: onMembers((host, { forMs }) => {
+      const over = new Attacker(host.world, host).asTraitor(forMs)
+      host.world.suspect(host)
+      return async () => {
+        await over
+        await host.boot()
+      }
+    })
+  },
+  newer: {
+    about: 'the hosts run a newer version, which writes fields and kinds that nobody else knows',
+    begin: onHosts((host) => {
+      const over = new AbortController()
+      const write = async (): Promise<void> => {
+        for (let seq = 1; !over.signal.aborted;) {
+          await host.world.scheduler.sleep(noveltyEveryMs)
+          const isAdmin = host.world.admins.has(host.id)
+          const written = isAdmin ? await host.ask(() => writeNovelty(host, seq)).catch(onlyUnavailable) : null
+          if (written == null) continue
+          seq++
+          for (const [path, value] of written) host.world.novelties.set(path, value)
+        }
+      }
+      const written = write()
+      return () => {
+        over.abort()
+        return written
+      }
     })
   },
   pegasus: { about: 'the TCP engine dies', begin: engine('pegasus') },

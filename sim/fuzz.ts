@@ -48,7 +48,9 @@ export async function fuzz({ scenarios, seed, goesOn, findingsMax, mutate, onRun
     const peers = random.integer(peersMin, peersMax)
     const own = scenario.faults({ peers, random: random.fork(`own ${result.runs}`) })
     const options = { scenario, peers, seed: `${seed}.${result.runs}`, ...broken }
-    const faults = [...own, ...randomFaults(random, peers, scenario.durationMs)]
+    // Whom a traitor let in is none of ours: who joins by whom must stay certain.
+    const kinds = scenario.founders == null ? KINDS : KINDS.filter((kind) => !CASTS_OUT.includes(kind))
+    const faults = [...own, ...randomFaults(random, peers, scenario.durationMs, kinds)]
     const run = await simulate({ ...options, faults })
     result.runs++
     result.virtual_seconds += run.virtual_seconds
@@ -77,8 +79,10 @@ export async function fuzz({ scenarios, seed, goesOn, findingsMax, mutate, onRun
   return result
 }
 
-function randomFaults(random: SeededRandom, peers: number, durationMs: number): Fault[] {
-  const kinds = Object.keys(FAULTS) as FaultKind[]
+const KINDS = Object.keys(FAULTS) as FaultKind[]
+const CASTS_OUT: readonly FaultKind[] = ['revoke', 'clone', 'traitor']
+
+function randomFaults(random: SeededRandom, peers: number, durationMs: number, kinds: readonly FaultKind[]): Fault[] {
   return Array.from({ length: random.integer(0, faultsMax) }, () => {
     const kind = random.pick(kinds)
     const at = random.between(0, durationMs * 0.8)
@@ -100,7 +104,10 @@ function amountOf(kind: FaultKind, random: SeededRandom): number {
     case 'reorder':
       return random.integer(1, 500)
     case 'disk-slow':
+    case 'slow':
       return random.integer(2, 200)
+    case 'clock-skew':
+      return random.integer(-300, 300)
     case 'clock-jump':
       return random.integer(-600_000, 600_000)
     default:

@@ -50,3 +50,17 @@ export const timelineMax = 2_000
 export const violationsMax = 50
 /** Envelopes that an attacker has to play with. */
 export const recordedMax = 256
+/** An attacker tries something this often, mean ms; a flood is so many messages at once. */
+export const attackEveryMs = 50
+export const floodMessages = 64
+/** An agent of a newer version writes what others do not know this often, ms. */
+export const noveltyEveryMs = 1_500
+
+/** An operator whose revocation was not answered asks again, by any admin. */
+export const revokeAgainMs = 500
+export const revokeTriesMax = 120
+
+/** Members of a rehearsal: one that is waited for at a terminal takes a minute at most. */
+export const rehearsedPeersMax = 100
+/** Flows that are listened for; more say nothing new about a change. */
+export const flowsListenedMax = 10_000

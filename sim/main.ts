@@ -2,11 +2,14 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
 import { stringify } from 'yaml'
+import type { Client } from '../src/api/cli/client.ts'
 import { explainFailure, usageFailure } from '../src/api/cli/failure.ts'
 import { CHECKERS } from './checkers/index.ts'
 import { FAULTS, parseFaults, type Fault } from './faults.ts'
 import { fuzz, type FuzzResult } from './fuzz.ts'
 import { peersMax } from './limits.ts'
+import { runRehearsal } from './rehearse/command.ts'
+import { rehearsalText } from './rehearse/report.ts'
 import { fuzzText, listText, runText } from './report.ts'
 import { replayLine } from './replay.ts'
 import { simulate } from './run.ts'
@@ -22,13 +25,26 @@ const FLAGS = {
   faults: { type: 'string' },
   timeline: { type: 'string' },
   minutes: { type: 'string' },
-  scenario: { type: 'string' }
+  scenario: { type: 'string' },
+  file: { type: 'string', short: 'f' },
+  from: { type: 'string' },
+  flows: { type: 'string' },
+  listen: { type: 'string' },
+  save: { type: 'string' },
+  prune: { type: 'boolean' },
+  socket: { type: 'string' },
+  api: { type: 'string' },
+  token: { type: 'string' },
+  fingerprint: { type: 'string' },
+  'api-plain': { type: 'boolean' },
+  context: { type: 'string' }
 } as const
 
 const findingsMax = 3
 const seedDefault = '1'
 
-type Values = Partial<Record<Exclude<keyof typeof FLAGS, 'json'>, string>> & { json?: boolean }
+type Switch = 'json' | 'prune' | 'api-plain'
+type Values = Partial<Record<Exclude<keyof typeof FLAGS, Switch>, string>> & Partial<Record<Switch, boolean>>
 
 interface Ask {
   format: 'table' | 'json' | 'yaml'
@@ -48,9 +64,11 @@ export async function runSim(argv: readonly string[]): Promise<number> {
         return await run(ask)
       case 'fuzz':
         return await explore(ask)
+      case 'rehearse':
+        return await rehearseChange(ask)
       default:
         throw usageFailure(
-          `sim ${ask.words[1] ?? ''}`.trim() + ' is no command; use sim run, sim list or sim fuzz',
+          `sim ${ask.words[1] ?? ''}`.trim() + ' is no command; use sim run, sim list, sim fuzz or sim rehearse',
           'sim'
         )
     }
@@ -123,6 +141,22 @@ async function explore({ format, values }: Ask): Promise<number> {
   })
   print(format, result, () => fuzzText(result))
   return result.findings.length === 0 ? 0 : 1
+}
+
+/** Exit 1 when a flow would drop, so that a pipeline stops before the change is made. */
+async function rehearseChange({ format, values }: Ask): Promise<number> {
+  const client = async (): Promise<Client> => {
+    const [{ Client }, { chooseTarget }, { systemClock }] = await Promise.all([
+      import('../src/api/cli/client.ts'),
+      import('../src/api/cli/target.ts'),
+      import('../src/clock.ts')
+    ])
+    const signal = new AbortController().signal
+    return new Client(await chooseTarget(values, process.env), { clock: systemClock, signal })
+  }
+  const { rehearsal, skipped } = await runRehearsal(values, client)
+  print(format, { ...rehearsal, skipped }, () => rehearsalText(rehearsal, skipped))
+  return rehearsal.dropped.length === 0 && rehearsal.violations.length === 0 ? 0 : 1
 }
 
 function scenarioOf(name: string | undefined, help: string): Scenario {

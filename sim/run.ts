@@ -132,13 +132,16 @@ async function watch(world: World, until: AbortSignal): Promise<void> {
   }
 }
 
-/** Founders join one after the other, by an admin who is in, the second one as another admin; the other hosts only run. */
+/** Of the founders, every third is an admin, beginning with the second; a cluster of two has two. */
+const adminEach = 3
+
+/** Founders join one after the other, by an admin who is in; the other hosts only run. */
 async function assemble(world: World, peers: number, founders: number): Promise<void> {
   const random = world.random.fork('founding')
   const first = await world.found('sim')
   for (let i = 1; i < founders; i++) {
     const admins = world.members().filter(({ id }) => world.admins.has(id))
-    await world.join(i === 1 ? first : random.pick(admins), i === 1 ? 'admin' : 'member')
+    await world.join(i === 1 ? first : random.pick(admins), i % adminEach === 1 ? 'admin' : 'member')
   }
   for (let i = founders; i < peers; i++) await world.host().boot()
 }

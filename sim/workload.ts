@@ -1,7 +1,10 @@
 import { ArcticError } from '../src/errors.ts'
-import type { SimHost } from './host/host.ts'
+import { siteOf, type SimHost } from './host/host.ts'
 import type { SeededRandom } from './random.ts'
 import { operatorOf, type World } from './world.ts'
+
+/** Wishes that are asked of a member, who has to refuse them, or of one that was thrown out. */
+const membersShare = 0.15
 
 export interface Workload {
   /** Mean ms between two wishes of operators, all hosts together. */
@@ -11,8 +14,9 @@ export interface Workload {
 }
 
 /**
- * Operators at work on random hosts: they make, change and remove services and routes. What they were told is kept in the
- * world; what fails because of a fault is no violation, a promise that is broken later is.
+ * Operators at work on random admins' hosts, and now and then on a member's: they make, change and remove services and
+ * routes. What they were told is kept in the world; what fails because of a fault is no violation, a promise that is broken
+ * later is, and so is one that a mere member gives.
  */
 export class Operators {
   readonly #world: World
@@ -38,10 +42,19 @@ export class Operators {
       await this.#world.scheduler.sleep(this.#random.between(0, 2 * this.#workload.everyMs))
       const hosts = this.#world.up()
       if (this.#stopped || hosts.length < 2) continue
-      const host = this.#random.pick(hosts)
+      const mayChange = !this.#random.chance(membersShare)
+      const others = this.#world.hosts.filter(({ id, agent }) => agent != null && this.#world.outcasts.has(id))
+      const may = hosts.filter(({ id }) => this.#world.admins.has(id) === mayChange)
+      const host = this.#random.pick(mayChange ? may : [...may, ...others])
+      if (host == null) continue
       // Nobody waits for an answer: a host that dies never gives one.
       this.#wish(host).then(
-        () => this.changes++,
+        (done) => {
+          if (!done) return
+          this.changes++
+          if (!this.#world.wereAdmins.has(host.id))
+            this.#world.violate('authority', `${host.name} is a member only and changed what is the admins'`)
+        },
         (error: unknown) => {
           this.refused++
           if (!(error instanceof ArcticError) || error.code === 'internal') {
@@ -52,9 +65,10 @@ export class Operators {
     }
   }
 
-  async #wish(host: SimHost): Promise<void> {
+  /** False when there was nothing to ask for. */
+  async #wish(host: SimHost): Promise<boolean> {
     const view = host.agent?.replica.view()
-    if (view == null) return
+    if (view == null) return false
     const random = this.#random
     const services = [...view.services.keys()].sort()
     const routes = [...view.routes.values()].sort((a, b) => (a.id < b.id ? -1 : 1))
@@ -71,39 +85,45 @@ export class Operators {
     } else {
       await this.#remove(host, random.pick(services))
     }
+    return true
   }
 
-  async #create(host: SimHost): Promise<void> {
+  async #create(host: SimHost): Promise<boolean> {
     const [source, target] = this.#random.sample(this.#world.members(), 2)
-    if (source == null || target == null) return
+    if (source == null || target == null) return false
     const operator = operatorOf(host)
     const name = `service-${this.#made++}`
+    const before = host.wrote
     const service = await operator.createService({ name, source_peer_id: source.id, target_peer_id: target.id })
-    this.#world.services.set(service.id, { created: true, removalAsked: false, removed: false })
+    const created = host.writtenSince(before)
+    this.#world.services.set(service.id, { created, removalAsked: false, removals: [] })
     this.#world.trace.note(host.index, 'change', `${name}: ${source.name} to ${target.name}`)
     if (this.#random.chance(0.7)) await operator.addRoutes(service.id, [this.#route(target)])
+    return true
   }
 
-  async #addRoute(host: SimHost, service: string): Promise<void> {
+  async #addRoute(host: SimHost, service: string): Promise<boolean> {
     const target = host.agent?.replica.view().services.get(service)?.target_peer_id
     const at = this.#world.hosts.find(({ id }) => id === target)
-    if (at == null) return
+    if (at == null) return false
     await operatorOf(host).addRoutes(service, [this.#route(at)])
     this.#world.trace.note(host.index, 'change', `a route to ${at.name}`)
+    return true
   }
 
   async #remove(host: SimHost, service: string): Promise<void> {
     const promised = this.#world.services.get(service)
     if (promised != null) promised.removalAsked = true
+    const before = host.wrote
     await operatorOf(host).deleteService(service)
-    if (promised != null) promised.removed = true
+    promised?.removals.push(host.writtenSince(before))
     this.#world.trace.note(host.index, 'change', 'a service is removed')
   }
 
   /** Somewhere in the target's site, or a broader or narrower network around it; sometimes with a source. */
   #route(target: SimHost): { dest_cidr?: string; source_cidr?: string; priority: number } {
     const random = this.#random
-    const [, b, c] = target.kernel.lan.split('.')
+    const [, b, c] = siteOf(target).split('.')
     const dest = random.pick([
       `10.${b}.${c}.0/24`,
       `10.${b}.${c}.128/25`,

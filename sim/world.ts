@@ -1,9 +1,10 @@
 import type { Operator } from '../src/actors/operator/operator.ts'
+import { ArcticError, UnavailableError } from '../src/errors.ts'
 import { desiredFor } from '../src/actors/reconcile/desired.ts'
 import type { Envelope } from '../src/crdt/envelope.ts'
-import type { EnvelopeBytes } from '../src/crdt/replicated.ts'
-import { SimHost } from './host/host.ts'
-import { recordedMax, settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
+import type { EnvelopeBytes, VersionVector } from '../src/crdt/replicated.ts'
+import { SimHost, type HostOptions } from './host/host.ts'
+import { recordedMax, revokeAgainMs, revokeTriesMax, settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
 import { Wire } from './net/wire.ts'
 import { SeededRandom } from './random.ts'
 import { Scheduler } from './scheduler.ts'
@@ -16,12 +17,29 @@ export interface Violation {
   at: number
 }
 
+/** Where a change stands among all that its author wrote: by this actor, from and up to these numbers. */
+export interface Written {
+  host: SimHost
+  actor: string
+  from: number
+  to: number
+}
+
 /** What the operators were told about a service; the durability checker holds the cluster to it. */
 export interface Promised {
-  created: boolean
+  created: Written
   /** Somebody asked for its removal, whatever became of that. */
   removalAsked: boolean
-  removed: boolean
+  removals: Written[]
+}
+
+/**
+ * A member that is thrown out or must expect it: `kept` of it stands for certain, and what is beyond `gone` counts nowhere;
+ * null when nobody can say beforehand.
+ */
+export interface Outcast {
+  kept: VersionVector
+  gone: VersionVector | null
 }
 
 /** All hosts, the wire between them and virtual time, from one seed; and what operators were promised in it. */
@@ -33,8 +51,15 @@ export class World {
   readonly hosts: SimHost[] = []
   /** Peers that operators have let in. Whoever else is seen inside got there by a hole. */
   readonly invited = new Set<string>()
-  /** Of these, who may let others in. */
+  /** Of these, who may let others in and change what is everybody's. */
   readonly admins = new Set<string>()
+  /** Who was one at some time. */
+  readonly wereAdmins = new Set<string>()
+  readonly outcasts = new Map<string, Outcast>()
+  /** Services that were written by somebody without the right to. */
+  readonly forged = new Set<string>()
+  /** Fields and kinds that agents of a newer version wrote: its path in the document → the last value. */
+  readonly novelties = new Map<string, number>()
   /** Highest sequence number acknowledged of each author-actor, and by which host. */
   readonly acks = new Map<string, { seq: number; host: SimHost }>()
   readonly services = new Map<string, Promised>()
@@ -54,15 +79,15 @@ export class World {
   }
 
   /** Another machine, not running yet. */
-  host(): SimHost {
-    const host = new SimHost(this, this.hosts.length)
+  host(options: HostOptions = {}): SimHost {
+    const host = new SimHost(this, this.hosts.length, options)
     this.hosts.push(host)
     return host
   }
 
-  /** Hosts that operators have let in: those that must agree. */
+  /** Hosts that operators have let in and nobody has thrown out: those that must agree. */
   members(): SimHost[] {
-    return this.hosts.filter(({ id }) => this.invited.has(id))
+    return this.hosts.filter(({ id }) => this.invited.has(id) && !this.outcasts.has(id))
   }
 
   /** Members whose agents run. */
@@ -71,18 +96,18 @@ export class World {
   }
 
   /** The first host founds the cluster. */
-  async found(name: string): Promise<SimHost> {
-    const host = this.host()
+  async found(name: string, options: HostOptions = {}): Promise<SimHost> {
+    const host = this.host(options)
     await host.boot()
     this.invited.add(host.id)
-    this.admins.add(host.id)
+    this.#promote(host)
     await operatorOf(host).clusterInit({ name })
     return host
   }
 
   /** A new host joins by `by`. */
-  async join(by: SimHost, role: 'member' | 'admin' = 'member'): Promise<SimHost> {
-    const host = this.host()
+  async join(by: SimHost, role: 'member' | 'admin' = 'member', options: HostOptions = {}): Promise<SimHost> {
+    const host = this.host(options)
     await host.boot()
     await this.enter(host, by, role)
     return host
@@ -91,11 +116,61 @@ export class World {
   async enter(host: SimHost, by: SimHost, role: 'member' | 'admin' = 'member'): Promise<void> {
     const { token } = await by.ask((operator) => operator.clusterInvite({ ttl_seconds: 3_600, uses: 1, role }))
     this.invited.add(host.id)
+    // It may be in before the answer is lost.
+    if (role === 'admin') this.wereAdmins.add(host.id)
     await host.ask((operator) => operator.clusterJoin({ token }, { signal: new AbortController().signal }))
-    if (role === 'admin') this.admins.add(host.id)
+    if (role === 'admin') this.#promote(host)
   }
 
-  acknowledged(host: SimHost, { actor, seq, bytes }: Envelope): void {
+  #promote({ id }: SimHost): void {
+    this.admins.add(id)
+    this.wereAdmins.add(id)
+  }
+
+  /** Some other admin revokes a member, and another one when the first goes away over it. */
+  async revoke(subject: SimHost): Promise<void> {
+    this.admins.delete(subject.id)
+    const outcast: Outcast = { kept: {}, gone: null }
+    const random = this.random.fork(`revoke ${subject.id}`)
+    for (let attempt = 0; this.outcasts.get(subject.id)?.gone == null; attempt++) {
+      const by = random.pick(this.up().filter(({ id }) => this.admins.has(id)))
+      try {
+        if (by?.agent == null) throw new UnavailableError('no admin is up')
+        const { replica } = by.agent
+        const kept = replica.vector()
+        outcast.kept = attempt === 0 ? kept : lowest(outcast.kept, kept)
+        this.outcasts.set(subject.id, outcast)
+        await by.ask(() => replica.revoke(subject.id))
+        outcast.gone = replica.vector()
+        this.trace.note(by.index, 'change', `${subject.name} is revoked`)
+      } catch (error) {
+        if (!(error instanceof ArcticError) || attempt >= revokeTriesMax) throw error
+        await this.scheduler.sleep(revokeAgainMs)
+      }
+    }
+  }
+
+  /** Another machine with a copy of this one's disk, and so with its identity. */
+  clone(original: SimHost): SimHost {
+    this.suspect(original)
+    return this.host({ original })
+  }
+
+  /** Nothing is expected of a member any more, nor that it is thrown out: what it does cannot be told from a lie. */
+  suspect({ id }: SimHost): void {
+    this.admins.delete(id)
+    this.outcasts.set(id, { kept: {}, gone: null })
+  }
+
+  /** Whether a change counts; null when nobody can say. */
+  counts({ host, actor, from, to }: Written): boolean | null {
+    const outcast = this.outcasts.get(host.id)
+    if (outcast == null || to <= (outcast.kept[actor] ?? 0)) return true
+    return outcast.gone != null && from > (outcast.gone[actor] ?? 0) ? false : null
+  }
+
+  acknowledged(host: SimHost, { kind, actor, seq, bytes }: Envelope): void {
+    if (kind === 'change') host.wrote = { actor, seq }
     this.recorded.push(bytes)
     if (this.recorded.length > recordedMax) this.recorded.shift()
     const held = this.acks.get(actor)
@@ -144,6 +219,10 @@ export class World {
     }
   }
 }
+
+/** Of each actor, what both have. */
+const lowest = (a: VersionVector, b: VersionVector): VersionVector =>
+  Object.fromEntries(Object.entries(a).map(([actor, seq]) => [actor, Math.min(seq, b[actor] ?? 0)]))
 
 /** What an operator of a host that is up can ask. */
 export function operatorOf(host: SimHost): Operator {

@@ -1,7 +1,9 @@
 /** The program: argv, environment and signals in, exit code out. `arctic agent` runs the agent, all else is the CLI. */
 const [command, ...rest] = process.argv.slice(2)
-// `sim` may follow the flags that say how to print; help on it is the CLI's.
-const simulates = /^(-j |--json |(-o|--output)[ =]\S+ )*sim /.test(`${process.argv.slice(2).join(' ')} `)
+// `sim` may follow the flags that say how to print and whom to ask; help on it is the CLI's.
+const simulates = /^(-j |--json |--api-plain |(-o|--(output|socket|api|token|fingerprint|context))[ =]\S+ )*sim /.test(
+  `${process.argv.slice(2).join(' ')} `
+)
 
 if (command === 'agent' && !rest.includes('--help') && !rest.includes('-h')) {
   const { runAgent } = await import('./agent-main.ts')

@@ -56,6 +56,12 @@ const CHECKS: Check[] = [
     command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent,bench}/**/*.test.ts'),
     totals: mochaTotals
   },
+  {
+    name: 'sim',
+    // Each run is one process's work; the files go side by side.
+    command: [...mocha('test/sim/**/*.test.ts'), '--parallel', '--jobs', '2'],
+    totals: mochaTotals
+  },
   { name: 'e2e', command: mocha('test/e2e/**/*.test.ts'), totals: mochaTotals }
 ]
 

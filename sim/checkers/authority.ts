@@ -2,10 +2,13 @@ import { hex } from '../../src/crdt/bytes.ts'
 import { publicKeyOf } from '../../src/crdt/signer.ts'
 import type { Checker } from './checker.ts'
 
-/** Only who was let in by an operator is inside, and nothing of anybody else is held anywhere. */
+/**
+ * Only who was let in by an operator is inside, and nothing of anybody else is held anywhere. Who was thrown out is out: it
+ * is no member, nobody's data plane knows it, and of what it wrote beyond the cut nothing shows.
+ */
 export const authority: Checker = {
   name: 'authority',
-  about: 'nobody is a member who was not let in, and no change of a stranger is held or seen',
+  about: 'no stranger is a member, and nothing counts that was written without the right or after a revocation',
   always(world) {
     for (const host of world.up()) {
       for (const id of host.agent!.replica.view().members.keys()) {
@@ -21,6 +24,21 @@ export const authority: Checker = {
         if (!keys.some((key) => actor.includes(key))) {
           world.violate('authority', `${host.name} holds changes of ${actor.slice(0, 16)}…, who was never let in`)
         }
+      }
+      const { members, services } = host.agent!.replica.view()
+      for (const [id, { gone }] of world.outcasts) {
+        if (gone == null) continue
+        if (members.has(id)) world.violate('authority', `${host.name} takes ${id} for a member, which was revoked`)
+        if (host.kernel.desired.peers.some((peer) => peer.id === id))
+          world.violate('authority', `${host.name} still carries traffic for ${id}, which was revoked`)
+      }
+      for (const [id, { created }] of world.services) {
+        if (world.counts(created) === false && services.has(id))
+          world.violate('authority', `${host.name} shows ${id}, which ${created.host.name} made after it was revoked`)
+      }
+      for (const id of world.forged) {
+        if (services.has(id))
+          world.violate('authority', `${host.name} shows ${id}, which somebody made without the right`)
       }
     }
   }

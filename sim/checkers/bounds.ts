@@ -1,4 +1,8 @@
+import { streamsPerProtocolMax } from '../../src/mesh/limits.ts'
 import type { Checker } from './checker.ts'
+
+const protocols = 6
+const streamsOfOneMax = protocols * streamsPerProtocolMax
 
 /**
  * What grows without end shows here long before memory does, and on every machine alike: counts of what an agent holds,
@@ -21,7 +25,8 @@ export const bounds: Checker = {
       // A redial, a dial and a ping with their deadlines per peer, and some for itself.
       check(host.name, 'timers', clock.pending, 64 + 12 * peers)
       check(host.name, 'connections', connections, 64 + 3 * peers)
-      check(host.name, 'streams', channels, 64 + 8 * peers)
+      // Who is hostile may hold as many of each protocol as a connection has room for.
+      check(host.name, 'streams', channels, 64 + 8 * peers + streamsOfOneMax * (1 + world.outcasts.size))
       check(host.name, 'gossip ids', remembered, 4_096 + 256 * peers + 64 * changes)
       check(host.name, 'bytes on disk', host.disk.bytes, 512 * 1024 + 8 * 1024 * changes)
     }

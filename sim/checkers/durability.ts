@@ -1,3 +1,4 @@
+import { noveltiesOf } from '../host/newer.ts'
 import type { Checker } from './checker.ts'
 
 /** What an operator was told is done stays done: on every member, over crashes, torn disks and partitions. */
@@ -5,20 +6,34 @@ export const durability: Checker = {
   name: 'durability',
   about: 'no acknowledged change is lost, and none is undone',
   atRest(world) {
+    const [reader] = world.up()
+    if (reader != null && world.novelties.size > 0) {
+      const read = noveltiesOf(reader)
+      for (const [path, value] of world.novelties) {
+        const [kind, id = ''] = path.split(' ')
+        const isGone = kind === 'services' && !reader.agent!.replica.view().services.has(id)
+        const found = read(path)
+        if (!isGone && found !== value)
+          world.violate('durability', `what a newer version wrote is lost: ${path} is ${String(found)}, not ${value}`)
+      }
+    }
     for (const host of world.up()) {
       const vector = host.agent!.replica.vector()
       for (const [actor, { seq, host: author }] of world.acks) {
-        if ((vector[actor] ?? 0) < seq) {
+        const outcast = world.outcasts.get(author.id)
+        const promised = outcast == null ? seq : Math.min(seq, outcast.kept[actor] ?? 0)
+        if ((vector[actor] ?? 0) < promised) {
           world.violate(
             'durability',
-            `${host.name} lacks change ${seq} that ${author.name} acknowledged; it has ${vector[actor] ?? 0}`
+            `${host.name} lacks change ${promised} that ${author.name} acknowledged; it has ${vector[actor] ?? 0}`
           )
         }
       }
       const { services } = host.agent!.replica.view()
-      for (const [id, { created, removalAsked, removed }] of world.services) {
-        if (created && !removalAsked && !services.has(id))
+      for (const [id, { created, removalAsked, removals }] of world.services) {
+        if (world.counts(created) === true && !removalAsked && !services.has(id))
           world.violate('durability', `${host.name} lost the service ${id}`)
+        const removed = removals.some((removal) => world.counts(removal) === true)
         if (removed && services.has(id)) world.violate('durability', `${host.name} still has the removed service ${id}`)
       }
     }

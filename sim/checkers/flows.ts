@@ -1,7 +1,7 @@
 import type { RouteRecord } from '../../src/crdt/schema.ts'
 import type { View } from '../../src/crdt/view.ts'
 import { parsePacket } from '../../src/dataplane/route-table.ts'
-import type { SimHost } from '../host/host.ts'
+import { siteOf, type SimHost } from '../host/host.ts'
 import type { SeededRandom } from '../random.ts'
 import type { World } from '../world.ts'
 import type { Checker } from './checker.ts'
@@ -25,7 +25,9 @@ export const flows: Checker = {
       for (const { source, dest } of packets(host, view, world, random)) {
         const wanted = winner(host, view, source, dest)
         const met = lead(world, host, source, dest)
-        const should = wanted == null ? 'is not taken' : `${wanted.service_id} by route ${wanted.id} arrives`
+        const target = view.services.get(wanted?.service_id ?? '')?.target_peer_id ?? ''
+        const fate = view.members.has(target) ? 'arrives' : 'goes to nobody'
+        const should = wanted == null ? 'is not taken' : `${wanted.service_id} by route ${wanted.id} ${fate}`
         if (met !== should)
           world.violate('flows', `${source} to ${dest} at ${host.name}: should be "${should}" and is "${met}"`)
       }
@@ -41,14 +43,14 @@ function lead(world: World, host: SimHost, source: string, dest: string): string
   const { service, route, target } = steered
   const by = `${service} by route ${route}`
   const there = world.hosts.find(({ id }) => id === target)
-  if (there == null) return `${by} goes to nobody`
+  const peer = host.kernel.desired.peers.find(({ id }) => id === target)
+  if (there == null || peer == null) return `${by} goes to nobody`
   if (!world.wire.connects(host.station, there.station)) return `${by} is cut off`
   for (const engine of ['pegasus', 'tempest'] as const) {
     if (host.kernel.engines[engine].state !== 'ready') return `${by} meets no ${engine} at ${host.name}`
     if (there.kernel.engines[engine].state !== 'ready') return `${by} meets no ${engine} at ${there.name}`
   }
-  const peer = host.kernel.desired.peers.find(({ id }) => id === target)
-  if (peer?.pegasusKey !== there.keys.pegasus || peer.tempestKey !== there.keys.tempest)
+  if (peer.pegasusKey !== there.keys.pegasus || peer.tempestKey !== there.keys.tempest)
     return `${by} is sealed for another key`
   if (!peer.dataAddresses.includes(`${there.station.ip}:7947`)) return `${by} is sent to another address`
   return there.kernel.takes(host.id, service, packet) ? `${by} arrives` : `${by} is refused by ${there.name}`
@@ -56,10 +58,10 @@ function lead(world: World, host: SimHost, source: string, dest: string): string
 
 /** The contract, "How a packet is matched", for services without an interface of their own. */
 function winner(host: SimHost, view: View, source: string, dest: string): RouteRecord | null {
-  const attached = ['198.18.0.0/15', `${network(host.kernel.lan)}.0/24`]
-  const own = [host.station.ip, host.kernel.lan]
+  const attached = ['198.18.0.0/15', `${network(siteOf(host))}.0/24`]
+  const own = [host.station.ip, siteOf(host)]
   const never = ['127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4', '0.0.0.0/8', '255.255.255.255/32', '198.19.255.255/32']
-  if ([...never, `${network(host.kernel.lan)}.255/32`, ...own.map((ip) => `${ip}/32`)].some((net) => within(dest, net)))
+  if ([...never, `${network(siteOf(host))}.255/32`, ...own.map((ip) => `${ip}/32`)].some((net) => within(dest, net)))
     return null
   const near = Math.max(-1, ...attached.filter((net) => within(dest, net)).map(lengthOf))
   const matching = [...view.routes.values()].filter((route) => {
@@ -91,10 +93,10 @@ function packets(
   world: World,
   random: SeededRandom
 ): Array<{ source: string; dest: string }> {
-  const lan = network(host.kernel.lan)
-  const sources = [`${lan}.7`, `${lan}.200`, '192.168.9.9', host.kernel.lan, '10.0.1.9']
+  const lan = network(siteOf(host))
+  const sources = [`${lan}.7`, `${lan}.200`, '192.168.9.9', siteOf(host), '10.0.1.9']
   const places = ['203.0.113.5', '127.0.0.1', '224.0.0.1', '255.255.255.255', `${lan}.255`, `${lan}.9`, host.station.ip]
-  for (const other of random.sample(world.hosts, 6)) places.push(`${network(other.kernel.lan)}.20`, other.station.ip)
+  for (const other of random.sample(world.hosts, 6)) places.push(`${network(siteOf(other))}.20`, other.station.ip)
   const own = [...view.routes.values()].filter(
     ({ service_id }) => view.services.get(service_id)?.source_peer_id === host.id
   )

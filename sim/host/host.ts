@@ -4,7 +4,7 @@ import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import { UnavailableError } from '../../src/errors.ts'
 import type { Station } from '../net/wire.ts'
 import type { SeededRandom } from '../random.ts'
-import type { World } from '../world.ts'
+import type { World, Written } from '../world.ts'
 import { startAgent, stopAgent, type SimAgent } from './agent.ts'
 import { HostClock, type WallClock } from './clock.ts'
 import { MemoryDisk } from './disk.ts'
@@ -13,6 +13,14 @@ import { hostLogger } from './log.ts'
 
 /** How long a supervisor waits before it starts an agent that would not start, ms. */
 const respawnMs = 1_000
+
+export interface HostOptions {
+  /** Whose identity it has as well, by a copied disk. */
+  original?: SimHost
+  name?: string
+  /** False for a host without a site behind it, whose routes are all there is. */
+  lan?: boolean
+}
 
 /** A machine: what stays when its agent comes and goes, and what a fault can do to it. */
 export class SimHost {
@@ -29,25 +37,34 @@ export class SimHost {
   /** Of the agents that ran here, the number of this one. */
   lives = 0
   agent: SimAgent | null = null
+  /** The last change that was acknowledged here. */
+  wrote: { actor: string; seq: number } | null = null
   #life: Life | null = null
   #booting: Promise<void> | null = null
 
-  constructor(world: World, index: number) {
+  constructor(world: World, index: number, { original, name, lan = true }: HostOptions = {}) {
     const [high, low] = [index >> 8, index & 0xff]
     this.world = world
     this.index = index
-    this.name = `host-${index}`
-    this.random = world.random.fork(this.name)
-    this.signer = signerFromSeed(this.random.bytes(32))
+    this.name = name ?? `host-${index}`
+    this.random = world.random.fork(`host-${index}`)
+    this.signer = original?.signer ?? signerFromSeed(this.random.bytes(32))
     const key = (): string => Buffer.from(this.random.bytes(32)).toString('base64')
-    this.keys = { pegasus: key(), tempest: key() }
+    this.keys = original?.keys ?? { pegasus: key(), tempest: key() }
     this.station = world.wire.station(index, `198.18.${high}.${low + 1}`)
-    this.kernel = new SimKernel(this.station.ip, `10.${high}.${low}.1`)
+    this.kernel = new SimKernel(this.station.ip, lan ? `10.${high}.${low}.1` : null)
     this.disk = new MemoryDisk(this.random.fork('disk'))
+    if (original != null) this.disk.restore(original.disk)
   }
 
   get id(): string {
     return this.signer.peerId
+  }
+
+  /** Where stands what was written here since {@link wrote} was `before`. */
+  writtenSince(before: SimHost['wrote']): Written {
+    const { actor, seq: to } = this.wrote ?? { actor: '', seq: 0 }
+    return { host: this, actor, from: before?.actor === actor ? before.seq + 1 : 1, to }
   }
 
   /** Starts an agent, again and again until it starts, as a supervisor does; or until it is killed on the way. */
@@ -124,6 +141,12 @@ export class SimHost {
     this.world.trace.note(this.index, 'life', 'stopped')
     return leftovers
   }
+}
+
+/** Its address in the site behind it. */
+export const siteOf = ({ kernel, name }: SimHost): string => {
+  if (kernel.lan == null) throw new Error(`${name} has no site behind it`)
+  return kernel.lan
 }
 
 /** From one start of an agent to its end, whatever that is. */

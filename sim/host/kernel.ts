@@ -33,7 +33,8 @@ const NOTHING: DesiredState = { self: '', peers: [], outbound: [], inbound: [], 
  */
 export class SimKernel {
   readonly ip: string
-  readonly lan: string
+  /** Its address in its site, if it has one. */
+  readonly lan: string | null
   #indexes: ReadonlyMap<PeerId, number> = new Map()
   #devices: IpLink[] = []
   #table: RouteTable
@@ -52,14 +53,15 @@ export class SimKernel {
   /** Factor on the time an apply takes. */
   slowness = 1
 
-  constructor(ip: string, lan: string) {
+  constructor(ip: string, lan: string | null) {
     this.ip = ip
     this.lan = lan
     this.#table = compile([], this.facts())
   }
 
   facts(): HostFacts {
-    const links = [link('eth0', 2, this.ip, 15), link('eth1', 3, this.lan, 24), ...this.#devices]
+    const site = this.lan == null ? [] : [link('eth1', 3, this.lan, 24)]
+    const links = [link('eth0', 2, this.ip, 15), ...site, ...this.#devices]
     return hostFacts(links, [{ dst: 'default', dev: 'eth0', gateway: '198.19.255.254' } as never], [])
   }
 

@@ -11,7 +11,8 @@ export function hostLogger(host: SimHost): Logger {
     warn: ignore,
     error: (fields, message) => {
       if (host.disk.full || host.kernel.refuses) return
-      const { error } = fields as { error?: unknown }
+      const { error, peer } = fields as { error?: unknown; peer?: string }
+      if (peer != null && host.world.outcasts.has(peer)) return
       const why =
         error instanceof Error ? `${error.name}: ${error.message}` : error == null ? '' : JSON.stringify(error)
       host.world.violate('errors', `${host.name}: ${message}${why === '' ? '' : ` (${why})`}`)

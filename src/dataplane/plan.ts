@@ -20,8 +20,10 @@ import { assignIndexes } from './tempest.ts'
 export interface DevicePlan {
   indexes: Map<PeerId, number>
   devices: WantedDevice[]
-  /** Services that are not steered, with the reason. */
+  /** Services that are not served, with the reason. */
   failures: Map<ServiceId, AppliedFailure>
+  /** Of these, the ones whose packets are taken all the same, and refused: there is no way to their target peer. */
+  blocked: Set<ServiceId>
 }
 
 export function planDevices(
@@ -40,10 +42,12 @@ export function planDevices(
   )
   const devices = [...indexes.keys()].map(tunnelDevice)
   const failures = new Map<ServiceId, AppliedFailure>()
+  const described = new Set(desired.peers.map(({ id }) => id))
+  const noWay = (peer: PeerId): AppliedFailure => (described.has(peer) ? noTunnel(marks) : noPeer(peer))
   for (const { id } of [...desired.outbound, ...desired.inbound]) if (!ID.test(id)) failures.set(id, badId)
   for (const service of desired.outbound) {
     if (failures.has(service.id)) continue
-    if (!indexes.has(service.targetPeer)) failures.set(service.id, noTunnel(marks))
+    if (!indexes.has(service.targetPeer)) failures.set(service.id, noWay(service.targetPeer))
     if (service.interface == null) continue
     const { ipv4Cidr, ipv6Cidr } = service.interface
     const name = serviceDeviceName(service.id)
@@ -58,8 +62,10 @@ export function planDevices(
     else devices.push(serviceDevice(service.id, on, deviceAddresses(name, [ipv4Cidr, ipv6Cidr], facts)))
   }
   for (const { id, sourcePeer } of desired.inbound)
-    if (!indexes.has(sourcePeer) && !failures.has(id)) failures.set(id, noTunnel(marks))
-  return { indexes, devices, failures }
+    if (!indexes.has(sourcePeer) && !failures.has(id)) failures.set(id, noWay(sourcePeer))
+  const hasNoWay = ({ id }: OutboundService): boolean => NO_WAY.includes(failures.get(id)?.reason ?? '')
+  const blocked = new Set(desired.outbound.filter(hasNoWay).map(({ id }) => id))
+  return { indexes, devices, failures, blocked }
 }
 
 /** A network counts as shared when an interface other than the device itself is on it. */
@@ -98,9 +104,16 @@ const notEthernet = (parent: string): AppliedFailure => ({
   message: `the device would stand on ${parent}, which is no Ethernet interface, so no MACVLAN can; give the service an address in the network of one`
 })
 
+const NO_WAY = ['TunnelLimitReached', 'PeerNotKnown']
+
 const noTunnel = ({ tunnelsMax }: Marks): AppliedFailure => ({
   reason: 'TunnelLimitReached',
   message: `this host has services with more than ${tunnelsMax} peers, which is all its mark mask has room for; widen the mask`
+})
+
+const noPeer = (peer: PeerId): AppliedFailure => ({
+  reason: 'PeerNotKnown',
+  message: `the service's other end, ${peer}, is no member or has not said yet where it is reached; its packets are refused meanwhile`
 })
 
 /**
@@ -147,9 +160,11 @@ export function planSteering(
 ): SteeringPlan {
   const deviceOf = (service: OutboundService): string | null =>
     service.interface == null ? null : serviceDeviceName(service.id)
-  // A device that is not ours must not be steered by its name.
+  // A device that is not ours must not be steered by its name. What has no way to its target stays in: without it, its
+  // packets would follow a broader route, or leave in the clear.
   const live = desired.outbound.filter(
-    (service) => !plan.failures.has(service.id) && !failedDevices.has(deviceOf(service) ?? '')
+    (service) =>
+      (!plan.failures.has(service.id) || plan.blocked.has(service.id)) && !failedDevices.has(deviceOf(service) ?? '')
   )
   const table = compile(
     live.map((service) => ({ id: service.id, device: deviceOf(service), routes: service.routes })),
@@ -172,7 +187,7 @@ export function planSteering(
     id: service.id,
     device: deviceOf(service),
     addresses: addressesOf(deviceOf(service), facts),
-    tunnel: plan.indexes.get(service.targetPeer) ?? 0
+    tunnel: plan.indexes.get(service.targetPeer) ?? null
   }))
   return {
     table,

@@ -41,8 +41,8 @@ export interface SteeredService {
   device: string | null
   /** The device's own, by which programs on this host use it. */
   addresses: Address[]
-  /** Index of the tunnel to its target peer. */
-  tunnel: number
+  /** Index of the tunnel to its target peer; null drops what is not TCP. */
+  tunnel: number | null
   /** Port of its own TPROXY listener, for a service with a device; null resets its TCP. */
   port: number | null
 }
@@ -124,7 +124,7 @@ function services({ marks, services: steered }: Steering): string[] {
       `ct direction reply counter name ${counterName('out', id)} return`,
       'meta l4proto tcp goto intercept',
       `counter name ${counterName('in', id)}`,
-      `goto send_${tunnel}`
+      tunnel == null ? 'drop' : `goto send_${tunnel}`
     ])
   )
   return [chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)]), ...chains]

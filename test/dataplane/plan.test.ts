@@ -9,6 +9,7 @@ import { planDevices, planSteering, steeringLines } from '../../src/dataplane/pl
 import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
 import { actualRoutes, actualRules, wantedRoutes, wantedRules, without } from '../../src/dataplane/policy.ts'
 import { formatPrefix } from '../../src/dataplane/prefix.ts'
+import { parsePacket } from '../../src/dataplane/route-table.ts'
 import { rulesetText } from '../../src/dataplane/ruleset.ts'
 import { assignIndexes, tempestState } from '../../src/dataplane/tempest.ts'
 import { inboundWarnings, outboundWarnings } from '../../src/dataplane/warnings.ts'
@@ -234,6 +235,47 @@ describe('plan of the data plane', () => {
       marks
     })
     assert.throws(() => rulesetText(forced.steering(new Map(), GENERAL_LISTENER)(new Map())), TypeError)
+  })
+
+  it('takes and refuses what is meant for a peer that is not known, rather than let a broader route have it', () => {
+    const [gone, broad] = [serviceId(1), serviceId(2)]
+    const revoked = peer(3)
+    const state = desired({
+      peers: [target],
+      outbound: [
+        outbound(gone, revoked, [route(1, gone, { destCidr: '10.2.3.0/24' })]),
+        outbound(broad, target, [route(2, broad, { destCidr: '10.2.0.0/16' })])
+      ]
+    })
+    const planned = plan(state)
+    assert.equal(planned.failures.get(gone)?.reason, 'PeerNotKnown')
+    const { table, steering } = planSteering(state, { plan: planned, failedDevices: new Set(), facts, marks })
+    const at = (dest: string) => {
+      const packet = parsePacket({ interface: 'lan', source: '10.1.0.7', dest })
+      return packet == null ? null : table.match(packet)
+    }
+    assert.equal(at('10.2.3.9')?.serviceId, gone)
+    assert.equal(at('10.2.4.9')?.serviceId, broad)
+    const chains = rulesetText(steering(new Map(), GENERAL_LISTENER)(new Map())).split('chain ')
+    const lastOf = (id: string) =>
+      chains
+        .find((text) => text.startsWith(`service_${id} `))
+        ?.trim()
+        .split('\n')
+        .at(-2)
+    assert.equal(lastOf(gone)?.trim(), 'drop')
+    assert.match(lastOf(broad) ?? '', /goto send_1/)
+
+    // Two bits leave room for one tunnel.
+    const crowded = planDevices(
+      { ...state, peers: [target, revoked] },
+      { known: new Map([[target.id, 1]]), facts, marks: createMarks({ mask: 0xc000_0000 }), parent: null }
+    )
+    assert.deepEqual(
+      [...crowded.failures].map(([id, { reason }]) => [id, reason]),
+      [[gone, 'TunnelLimitReached']]
+    )
+    assert.deepEqual([...crowded.blocked], [gone])
   })
 
   it('knows a change that only takes away', () => {

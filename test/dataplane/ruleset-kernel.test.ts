@@ -29,7 +29,14 @@ function steering(services: RoutedService[], fields: Partial<Steering> = {}): St
   return {
     marks: createMarks(),
     table: compile(services, edgeHost),
-    services: services.map(({ id, device }) => ({ id, device, addresses: [], tunnel: 1, port: 4001 })),
+    // Every third has no way to its target: its packets are taken and counted all the same.
+    services: services.map(({ id, device }, i) => ({
+      id,
+      device,
+      addresses: [],
+      tunnel: i % 3 === 2 ? null : 1,
+      port: 4001
+    })),
     tunnels: [{ index: 1, device: 'arct-00000001', covers: compile([], { own: [], attached: [] }) }],
     members: memberEndpoints(['172.20.15.14:9']),
     transparent: false,

@@ -27,5 +27,25 @@ export const simCommands: readonly Command[] = [
       { name: 'scenario', kind: 'text', placeholder: 'NAME', help: 'this one only' }
     ],
     run: null
+  },
+  {
+    words: ['sim', 'rehearse'],
+    summary: 'Play a change of the mesh file before it is made: which flows would move, drop or appear',
+    flags: [
+      { name: 'file', short: 'f', kind: 'text', placeholder: 'FILE', live: 'file', help: 'as "apply" takes it' },
+      { name: 'prune', kind: 'boolean', help: 'as "apply --prune": services that the file does not name are deleted' },
+      { name: 'from', kind: 'text', placeholder: 'live|FILE', live: 'file', help: 'the cluster to begin with (live)' },
+      {
+        name: 'flows',
+        kind: 'text',
+        placeholder: 'FILE',
+        live: 'file',
+        help: "flows as lines of JSON, e.g. an agent's log"
+      },
+      { name: 'listen', kind: 'integer', placeholder: 'SECONDS', help: 'or listen to the agent for flows that end' },
+      { name: 'save', kind: 'text', placeholder: 'FILE', live: 'file', help: 'keep the cluster for a later --from' }
+    ],
+    examples: ['arctic sim rehearse -f mesh.yaml --flows /var/log/arctic/agent.log'],
+    run: null
   }
 ]

@@ -1,0 +1,71 @@
+import { applyChanges, change, getLastLocalChange, ImmutableString, init, toJS, type Doc } from '@automerge/automerge'
+import { plainChunk } from '../../src/crdt/chunk.ts'
+import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from '../../src/crdt/envelope.ts'
+import { Fold } from '../../src/crdt/fold.ts'
+import { parseGenesis } from '../../src/crdt/genesis.ts'
+import { Ledger, openEnvelope } from '../../src/crdt/ledger.ts'
+import type { SimHost } from './host.ts'
+
+/** The document as it is, with what this version leaves out of its views. */
+type Raw = Record<string, Record<string, Record<string, Record<string, unknown>>>>
+
+/** Far from the incarnations that a host's own agent has. */
+const incarnation = 2_000_000
+
+/**
+ * What an agent of a version to come writes by this host's key: a field more in some service, and a kind of records of
+ * which this version has never heard. Answers what was written, as path and value; null when there is no service yet.
+ */
+export async function writeNovelty(host: SimHost, seq: number): Promise<Array<[path: string, value: number]> | null> {
+  const replica = host.agent?.replica
+  const service = [...(replica?.view().services.keys() ?? [])].sort()[0]
+  if (replica == null || service == null) return null
+  const { genesis, doc } = read(host)
+  const field = `newer_${host.index}`
+  const next = change(doc, { time: 0 }, (raw) => {
+    const bucket = Object.values(raw.services ?? {}).find((one) => Object.hasOwn(one, service))
+    const record = bucket?.[service]
+    if (record == null) return
+    record[field] = seq
+    const kind = raw[field]
+    if (kind == null)
+      raw[field] = { all: { one: { made: seq, label: new ImmutableString('a record of a newer kind') } } }
+    else if (kind.all?.one != null) kind.all.one.made = seq
+  })
+  const body = plainChunk(getLastLocalChange(next) ?? new Uint8Array())
+  const writtenAt = host.agent?.clock.now() ?? 0
+  const parts = { kind: 'change', incarnation, seq, writtenAt, body } as const
+  const { refused } = await replica.receive([sealEnvelope(host.signer, genesis.clusterId, parts).bytes], host.id)
+  if (refused.length > 0) throw new Error(`a newer version's change is refused: ${refused[0]?.reason}`)
+  return [
+    [`services ${service} ${field}`, seq],
+    [`${field} one made`, seq]
+  ]
+}
+
+/** What stands at such a path in what a host holds; undefined for nothing. */
+export function noveltiesOf(host: SimHost): (path: string) => unknown {
+  const raw = toJS(read(host).doc) as Raw
+  return (path) => {
+    const [kind = '', id = '', field = ''] = path.split(' ')
+    return Object.values(raw[kind] ?? {}).find((bucket) => Object.hasOwn(bucket, id))?.[id]?.[field]
+  }
+}
+
+function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: Doc<Raw> } {
+  const bootstrap = host.agent!.replica.bootstrap()
+  const genesis = parseGenesis(bootstrap.genesis)
+  const ledger = new Ledger(genesis)
+  // Verified before they were stored.
+  const held = bootstrap.envelopes.map((bytes) => {
+    const entry = ledger.add(openEnvelope(parseEnvelope(bytes), { own: true }))
+    return { entry, bytes }
+  })
+  const bytesOf = new Map(held.map(({ entry, bytes }) => [entry, bytes]))
+  const actor = actorOf('change', host.signer.publicKey, incarnation)
+  // Marks whose changes count, as each peer does.
+  void new Fold(ledger, actor, (entry) => bytesOf.get(entry) ?? new Uint8Array())
+  const valid = held.filter(({ entry }) => entry.kind === 'change' && entry.valid)
+  const chunks = [genesis.chunk, ...valid.map(({ bytes }) => bodyOf(bytes))]
+  return { genesis, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }
+}

@@ -1,0 +1,173 @@
+import { carryOut } from '../../src/api/declare/carry-out.ts'
+import { exportMesh } from '../../src/api/declare/export.ts'
+import type { Change, Current, MeshFile } from '../../src/api/declare/mesh-file.ts'
+import { planMesh } from '../../src/api/declare/plan.ts'
+import { ArcticError } from '../../src/errors.ts'
+import { parsePacket } from '../../src/dataplane/route-table.ts'
+import { agreement } from '../checkers/agreement.ts'
+import type { SimHost } from '../host/host.ts'
+import { rehearsedPeersMax, settleMaxMs } from '../limits.ts'
+import { operatorOf, World, type Violation } from '../world.ts'
+import type { LiveCluster } from './cluster.ts'
+import type { Flow } from './flows.ts'
+
+/** What becomes of a flow: carried by a service to a peer, both by name; refused, or left alone. */
+export interface Fate {
+  fate: 'carried' | 'refused' | 'untouched'
+  service: string | null
+  target: string | null
+}
+
+export interface Moved extends Omit<Flow, 'service'> {
+  before: Fate
+  after: Fate
+}
+
+export interface Rehearsal {
+  changes: Change[]
+  flows: number
+  same: number
+  /** Carried before and after, by another service or to another peer. */
+  moved: Moved[]
+  /** Carried before, and not any more. */
+  dropped: Moved[]
+  /** Not carried before, and now. */
+  appeared: Moved[]
+  /** Flows whose record names another service than the state explains: the two are not of one time. */
+  unexplained: number
+  violations: Violation[]
+}
+
+/**
+ * A change, played before it is made:
+ *
+ * 1. As many simulated hosts as the cluster has members found a cluster; operators make its services and routes there.
+ * 2. The recorded flows are led through the hosts' kernels.
+ * 3. The change is planned and carried out as `arctic apply` does it, and all come to rest.
+ * 4. The flows are led through once more; what differs is the answer.
+ *
+ * Rejects with the ArcticError that `arctic apply` would end with.
+ */
+export function rehearse(
+  cluster: LiveCluster,
+  change: MeshFile,
+  flows: readonly Flow[],
+  { prune = false } = {}
+): Promise<Rehearsal> {
+  const world = new World('rehearsal')
+  return world.scheduler.run(play(world, cluster, change, flows, prune))
+}
+
+async function play(
+  world: World,
+  cluster: LiveCluster,
+  change: MeshFile,
+  flows: readonly Flow[],
+  prune: boolean
+): Promise<Rehearsal> {
+  const members = cluster.peers.filter(({ state }) => state === 'admitted')
+  if (members.length > rehearsedPeersMax)
+    throw new ArcticError(
+      'invalid_request',
+      `a rehearsal takes up to ${rehearsedPeersMax} members, not ${members.length}`
+    )
+  // Planned on what there is first: what cannot be applied there must not be reported in the simulation's words.
+  const changes = planMesh(change, cluster, { prune })
+  const hosts = await found(world, cluster, members)
+  const operator = operatorOf(world.hosts[0] as SimHost)
+  const current = async (): Promise<Current> => ({
+    services: await operator.listServices({}),
+    routes: await operator.listRoutes(),
+    peers: await operator.listPeers({ all: true })
+  })
+  const simulated = renamed(hosts)
+  const lived = cluster.services.filter(({ source_peer_id, target_peer_id }) =>
+    [source_peer_id, target_peer_id].every((id) => hosts.has(id))
+  )
+  const base = exportMesh({ ...cluster, services: lived })
+  await carryOut(operator, planMesh(simulated(base, cluster), await current()))
+  await rest(world)
+  const before = flows.map((flow) => fateOf(hosts, flow))
+  await carryOut(operator, planMesh(simulated(change, cluster), await current(), { prune }))
+  await rest(world)
+  const after = flows.map((flow) => fateOf(hosts, flow))
+  agreement.atRest?.(world)
+  await Promise.all(world.hosts.map((host) => host.stop('remove')))
+  return { changes, ...compare(cluster, flows, before, after), violations: world.violations }
+}
+
+/** All members, by the id that they have in the cluster; every one is an admin, as roles do not steer. */
+async function found(
+  world: World,
+  { peers }: LiveCluster,
+  members: LiveCluster['peers']
+): Promise<Map<string, SimHost>> {
+  const hosts = new Map<string, SimHost>()
+  let first: SimHost | null = null
+  for (const { id, name } of members) {
+    const isUnique = peers.filter((peer) => peer.name === name).length === 1
+    const options = { name: isUnique && name != null ? name : id, lan: false }
+    const host: SimHost =
+      first == null ? await world.found('rehearsal', options) : await world.join(first, 'member', options)
+    first ??= host
+    hosts.set(id, host)
+  }
+  return hosts
+}
+
+/** A mesh file of the cluster's peers, as one of the simulated hosts. */
+const renamed =
+  (hosts: ReadonlyMap<string, SimHost>) =>
+  ({ services }: MeshFile, { peers }: LiveCluster): MeshFile => {
+    const nameOf = (said: string): string => {
+      const found =
+        peers.find(({ id, name }) => id === said || name === said) ?? peers.find(({ id }) => id.startsWith(said))
+      return hosts.get(found?.id ?? '')?.name ?? said
+    }
+    return {
+      services: services.map((service) => ({
+        ...service,
+        id: undefined,
+        source_peer: nameOf(service.source_peer),
+        target_peer: nameOf(service.target_peer)
+      }))
+    }
+  }
+
+async function rest(world: World): Promise<void> {
+  if ((await world.settle(settleMaxMs)) == null) world.violate('agreement', world.unrest() ?? 'no rest in time')
+}
+
+function fateOf(hosts: ReadonlyMap<string, SimHost>, { peer, source, dest }: Flow): Fate {
+  const host = hosts.get(peer)
+  const packet = parsePacket({ interface: null, source, dest })
+  const steered = packet == null ? null : (host?.kernel.steer(packet) ?? null)
+  if (host == null || packet == null || steered == null) return { fate: 'untouched', service: null, target: null }
+  const there = [...hosts.values()].find(({ id }) => id === steered.target)
+  const service = host.agent?.replica.view().services.get(steered.service)?.name ?? steered.service
+  const taken = there?.kernel.takes(host.id, steered.service, packet) === true
+  return { fate: taken ? 'carried' : 'refused', service, target: there?.name ?? null }
+}
+
+function compare(
+  { services }: LiveCluster,
+  flows: readonly Flow[],
+  before: readonly Fate[],
+  after: readonly Fate[]
+): Omit<Rehearsal, 'changes' | 'violations'> {
+  const nameOf = new Map(services.map(({ id, name }) => [id, name]))
+  const result = { flows: flows.length, same: 0, moved: [], dropped: [], appeared: [], unexplained: 0 } as Omit<
+    Rehearsal,
+    'changes' | 'violations'
+  >
+  for (const [i, { service, ...flow }] of flows.entries()) {
+    const [was, is] = [before[i] as Fate, after[i] as Fate]
+    if (service != null && nameOf.get(service) !== was.service) result.unexplained++
+    const moved = { ...flow, before: was, after: is }
+    if (was.fate !== 'carried' && is.fate === 'carried') result.appeared.push(moved)
+    else if (was.fate === 'carried' && is.fate !== 'carried') result.dropped.push(moved)
+    else if (was.fate === is.fate && was.service === is.service && was.target === is.target) result.same++
+    else result.moved.push(moved)
+  }
+  return result
+}

@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, it } from 'mocha'
+import { Fold } from '../../src/crdt/fold.ts'
+import { CHECKERS } from '../../sim/checkers/index.ts'
+import { FAULTS } from '../../sim/faults.ts'
+import { SCENARIOS } from '../../sim/scenarios/index.ts'
+import { arctic } from './support/command.ts'
+
+type Outcome = Awaited<ReturnType<typeof arctic>>
+
+const run = (line: string): Promise<Outcome> =>
+  arctic([...line.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain ?? ''))
+
+const answerOf = ({ out }: Outcome): Record<string, unknown> => JSON.parse(out) as Record<string, unknown>
+
+describe('sim: the command', function () {
+  this.timeout(240_000)
+  this.slow(30_000)
+
+  it('answers a clean run with its figures, and exit 0', async () => {
+    const ran = await run('sim run calm --peers 3 --seed s -j')
+    assert.equal(ran.code, 0)
+    const { trace_hash, virtual_seconds, wall_seconds, violations, ...rest } = answerOf(ran)
+    assert.match(String(trace_hash), /^[0-9a-f]{64}$/)
+    assert.ok(Number(virtual_seconds) > 20 && Number(wall_seconds) > 0)
+    assert.deepEqual(violations, [])
+    assert.equal(rest.replay, 'arctic sim run calm --peers 3 --seed s')
+    assert.deepEqual([rest.scenario, rest.seed, rest.peers], ['calm', 's', 3])
+    assert.deepEqual(Object.keys(rest).sort(), [
+      'applies',
+      'bytes',
+      'changes',
+      'deliveries',
+      'events',
+      'faults',
+      'peers',
+      'refused',
+      'replay',
+      'scenario',
+      'seed',
+      'settled_ms',
+      'work_began_ms'
+    ])
+  })
+
+  it('ends with exit 1 on a violation, and with the line that does it again', async () => {
+    const { isSound } = Fold.prototype
+    Fold.prototype.isSound = () => true
+    try {
+      const line = "sim run calm --peers 3 --seed 5 --faults 'traitor@1000+3000:2'"
+      const ran = await run(line)
+      assert.equal(ran.code, 1)
+      assert.match(ran.out, /authority at \d+\.\d s: host-\d shows \S+, which somebody made without the right/)
+      const [, replay = ''] = /^replay: arctic (.*)$/m.exec(ran.out) ?? []
+      assert.equal(replay, line)
+      const again = await run(`${replay} -j`)
+      assert.equal(again.code, 1)
+      assert.match(ran.out, new RegExp(String(answerOf(again).trace_hash)))
+    } finally {
+      Fold.prototype.isSound = isSound
+    }
+  })
+
+  it('lists every scenario, checker and fault', async () => {
+    const { out, code } = await run('sim list')
+    assert.equal(code, 0)
+    for (const { name } of [...SCENARIOS, ...CHECKERS]) assert.match(out, new RegExp(`^  ${name} `, 'm'))
+    for (const kind of Object.keys(FAULTS)) assert.match(out, new RegExp(`^  ${kind} `, 'm'))
+    const listed = JSON.parse((await run('sim list -j')).out) as Array<{ name: string }>
+    assert.deepEqual(
+      listed.map(({ name }) => name),
+      SCENARIOS.map(({ name }) => name)
+    )
+  })
+
+  it('writes a timeline of faults and events', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'arctic-sim-'))
+    try {
+      const file = join(dir, 'run.mmd')
+      const faults = "--faults 'kill@1000+500:1'"
+      assert.equal((await run(`sim run calm --peers 2 --seed 2 ${faults} --timeline ${file}`)).code, 0)
+      const mermaid = await readFile(file, 'utf8')
+      assert.match(mermaid, /^gantt\n/)
+      assert.match(mermaid, /section faults\n  kill 1 +:crit, \d+, \d+\n/)
+      assert.match(mermaid, /section host-1\n[\s\S]*killed :milestone/)
+    } finally {
+      await rm(dir, { recursive: true })
+    }
+  })
+
+  it('refuses what it does not understand with exit 2', async () => {
+    const cases: Array<[line: string, message: RegExp]> = [
+      ['sim', /is no command/],
+      ['sim run', /name a scenario/],
+      ['sim run rain', /there is no scenario "rain"/],
+      ['sim run calm --peers 1', /--peers takes a whole number from 2/],
+      ['sim run calm --peers many', /--peers takes a whole number/],
+      ["sim run calm --faults 'rain@1+1'", /is no fault/],
+      ['sim run calm again', /one word too many/],
+      ['sim run calm --speed 9', /--speed/],
+      ['sim fuzz', /--minutes takes/],
+      ['sim list -o xml', /there is no output "xml"/]
+    ]
+    for (const [line, message] of cases) {
+      const { code, err, out } = await run(line)
+      assert.deepEqual([code, out], [2, ''], line)
+      assert.match(err, message)
+    }
+  })
+})
