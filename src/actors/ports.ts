@@ -9,6 +9,7 @@ export type ReplicaPort = Pick<
   | 'history'
   | 'originOf'
   | 'undo'
+  | 'past'
   | 'init'
   | 'revoke'
   | 'leave'

@@ -124,6 +124,11 @@ export class Fold {
     this.rebuild(this.view.revision)
   }
 
+  /** Gives the memory back. Only `view` may be used from then on. */
+  free(): void {
+    this.#document.free()
+  }
+
   /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
   rebuild(revision: number): void {
     const { entries, genesis } = this.#ledger

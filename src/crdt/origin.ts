@@ -1,6 +1,7 @@
 import { isoTime } from '../clock.ts'
 import type { Cluster } from './cluster.ts'
 import type { Kind } from './document.ts'
+import type { Entry } from './ledger.ts'
 import type { PeerId } from './schema.ts'
 
 /** The change that made a record what it is. */
@@ -13,9 +14,13 @@ export interface Origin {
 }
 
 /** The last change that counts and that wrote a record, in the order of this peer's log; null when none did. */
-export function originOf(cluster: Cluster, kind: Kind, id: string): Origin | null {
-  const entry = cluster
-    .durable()
-    .findLast(({ valid, touches }) => valid && touches.some((touch) => touch.kind === kind && touch.id === id))
+export const originOf = (cluster: Cluster, kind: Kind, id: string): Origin | null =>
+  originIn(cluster.durable(), kind, id)
+
+/** The same of any part of a log. */
+export function originIn(entries: readonly Entry[], kind: Kind, id: string): Origin | null {
+  const entry = entries.findLast(
+    ({ valid, touches }) => valid && touches.some((touch) => touch.kind === kind && touch.id === id)
+  )
   return entry == null ? null : { id: entry.hash, author: entry.authorId, at: isoTime(entry.writtenAt) }
 }

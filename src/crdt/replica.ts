@@ -23,6 +23,7 @@ import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
 import { originOf, type Origin } from './origin.ts'
+import { pastOf, type Moment, type Past } from './past.ts'
 import type { ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type {
@@ -85,6 +86,7 @@ export class Replica implements ReplicatedState {
   /** A cluster is being founded or entered. */
   #entering = false
   #closed = false
+  #past: { key: string; past: Promise<Past> } | null = null
   readonly #onView = new Set<(view: View, previous: View) => void>()
   readonly #onLocal = new Set<(envelope: EnvelopeBytes) => void>()
   readonly #onReceived = new Set<(envelope: ReceivedEnvelope) => void>()
@@ -282,6 +284,21 @@ export class Replica implements ReplicatedState {
 
   async history(filter: HistoryFilter): Promise<HistoryEntry[]> {
     return historyOf(this.#inCluster(), filter, this.#options.clock)
+  }
+
+  past(moment: Moment): Promise<Past> {
+    const cluster = this.#inCluster()
+    const key = `${cluster.genesis.clusterId} ${JSON.stringify(moment)} ${cluster.durable().length} ${cluster.view.revision}`
+    if (this.#past?.key === key) return this.#past.past
+    // One at a time: each holds a document of its own. The last one is kept, since whoever looks at a moment looks twice.
+    const past = (this.#past?.past ?? Promise.resolve())
+      .catch(() => {})
+      .then(() => pastOf(cluster, moment, this.#options.clock))
+    this.#past = { key, past }
+    past.catch(() => {
+      if (this.#past?.past === past) this.#past = null
+    })
+    return past
   }
 
   originOf(kind: Kind, id: string): Origin | null {

@@ -19,6 +19,7 @@ import type { Kind } from './document.ts'
 import type { TokenInput } from './token.ts'
 import type { HistoryEntry, HistoryFilter } from './history.ts'
 import type { Origin } from './origin.ts'
+import type { Moment, Past } from './past.ts'
 import type { ActorNote } from './note.ts'
 import type { View } from './view.ts'
 
@@ -85,6 +86,11 @@ export interface ReplicatedState extends Replicated {
   forget(): Promise<string>
   /** The changes and entries of the cluster, newest first. NotInClusterError. */
   history(filter: HistoryFilter): Promise<HistoryEntry[]>
+  /**
+   * The cluster as it was at a moment. InvalidRequestError for a time before it or to come, ConflictError (409) for a change
+   * that does not count, `not_found`.
+   */
+  past(moment: Moment): Promise<Past>
   /** The last change that counts and that wrote a record; null when none did. */
   originOf(kind: Kind, id: string): Origin | null
 

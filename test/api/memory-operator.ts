@@ -3,6 +3,7 @@ import type {
   LeaveJson,
   Operator,
   OperatorEvent,
+  PastAnswers,
   PeerJson,
   PeerPatch,
   RouteJson,
@@ -81,6 +82,7 @@ export class MemoryOperator implements Operator {
   readonly changes: ChangeJson[] = []
   /** Peers that have not programmed anything. */
   readonly late = new Set<PeerId>()
+  readonly moments = new Map<string, ServiceRecord[]>()
   readonly waits: Array<{ services: string[]; timeoutMs: number }> = []
   /** Members that a departure does not reach. */
   unreached: string[] = []
@@ -295,6 +297,29 @@ export class MemoryOperator implements Operator {
   async deleteRoute(service: string, id: string): Promise<void> {
     this.routes.delete(this.#route(service, id).id)
     this.emit('route.deleted', { id })
+  }
+
+  /** The past is as today was when `moments` was filled. */
+  async at(moment: string): Promise<PastAnswers> {
+    const then = this.moments.get(moment)
+    if (then == null) throw new ArcticError('not_found', `no change begins with "${moment}"`, { change: moment })
+    const none = { status: null }
+    return {
+      listServices: () => then.map((service) => ({ ...service, ...none })),
+      getService: (id) => ({ ...(then.find((one) => one.id === id) ?? this.#find('')), ...none }),
+      listRoutes: (service) =>
+        [...this.routes.values()]
+          .filter((route) => service == null || route.service_id === service)
+          .map((route) => ({ ...route, ...none })),
+      listPeers: () => this.#peers().map((peer) => ({ ...peer, reachable: null, rtt_ms: null, last_seen_at: null })),
+      testRoute: () => ({
+        service_id: null,
+        route_id: null,
+        target_peer_id: null,
+        handler: 'none',
+        reason: `nothing matched at ${moment}`
+      })
+    }
   }
 
   /** Of what is in `changes`, which a test puts there: says that it is undone, and changes nothing. */

@@ -7,6 +7,7 @@ import type { OperatorDeps } from './deps.ts'
 import { licenseJson } from './license.ts'
 import { Metrics } from './metrics.ts'
 import type { Operator } from './operator.ts'
+import { pastAnswers } from './past.ts'
 import { PeerNouns } from './peers.ts'
 import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
@@ -50,6 +51,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     listRoutes: (service) => services.listRoutes(service),
     updateRoute: (service, route, patch) => services.updateRoute(service, route, patch),
     deleteRoute: (service, route) => services.deleteRoute(service, route),
+    at: (moment) => pastAnswers(deps, moment),
     undo: (input) => undoChange(deps, input),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
     createToken: (input, by) => tokens.create(input, by),

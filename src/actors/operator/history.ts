@@ -7,6 +7,7 @@ import { clusterView, type OperatorDeps } from './deps.ts'
 import type { ChangedObjectJson, ChangeJson, HistoryQuery } from './history-json.ts'
 import { nameOfPeer, resolvePeer } from './peer-ref.ts'
 import { findService } from './service-ref.ts'
+import { readTime } from './time.ts'
 
 /** What was changed in the cluster, by whom and when. */
 export class HistoryNouns {
@@ -29,7 +30,7 @@ export class HistoryNouns {
       limit,
       ...(object == null ? {} : { object }),
       ...(query.author == null ? {} : { author: resolvePeer(query.author, view, mesh) }),
-      ...(query.since == null ? {} : { since: readTime(query.since) })
+      ...(query.since == null ? {} : { since: readTime('since', query.since) })
     })
     const now = replica.view()
     return entries.map((entry) => changeJson(entry, now))
@@ -79,17 +80,6 @@ function findObject(text: string, view: View, { mesh }: OperatorDeps): string {
       { object: text }
     )
   }
-}
-
-/** ISO 8601; a time of day needs its zone, since asker and agent may be in different ones. */
-function readTime(text: string): number {
-  const isTime = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2}))?$/.test(text)
-  const ms = isTime ? Date.parse(text) : Number.NaN
-  if (!Number.isNaN(ms)) return ms
-  throw new InvalidRequestError(
-    `since "${text.slice(0, 40)}" is not a time in ISO 8601; write 2026-01-31 or 2026-01-31T12:00:00Z`,
-    { field: 'since' }
-  )
 }
 
 export const changeJson = (entry: HistoryEntry, view: View): ChangeJson => ({

@@ -15,18 +15,7 @@ export function serviceJson(
 ): ServiceJson {
   const counted = reports.source ?? reports.target
   return {
-    id: service.id,
-    name: service.name,
-    source_peer_id: service.source_peer_id,
-    target_peer_id: service.target_peer_id,
-    transport_type: service.transport_type,
-    requires_interface: service.requires_interface,
-    desired_ipv4_cidr: service.desired_ipv4_cidr,
-    desired_ipv6_cidr: service.desired_ipv6_cidr,
-    bandwidth_limit_mbps: service.bandwidth_limit_mbps,
-    fully_transparent: service.fully_transparent,
-    created_at: service.created_at,
-    updated_at: service.updated_at,
+    ...bareServiceJson(service),
     status: {
       phase: status?.phase ?? 'pending',
       conditions: (status?.conditions ?? []).map((condition) => ({
@@ -42,15 +31,35 @@ export function serviceJson(
   }
 }
 
+/** What was asked for. */
+export const bareServiceJson = (service: ServiceRecord): Omit<ServiceJson, 'status'> => ({
+  id: service.id,
+  name: service.name,
+  source_peer_id: service.source_peer_id,
+  target_peer_id: service.target_peer_id,
+  transport_type: service.transport_type,
+  requires_interface: service.requires_interface,
+  desired_ipv4_cidr: service.desired_ipv4_cidr,
+  desired_ipv6_cidr: service.desired_ipv6_cidr,
+  bandwidth_limit_mbps: service.bandwidth_limit_mbps,
+  fully_transparent: service.fully_transparent,
+  created_at: service.created_at,
+  updated_at: service.updated_at
+})
+
+export const bareRouteJson = (route: RouteRecord): Omit<RouteJson, 'status'> => ({
+  id: route.id,
+  service_id: route.service_id,
+  source_cidr: route.source_cidr,
+  dest_cidr: route.dest_cidr,
+  priority: route.priority
+})
+
 /** A route is what its service is: routes are programmed together or not at all. */
 export function routeJson(route: RouteRecord, status: ServiceStatus | null): RouteJson {
   const phase = status?.phase ?? 'pending'
   return {
-    id: route.id,
-    service_id: route.service_id,
-    source_cidr: route.source_cidr,
-    dest_cidr: route.dest_cidr,
-    priority: route.priority,
+    ...bareRouteJson(route),
     status: phase === 'deleting' ? 'degraded' : phase
   }
 }

@@ -13,6 +13,7 @@ import type {
 import type { FlowRecord } from '../../dataplane/desired.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
+import type { RouteTestInput } from './route-test.ts'
 import type { Concerned } from './wait.ts'
 import type { ActivityJson } from './activity.ts'
 import type {
@@ -81,13 +82,12 @@ export interface Operator {
   revokeToken(id: string): Promise<void>
   /** Whose a token's text is, if it is good now. UnauthorizedError. */
   authenticate(text: string): TokenJson
-  testRoute(input: {
-    source: string
-    dest: string
-    protocol?: string
-    interface?: string
-    trace?: boolean
-  }): Promise<RouteTestJson>
+  testRoute(input: RouteTestInput): Promise<RouteTestJson>
+  /**
+   * The cluster as it was: at a time (ISO 8601), or just after a change (its hash, or a start of it).
+   * InvalidRequestError, ConflictError for a change that does not count, `not_found`.
+   */
+  at(moment: string): Promise<PastAnswers>
   actors(options?: ActorOptions): Promise<ActorJson>
   /** What is going on at an agent: services, tunnels, flows, actors, with their counters. */
   activity(options?: ActorOptions): Promise<ActivityJson>
@@ -118,6 +118,21 @@ export interface Operator {
   /** Every state change, from now on, in order. `--watch` and `GET /v1/events` live on it. Returns the unsubscriber. */
   onEvent(listener: (event: OperatorEvent) => void): () => void
 }
+
+/** The questions that can be asked of the past. The same answers, but for what nobody wrote down: that is null. */
+export interface PastAnswers {
+  listServices(input: { target_peer_id?: string; source_peer_id?: string }): PastServiceJson[]
+  getService(id: string): PastServiceJson
+  listRoutes(service?: string): PastRouteJson[]
+  listPeers(input: { all?: boolean }): PastPeerJson[]
+  /** By the routes of then; networks that are attached to this host count as they are now. */
+  testRoute(input: RouteTestInput): RouteTestJson
+}
+
+type Nulled<T, Fields extends keyof T> = Omit<T, Fields> & Record<Fields, null>
+export type PastServiceJson = Nulled<ServiceJson, 'status'>
+export type PastRouteJson = Nulled<RouteJson, 'status'>
+export type PastPeerJson = Nulled<PeerJson, 'reachable' | 'rtt_ms' | 'last_seen_at'>
 
 export interface ActorOptions {
   /** The agent of another member, by id, unique id prefix or name; this one without it. */

@@ -72,7 +72,9 @@ export class PeerNouns {
   }
 }
 
-const byName = (a: PeerJson, b: PeerJson): number => {
+type Named = Pick<PeerJson, 'id' | 'name'>
+
+export const byName = (a: Named, b: Named): number => {
   const [x, y] = [`${a.name ?? '\uffff'} ${a.id}`, `${b.name ?? '\uffff'} ${b.id}`]
   return x < y ? -1 : x > y ? 1 : 0
 }

@@ -1,21 +1,53 @@
-import type { RouteId } from '../../crdt/schema.ts'
+import type { Origin } from '../../crdt/origin.ts'
+import type { RouteId, ServiceId } from '../../crdt/schema.ts'
+import type { View } from '../../crdt/view.ts'
 import { interfaceNameLengthMax } from '../../dataplane/limits.ts'
-import { compile, parsePacket, type RouteTable } from '../../dataplane/route-table.ts'
-import type { DesiredState } from '../../dataplane/desired.ts'
+import { compile, parsePacket, type RoutedService } from '../../dataplane/route-table.ts'
+import type { OutboundService } from '../../dataplane/desired.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { hostNetworks } from './host-networks.ts'
 import type { RouteTestJson } from './operator.ts'
 import { nameOfPeer } from './peer-ref.ts'
 
+export interface RouteTestInput {
+  source: string
+  dest: string
+  protocol?: string
+  interface?: string
+  trace?: boolean
+}
+
+/** What a packet is tried against: the cluster as it is, or as it was. */
+export interface RouteTestScene {
+  view: View
+  /** Services that start at this host. */
+  outbound: readonly OutboundService[]
+  /** The device that a program here sends by when it sends from this address; null for none of ours. */
+  deviceOf: (source: string) => string | null
+  originOf: (kind: 'routes', id: RouteId) => Origin | null
+}
+
 /** Which service, route, handler and peer would carry a packet that enters this host, and why. */
-export async function testRoute(
-  deps: OperatorDeps,
-  input: { source: string; dest: string; protocol?: string; interface?: string; trace?: boolean }
-): Promise<RouteTestJson> {
-  clusterView(deps)
+export async function testRoute(deps: OperatorDeps, input: RouteTestInput): Promise<RouteTestJson> {
+  const view = clusterView(deps)
+  deps.reconciler.flush()
+  return testRouteIn(deps, input, {
+    view,
+    outbound: deps.reconciler.desired?.outbound ?? [],
+    deviceOf: (source) => deviceOf(deps, source),
+    originOf: (kind, id) => deps.replica.originOf(kind, id)
+  })
+}
+
+/** The same in any scene; networks attached to this host are those of now. */
+export function testRouteIn(
+  { dataplane }: Pick<OperatorDeps, 'dataplane'>,
+  input: RouteTestInput,
+  { view, outbound, deviceOf, originOf }: RouteTestScene
+): RouteTestJson {
   const packet = parsePacket({
-    interface: input.interface ?? deviceOf(deps, input.source),
+    interface: input.interface ?? deviceOf(input.source),
     source: input.source,
     dest: input.dest
   })
@@ -25,9 +57,10 @@ export async function testRoute(
     )
   }
   const handler = handlerOf(input.protocol ?? 'tcp')
-  deps.reconciler.flush()
-  const { winner, reason, candidates } = tableOf(deps).explain(packet)
-  const service = winner == null ? undefined : deps.replica.view().services.get(winner.serviceId)
+  const table = compile(outbound.map(routed), dataplane.host?.() ?? hostNetworks())
+  const { winner, reason, candidates } = table.explain(packet)
+  const service = winner == null ? undefined : view.services.get(winner.serviceId)
+  const origin = winner == null || input.trace !== true ? null : originOf('routes', winner.id)
   const answer: RouteTestJson = {
     service_id: winner?.serviceId ?? null,
     route_id: winner?.id ?? null,
@@ -38,7 +71,7 @@ export async function testRoute(
   if (input.trace !== true) return answer
   return {
     ...answer,
-    change: winner == null ? null : origin(deps, winner.id),
+    change: origin == null ? null : { ...origin, author_name: nameOfPeer(origin.author, view) },
     candidates: candidates.map(({ serviceId, routeId, won, rule, reason: why }) => ({
       service_id: serviceId,
       route_id: routeId,
@@ -47,12 +80,6 @@ export async function testRoute(
       reason: why
     }))
   }
-}
-
-/** Who put a route where it is. */
-function origin({ replica }: OperatorDeps, route: RouteId): RouteTestJson['change'] {
-  const found = replica.originOf('routes', route)
-  return found == null ? null : { ...found, author_name: nameOfPeer(found.author, replica.view()) }
 }
 
 /** What a program here sends from the address of a service's device counts as sent by that device. */
@@ -74,12 +101,11 @@ function handlerOf(protocol: string): 'pegasus' | 'tempest' {
   return number === PROTOCOLS.tcp ? 'pegasus' : 'tempest'
 }
 
-function tableOf({ reconciler, dataplane }: OperatorDeps): RouteTable {
-  const desired: DesiredState | null = reconciler.desired
-  const services = (desired?.outbound ?? []).map(({ id, interface: device, routes }) => ({
-    id,
-    device: device == null ? null : id.slice(0, interfaceNameLengthMax).toLowerCase(),
-    routes
-  }))
-  return compile(services, dataplane.host?.() ?? hostNetworks())
-}
+const routed = ({ id, interface: device, routes }: OutboundService): RoutedService => ({
+  id,
+  device: device == null ? null : deviceName(id),
+  routes
+})
+
+/** Of a service with an interface. */
+export const deviceName = (service: ServiceId): string => service.slice(0, interfaceNameLengthMax).toLowerCase()

@@ -123,6 +123,10 @@ export class FakeReplica implements ReplicaPort {
     return []
   }
 
+  async past(): Promise<never> {
+    throw new Error('tests of the past have a real replica')
+  }
+
   async undo(): Promise<never> {
     throw new Error('tests of undo have a real replica')
   }

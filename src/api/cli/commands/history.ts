@@ -1,7 +1,6 @@
 import type { ChangeJson, UndoneJson } from '../../../actors/operator/history-json.ts'
-import { durationSeconds } from '../../duration.ts'
 import type { Command } from '../command.ts'
-import { usageFailure } from '../failure.ts'
+import { timeOf } from '../moment.ts'
 import { change, judge, waitFlag } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
@@ -32,7 +31,8 @@ export const historyCommands: readonly Command[] = [
     examples: ['arctic cluster history -n 20', 'arctic cluster history --author edge-b --since 1d'],
     async run(context, { flags, fields }) {
       const { api, print, clock } = context
-      const since = flags['since'] == null ? undefined : startOf(String(flags['since']), clock.now())
+      const since =
+        flags['since'] == null ? undefined : timeOf('since', String(flags['since']), clock.now(), 'cluster history')
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'service.*,route.*,peer.*,cluster.*',
@@ -56,19 +56,3 @@ export const historyCommands: readonly Command[] = [
     }
   }
 ]
-
-/** ISO 8601 in UTC; a time without a zone is one of this host. */
-function startOf(text: string, now: number): string {
-  const seconds = durationSeconds(text)
-  if (seconds != null) return new Date(now - seconds * 1000).toISOString()
-  const isTime = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)
-  // A date alone would be midnight in UTC, and the operator means his own.
-  const ms = isTime ? Date.parse(/^[\d-]+$/.test(text) ? `${text}T00:00` : text.replace(' ', 'T')) : Number.NaN
-  if (Number.isNaN(ms)) {
-    throw usageFailure(
-      `--since "${text}" is neither a time such as 2026-01-31T12:00 nor a duration such as 1h`,
-      'cluster history'
-    )
-  }
-  return new Date(ms).toISOString()
-}

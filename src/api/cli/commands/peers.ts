@@ -1,5 +1,6 @@
-import type { PeerJson } from '../../../actors/operator/operator.ts'
+import type { PastPeerJson, PeerJson } from '../../../actors/operator/operator.ts'
 import type { Command, Context } from '../command.ts'
+import { atFlag, momentOf } from '../moment.ts'
 import { listFlags, printList } from '../watch.ts'
 
 const PEER = { name: 'PEER', help: 'id, unique start of an id, or name', live: 'peer' } as const
@@ -9,13 +10,18 @@ export const peerCommands: readonly Command[] = [
     words: ['peers', 'list'],
     kind: 'peer',
     summary: 'List admitted peers',
-    flags: [{ name: 'all', kind: 'boolean', field: 'all', help: 'discovered and revoked peers too' }, ...listFlags],
+    flags: [
+      { name: 'all', kind: 'boolean', field: 'all', help: 'discovered and revoked peers too' },
+      atFlag,
+      ...listFlags
+    ],
     async run(context, { flags, fields }) {
       const { api, print, clock } = context
+      const moment = momentOf(flags, clock.now(), 'peers list')
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'peer.*,cluster.*',
-        read: () => api.get<PeerJson[]>('/v1/peers', { query: fields }),
+        read: () => api.get<Array<PeerJson | PastPeerJson>>('/v1/peers', { query: { ...fields, ...moment } }),
         text: async (peers) => (await import('../views/peer.ts')).peersText(peers, clock.now(), print)
       })
     }

@@ -1,6 +1,7 @@
-import type { RouteJson, RouteTestJson, ServiceJson } from '../../../actors/operator/operator.ts'
+import type { PastRouteJson, RouteJson, RouteTestJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
+import { atFlag, momentOf } from '../moment.ts'
 import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
@@ -58,15 +59,20 @@ export const routeCommands: readonly Command[] = [
     words: ['routes', 'list'],
     kind: 'route',
     summary: 'List routes',
-    flags: [{ ...service, required: false, field: 'service_id', help: 'only those of this service' }, ...listFlags],
+    flags: [
+      { ...service, required: false, field: 'service_id', help: 'only those of this service' },
+      atFlag,
+      ...listFlags
+    ],
     async run(context, { flags, fields }) {
-      const { api, print } = context
+      const { api, print, clock } = context
+      const moment = momentOf(flags, clock.now(), 'routes list')
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'route.*,service.*',
-        read: () => api.list<RouteJson>('/v1/routes', { query: fields }),
+        read: () => api.list<RouteJson | PastRouteJson>('/v1/routes', { query: { ...fields, ...moment } }),
         text: async (routes) =>
-          (await import('../views/route.ts')).routesText(routes, print, await serviceNames(context))
+          (await import('../views/route.ts')).routesText(routes, print, await serviceNames(context, moment))
       })
     }
   },
@@ -120,19 +126,21 @@ export const routeCommands: readonly Command[] = [
         help: 'name or IP protocol number (tcp)'
       },
       { name: 'interface', kind: 'text', placeholder: 'IF', field: 'interface', help: 'device by which it enters' },
-      { name: 'trace', kind: 'boolean', field: 'trace', help: 'show every candidate and why it lost' }
+      { name: 'trace', kind: 'boolean', field: 'trace', help: 'show every candidate and why it lost' },
+      atFlag
     ],
     examples: ['arctic routes test --source 10.1.0.2 --dest 10.2.0.2 --trace'],
-    async run({ api, print }, { fields }) {
-      const answer = await api.get<RouteTestJson>('/v1/routes/test', { query: fields })
+    async run({ api, print, clock }, { fields, flags }) {
+      const query = { ...fields, ...momentOf(flags, clock.now(), 'routes test') }
+      const answer = await api.get<RouteTestJson>('/v1/routes/test', { query })
       await print.data(answer, async () => (await import('../views/route.ts')).routeTestText(answer, print.colours))
     }
   }
 ]
 
 /** For wide tables only, which show the service's name beside its id. */
-async function serviceNames({ api, print }: Context): Promise<ReadonlyMap<string, string>> {
-  const services = print.wide ? await api.list<ServiceJson>('/v1/services') : []
+async function serviceNames({ api, print }: Context, query: { at?: string }): Promise<ReadonlyMap<string, string>> {
+  const services = print.wide ? await api.list<ServiceJson>('/v1/services', { query }) : []
   return new Map(services.map(({ id, name }) => [id, name]))
 }
 

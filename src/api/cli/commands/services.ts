@@ -1,7 +1,8 @@
-import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
+import type { PastServiceJson, PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import type { AskOptions } from '../client.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
+import { atFlag, momentOf } from '../moment.ts'
 import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
@@ -97,16 +98,18 @@ export const serviceCommands: readonly Command[] = [
     flags: [
       { ...targetPeer, help: 'only those to this peer' },
       { ...sourcePeer, help: 'only those from this peer' },
+      atFlag,
       ...listFlags
     ],
     async run(context, { flags, fields }) {
       const { api, print, clock } = context
+      const moment = momentOf(flags, clock.now(), 'services list')
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'service.*,peer.*',
-        read: () => api.list<ServiceJson>('/v1/services', { query: fields }),
+        read: () => api.list<ServiceJson | PastServiceJson>('/v1/services', { query: { ...fields, ...moment } }),
         text: async (services) => {
-          const peers = await api.get<PeerJson[]>('/v1/peers', { query: { all: true } })
+          const peers = await api.get<PeerJson[]>('/v1/peers', { query: { all: true, ...moment } })
           return (await import('../views/service.ts')).servicesText(services, peers, clock.now(), print)
         }
       })
@@ -117,9 +120,12 @@ export const serviceCommands: readonly Command[] = [
     kind: 'service',
     summary: 'Show one service and what is in force of it',
     args: [ID],
-    async run(context, { args }) {
-      const { body, headers } = await context.api.exchange('GET', servicePath(args))
-      await printService(context, body as ServiceJson, headers.etag)
+    flags: [atFlag],
+    examples: ['arctic services get ID --at 1d'],
+    async run(context, { args, flags }) {
+      const query = momentOf(flags, context.clock.now(), 'services get')
+      const { body, headers } = await context.api.exchange('GET', servicePath(args), { query })
+      await printService(context, body as ServiceJson | PastServiceJson, headers.etag)
     }
   },
   {
@@ -164,7 +170,11 @@ const condition = ({ 'if-match': etag }: Input['flags']): AskOptions =>
 const servicePath = ({ ID: id = '' }: Readonly<Record<string, string>>): string =>
   `/v1/services/${encodeURIComponent(id)}`
 
-async function printService({ print, clock }: Context, service: ServiceJson, etag?: string): Promise<void> {
+async function printService(
+  { print, clock }: Context,
+  service: ServiceJson | PastServiceJson,
+  etag?: string
+): Promise<void> {
   await print.data(service, async () =>
     (await import('../views/service.ts')).serviceText(service, clock.now(), print.colours, etag)
   )

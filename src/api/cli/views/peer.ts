@@ -1,8 +1,12 @@
-import type { PeerJson } from '../../../actors/operator/operator.ts'
+import type { PastPeerJson, PeerJson } from '../../../actors/operator/operator.ts'
 import { age, bytes, milliseconds, orDash, shortPeer, state, yesNo } from '../humane.ts'
 import { type Cell, record, table, type TableOptions } from '../table.ts'
 
-export function peersText(peers: readonly PeerJson[], now: number, { wide, colours }: TableOptions): string {
+export function peersText(
+  peers: ReadonlyArray<PeerJson | PastPeerJson>,
+  now: number,
+  { wide, colours }: TableOptions
+): string {
   return table(
     [
       'NAME',
@@ -20,7 +24,7 @@ export function peersText(peers: readonly PeerJson[], now: number, { wide, colou
       wide ? peer.id : shortPeer(peer.id),
       state(peer.state),
       orDash(peer.role),
-      state(yesNo(peer.reachable)),
+      peer.reachable == null ? '-' : state(yesNo(peer.reachable)),
       milliseconds(peer.rtt_ms),
       seen(peer, now),
       orDash(peer.version),
@@ -30,10 +34,11 @@ export function peersText(peers: readonly PeerJson[], now: number, { wide, colou
   )
 }
 
-const addressOf = ({ addresses }: PeerJson): string =>
+const addressOf = ({ addresses }: Pick<PeerJson, 'addresses'>): string =>
   `${orDash(addresses[0])}${addresses.length > 1 ? ` +${addresses.length - 1}` : ''}`
 
-const tunnelsOf = ({ tunnels }: PeerJson): string => orDash(tunnels.map(({ device }) => device).join(' '))
+const tunnelsOf = ({ tunnels }: Pick<PeerJson, 'tunnels'>): string =>
+  orDash(tunnels.map(({ device }) => device).join(' '))
 
 export function peerText(peer: PeerJson, now: number, colours: boolean): string {
   const head = record(
@@ -83,5 +88,5 @@ function departureRows({ departure }: PeerJson): Array<readonly [string, Cell]> 
   ]
 }
 
-const seen = (peer: PeerJson, now: number): string =>
+const seen = (peer: Pick<PeerJson, 'last_seen_at'>, now: number): string =>
   peer.last_seen_at == null ? '-' : `${age(peer.last_seen_at, now)} ago`

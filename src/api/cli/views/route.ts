@@ -1,11 +1,11 @@
-import type { RouteJson, RouteTestJson } from '../../../actors/operator/operator.ts'
+import type { PastRouteJson, RouteJson, RouteTestJson } from '../../../actors/operator/operator.ts'
 import { orDash, shortPeer, state } from '../humane.ts'
 import { type Cell, record, table, type TableOptions } from '../table.ts'
 
 const any = (cidr: string | null): string => cidr ?? 'any'
 
 export function routesText(
-  routes: readonly RouteJson[],
+  routes: ReadonlyArray<RouteJson | PastRouteJson>,
   { wide, colours }: TableOptions,
   names: ReadonlyMap<string, string>
 ): string {
@@ -17,7 +17,7 @@ export function routesText(
       any(route.source_cidr),
       any(route.dest_cidr),
       String(route.priority),
-      state(route.status),
+      route.status == null ? '-' : state(route.status),
       ...(wide ? [orDash(names.get(route.service_id))] : [])
     ]),
     colours

@@ -1,4 +1,4 @@
-import type { PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
+import type { PastServiceJson, PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import { age, bytes, orDash, shortPeer, state, yesNo } from '../humane.ts'
 import { type Cell, record, table, type TableOptions } from '../table.ts'
 
@@ -6,7 +6,7 @@ const COLUMNS = ['ID', 'NAME', 'SOURCE', 'TARGET', 'TRANSPORT', 'PHASE', 'FLOWS'
 const WIDE_COLUMNS = ['LIMIT', 'INTERFACE', 'TRANSPARENT', 'UPDATED', 'REASON']
 
 export function servicesText(
-  services: readonly ServiceJson[],
+  services: ReadonlyArray<ServiceJson | PastServiceJson>,
   peers: readonly PeerJson[],
   now: number,
   { wide, colours }: TableOptions
@@ -21,10 +21,7 @@ export function servicesText(
       peer(service.source_peer_id),
       peer(service.target_peer_id),
       transport(service),
-      state(service.status.phase),
-      String(service.status.flows),
-      bytes(service.status.bytes_in),
-      bytes(service.status.bytes_out),
+      ...figures(service),
       age(service.created_at, now),
       ...(wide ? wideCells(service, now) : [])
     ]),
@@ -32,16 +29,24 @@ export function servicesText(
   )
 }
 
+/** Nobody has written down what was in force, so the past has none of it. */
+const figures = ({ status }: ServiceJson | PastServiceJson): Cell[] =>
+  status == null
+    ? ['-', '-', '-', '-']
+    : [state(status.phase), String(status.flows), bytes(status.bytes_in), bytes(status.bytes_out)]
+
 /** What matters next: limits, the device, and why it is not active. */
-function wideCells(service: ServiceJson, now: number): Cell[] {
+function wideCells(service: ServiceJson | PastServiceJson, now: number): Cell[] {
   const { status } = service
   return [
     service.bandwidth_limit_mbps === 0 ? '-' : `${service.bandwidth_limit_mbps} Mbit/s`,
-    orDash(status.interface?.name ?? (service.requires_interface ? 'missing' : null)),
+    status == null
+      ? yesNo(service.requires_interface)
+      : orDash(status.interface?.name ?? (service.requires_interface ? 'missing' : null)),
     yesNo(service.fully_transparent),
     age(service.updated_at, now),
     orDash(
-      status.conditions
+      (status?.conditions ?? [])
         .filter((condition) => !condition.status)
         .map(({ reason }) => reason)
         .join(',')
@@ -49,9 +54,14 @@ function wideCells(service: ServiceJson, now: number): Cell[] {
   ]
 }
 
-export function serviceText(service: ServiceJson, now: number, colours: boolean, etag?: string): string {
+export function serviceText(
+  service: ServiceJson | PastServiceJson,
+  now: number,
+  colours: boolean,
+  etag?: string
+): string {
   const { status } = service
-  const device = status.interface
+  const device = status?.interface
   const head = record(
     [
       ['id', service.id],
@@ -72,13 +82,17 @@ export function serviceText(service: ServiceJson, now: number, colours: boolean,
       ],
       ['created', `${age(service.created_at, now)} ago`],
       ['updated', `${age(service.updated_at, now)} ago`],
-      ['phase', state(status.phase)],
-      ['flows', String(status.flows)],
-      ['bytes in, out', `${bytes(status.bytes_in)}, ${bytes(status.bytes_out)}`]
+      ...(status == null
+        ? []
+        : ([
+            ['phase', state(status.phase)],
+            ['flows', String(status.flows)],
+            ['bytes in, out', `${bytes(status.bytes_in)}, ${bytes(status.bytes_out)}`]
+          ] as const))
     ],
     colours
   )
-  if (status.conditions.length === 0) return head
+  if (status == null || status.conditions.length === 0) return head
   const conditions = table(
     ['CONDITION', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'],
     status.conditions.map((condition) => [
@@ -94,6 +108,7 @@ export function serviceText(service: ServiceJson, now: number, colours: boolean,
 }
 
 /** What was asked for, and what is in force where that differs. */
-function transport({ transport_type: asked, status: { effective_transport: effective } }: ServiceJson): string {
+function transport({ transport_type: asked, status }: ServiceJson | PastServiceJson): string {
+  const effective = status?.effective_transport
   return effective == null || effective === asked ? asked : `${asked} (runs over ${effective})`
 }

@@ -19,7 +19,14 @@ export function peerRoutes(app: App, operator: Operator, access: Access): void {
         response: { 200: listOf(PeerSchema) }
       }
     },
-    async ({ query }, reply) => sendList(reply, await operator.listPeers({ all: query.all === 'true' }), query)
+    async ({ query: { at, all, ...page } }, reply) => {
+      const which = { all: all === 'true' }
+      return sendList(
+        reply,
+        at == null ? await operator.listPeers(which) : (await operator.at(at)).listPeers(which),
+        page
+      )
+    }
   )
 
   app.get(

@@ -18,6 +18,8 @@ import { found, Wait } from '../wait.ts'
 
 export function routeRoutes(app: App, operator: Operator): void {
   const tags = ['routes']
+  const routesOf = async (service?: string, at?: string) =>
+    at == null ? operator.listRoutes(service) : (await operator.at(at)).listRoutes(service)
   /** What a route's change is waited for: its service; one that was deleted meanwhile is not. */
   const serviceOf = (id: string) => async (): Promise<ServiceJson[]> => {
     const service = await found(operator.getService(id))
@@ -59,7 +61,7 @@ export function routeRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(RouteSchema) }
       }
     },
-    async ({ params, query }, reply) => sendList(reply, await operator.listRoutes(params.id), query)
+    async ({ params, query: { at, ...page } }, reply) => sendList(reply, await routesOf(params.id, at), page)
   )
 
   app.put(
@@ -116,7 +118,7 @@ export function routeRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(RouteSchema) }
       }
     },
-    async ({ query }, reply) => sendList(reply, await operator.listRoutes(query.service_id), query)
+    async ({ query: { at, service_id, ...page } }, reply) => sendList(reply, await routesOf(service_id, at), page)
   )
 
   app.get(
@@ -130,7 +132,9 @@ export function routeRoutes(app: App, operator: Operator): void {
         response: { 200: ref(RouteTestSchema) }
       }
     },
-    async ({ query: { trace, ...packet } }) =>
-      operator.testRoute(trace == null ? packet : { ...packet, trace: trace === 'true' })
+    async ({ query: { trace, at, ...packet } }) => {
+      const input = trace == null ? packet : { ...packet, trace: trace === 'true' }
+      return at == null ? operator.testRoute(input) : (await operator.at(at)).testRoute(input)
+    }
   )
 }

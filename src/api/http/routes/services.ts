@@ -5,6 +5,7 @@ import { IfMatchSchema, readIfMatch } from '../if-match.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import {
+  AtQuerySchema,
   ServiceInputSchema,
   ServiceParamsSchema,
   ServicePatchSchema,
@@ -51,8 +52,10 @@ export function serviceRoutes(app: App, operator: Operator): void {
         response: { 200: listOf(ServiceSchema) }
       }
     },
-    async ({ query: { limit, after, ...filter } }, reply) =>
-      sendList(reply, await operator.listServices(filter), { limit, after })
+    async ({ query: { limit, after, at, ...filter } }, reply) => {
+      const services = at == null ? await operator.listServices(filter) : (await operator.at(at)).listServices(filter)
+      return sendList(reply, services, { limit, after })
+    }
   )
 
   app.get(
@@ -63,10 +66,15 @@ export function serviceRoutes(app: App, operator: Operator): void {
         summary: 'One service',
         tags,
         params: ServiceParamsSchema,
+        querystring: AtQuerySchema,
         response: { 200: ref(ServiceSchema) }
       }
     },
-    async ({ params }, reply) => sendService(reply, await operator.getService(params.id))
+    async ({ params, query: { at } }, reply) => {
+      if (at == null) return sendService(reply, await operator.getService(params.id))
+      // No entity tag: nothing of the past can be changed.
+      return reply.send((await operator.at(at)).getService(params.id))
+    }
   )
 
   app.put(

@@ -6,6 +6,7 @@ import { ERROR_CODES, type ErrorCode } from '../../../errors.ts'
 
 export const nullable = {
   string: (options: object = {}) => Type.Unsafe<string | null>({ ...options, type: ['string', 'null'] }),
+  boolean: (options: object = {}) => Type.Unsafe<boolean | null>({ ...options, type: ['boolean', 'null'] }),
   integer: (options: object = {}) => Type.Unsafe<number | null>({ ...options, type: ['integer', 'null'] }),
   number: (options: object = {}) => Type.Unsafe<number | null>({ ...options, type: ['number', 'null'] }),
   oneOf: <const T extends string>(values: readonly T[], options: object = {}) =>

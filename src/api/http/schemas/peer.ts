@@ -1,9 +1,11 @@
 import { Type, type Static } from 'typebox'
 import { pageParameters } from '../list.ts'
+import { atParameter } from './at.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
 export const PeerQuerySchema = strict({
   all: Type.Optional(oneOf(['true', 'false'], { description: 'discovered and revoked peers too' })),
+  ...atParameter,
   ...pageParameters
 })
 
@@ -53,7 +55,7 @@ export const PeerSchema = Type.Object(
     state: oneOf(['discovered', 'admitted', 'revoked']),
     role: nullable.oneOf(['member', 'admin', 'leaf']),
     addresses: Type.Array(Type.String()),
-    reachable: Type.Boolean(),
+    reachable: nullable.boolean({ description: 'null in answers from the past' }),
     rtt_ms: nullable.number(),
     last_seen_at: nullable.string({ description: 'ISO 8601 in UTC' }),
     version: nullable.string(),

@@ -3,6 +3,7 @@ import type { RouteTestJson } from '../../../actors/operator/operator.ts'
 import { RULES } from '../../../actors/operator/route-rules.ts'
 import { priorityMax, routesPerRequestMax } from '../../../crdt/limits.ts'
 import { pageParameters } from '../list.ts'
+import { atParameter } from './at.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 import { waitedField } from './wait.ts'
 
@@ -24,9 +25,13 @@ export const RouteParamsSchema = strict({
   route_id: Type.String({ description: 'route id (ULID)' })
 })
 
-export const RouteQuerySchema = strict({ service_id: Type.Optional(Type.String({ minLength: 1 })), ...pageParameters })
+export const RouteQuerySchema = strict({
+  service_id: Type.Optional(Type.String({ minLength: 1 })),
+  ...atParameter,
+  ...pageParameters
+})
 
-export const PageQuerySchema = strict(pageParameters)
+export const PageQuerySchema = strict({ ...atParameter, ...pageParameters })
 
 export const RouteSchema = Type.Object(
   {
@@ -35,7 +40,7 @@ export const RouteSchema = Type.Object(
     source_cidr: nullable.string(),
     dest_cidr: nullable.string(),
     priority: Type.Integer(),
-    status: oneOf(['pending', 'active', 'degraded']),
+    status: nullable.oneOf(['pending', 'active', 'degraded'], { description: 'null in answers from the past' }),
     ...waitedField
   },
   { $id: 'Route' }
@@ -46,6 +51,7 @@ export const RouteTestQuerySchema = strict({
   dest: Type.String({ minLength: 1, description: 'IP address' }),
   protocol: Type.Optional(Type.String({ minLength: 1, description: 'tcp, udp, icmp or an IP protocol number' })),
   interface: Type.Optional(Type.String({ minLength: 1, description: 'device by which the packet enters' })),
+  ...atParameter,
   trace: Type.Optional(oneOf(['true', 'false'], { description: 'answer every candidate and why it lost' }))
 })
 

@@ -1,6 +1,7 @@
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { bandwidthLimitMbpsMax } from '../../../crdt/limits.ts'
 import { pageParameters } from '../list.ts'
+import { atParameter } from './at.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 import { waitedField } from './wait.ts'
 
@@ -37,8 +38,12 @@ export const ServicePatchSchema = strict(mutableFields)
 export const ServiceQuerySchema = strict({
   target_peer_id: Type.Optional(Type.String({ minLength: 1 })),
   source_peer_id: Type.Optional(Type.String({ minLength: 1 })),
+  ...atParameter,
   ...pageParameters
 })
+
+/** Of one service. */
+export const AtQuerySchema = strict(atParameter)
 
 export const ServiceParamsSchema = strict({ id: Type.String({ description: 'service id (ULID)' }) })
 
@@ -87,7 +92,10 @@ export const ServiceSchema = Type.Object(
     fully_transparent: Type.Boolean(),
     created_at: timestamp('when it was created'),
     updated_at: timestamp('when its specification last changed'),
-    status: ref(ServiceStatusSchema),
+    status: Type.Unsafe<Static<typeof ServiceStatusSchema> | null>({
+      anyOf: [ref(ServiceStatusSchema), { type: 'null' }],
+      description: 'what is in force; null in answers from the past'
+    }),
     ...waitedField
   },
   { $id: 'Service' }
