@@ -1,6 +1,7 @@
 import { readAgentConfig, type AgentConfig } from './config.ts'
 import { ArcticError } from './errors.ts'
 import { createLogger } from './log.ts'
+import { LogTail } from './log-tail.ts'
 
 /** `arctic agent`: from argv to exit code. Signals decide how it ends (README, "Signals"). */
 export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): Promise<number> {
@@ -13,9 +14,10 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
 
   // ── above: read. Below: touch the host. ──────────────────────────────────────────────────────────────────────────────
 
-  const log = await createLogger({ level: config.logLevel, format: config.logFormat })
+  const tail = new LogTail()
+  const log = await createLogger({ level: config.logLevel, format: config.logFormat, tail })
   const { Agent } = await import('./agent.ts')
-  const agent = new Agent(config, log)
+  const agent = new Agent(config, log, tail)
   let fail: (error: unknown) => void = () => {}
   const failed = new Promise<never>((_, reject) => {
     fail = reject

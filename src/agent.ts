@@ -9,10 +9,12 @@ import type { AgentConfig } from './config.ts'
 import type { PeerRecord } from './crdt/schema.ts'
 import { Replica } from './crdt/replica.ts'
 import type { Dataplane } from './dataplane/desired.ts'
+import { traces } from './dataplane/traces.ts'
 import { KernelDataplane } from './dataplane/kernel.ts'
 import { NoDataplane } from './dataplane/none.ts'
 import { UnavailableError } from './errors.ts'
 import type { Logger } from './log.ts'
+import type { LogTail } from './log-tail.ts'
 import { LicenseFile, type LicenseSettings } from './license-file.ts'
 import { openIdentity, type Identity } from './mesh/identity.ts'
 import { Libp2pNetwork } from './mesh/libp2p-network.ts'
@@ -30,6 +32,7 @@ import { version } from './version.ts'
  */
 export class Agent {
   readonly #log: Logger
+  readonly #tail: LogTail
   #config: AgentConfig
   /** What was started, with how to end it; ended from the last to the first. */
   readonly #running: Array<(options: { mode: 'remove' | 'keep' }) => Promise<void>> = []
@@ -37,9 +40,10 @@ export class Agent {
   #license: LicenseFile | null = null
   #adopted = false
 
-  constructor(config: AgentConfig, log: Logger) {
+  constructor(config: AgentConfig, log: Logger, tail: LogTail) {
     this.#config = config
     this.#log = log
+    this.#tail = tail
   }
 
   /** Throws ArcticError for whatever the operator can mend; what was started until then is ended by {@link stop}. */
@@ -104,6 +108,12 @@ export class Agent {
         socket: config.socket,
         api_fingerprint: this.#http?.fingerprint ?? null
       }),
+      host: {
+        config: () => ({ ...this.#config }),
+        log: () => this.#tail.lines(),
+        traces: async () => (config.dataplane === 'kernel' ? traces() : []),
+        secrets: [identity.pegasus.privateKey, identity.tempest.privateKey]
+      },
       onFatal
     })
     this.#running.push(() => actors.stop())

@@ -15,3 +15,7 @@ export const licenseBytesMax = 64 * 1024
 
 /** How long open flows may go on after SIGTERM, ms. Config key `drain_timeout`. */
 export const drainTimeoutMs = 10_000
+
+/** The log's last lines in memory, for a report: an hour of a busy agent, bytes bounded for lines that are long. */
+export const logTailLinesMax = 2_000
+export const logTailBytesMax = 2 * 1024 * 1024

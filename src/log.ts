@@ -23,6 +23,8 @@ export interface LogOptions {
   level: LogLevel
   format: LogFormat
   peer?: string
+  /** Gets each line as well, as JSON whatever the format. */
+  tail?: { add(line: string): void }
 }
 
 /** `root` has no module, so that a module's module is not written twice into one line. */
@@ -39,7 +41,7 @@ const wrap = (root: PinoLogger, module: string): Logger => {
 }
 
 /** A logger on stderr. `pretty` is for people at a terminal, `json` for everything that reads logs. */
-export async function createLogger({ level, format, peer }: LogOptions): Promise<Logger> {
+export async function createLogger({ level, format, peer, tail }: LogOptions): Promise<Logger> {
   const options = {
     level,
     base: peer == null ? null : { peer },
@@ -49,7 +51,13 @@ export async function createLogger({ level, format, peer }: LogOptions): Promise
     errorKey: 'error',
     serializers: { error: stdSerializers.err }
   }
-  if (format === 'json') return wrap(pino(options, pino.destination({ fd: 2, sync: true })), 'agent')
+  const both = (out: { write(line: string): unknown }): { write(line: string): void } => ({
+    write(line) {
+      tail?.add(line)
+      out.write(line)
+    }
+  })
+  if (format === 'json') return wrap(pino(options, both(pino.destination({ fd: 2, sync: true }))), 'agent')
   const { default: pretty } = await import('pino-pretty')
   const stream = pretty({
     destination: 2,
@@ -59,7 +67,7 @@ export async function createLogger({ level, format, peer }: LogOptions): Promise
     messageFormat: '{module}  {message}',
     translateTime: 'SYS:HH:MM:ss.l'
   })
-  return wrap(pino(options, stream), 'agent')
+  return wrap(pino(options, both(stream)), 'agent')
 }
 
 /** Says nothing; for tests and for code that is used without an agent. */

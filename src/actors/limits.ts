@@ -97,3 +97,6 @@ export const actorWatchesMax = 256
 export const activityServicesMax = 1_000
 export const activityActorsMax = 200
 export const flowsRememberedMax = 100
+
+/** Steps of the flight recorder in a report: the newest, some 4 MB of JSON. */
+export const diagnosticStepsMax = 20_000

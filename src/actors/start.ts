@@ -9,6 +9,7 @@ import { agentMachine } from './agent/agent.machine.ts'
 import { EventFeed } from './event-feed.ts'
 import { stopWaitMs } from './limits.ts'
 import { createOperator } from './operator/create.ts'
+import type { HostDiagnostics } from './operator/diagnostics.ts'
 import type { Operator, StatusJson } from './operator/operator.ts'
 import type { ReplicaPort } from './ports.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
@@ -32,6 +33,8 @@ export interface ActorsOptions {
   license?: () => LicenseState
   /** Asked at each `status`, since ports and the API's fingerprint are known only after listening. */
   listen: () => StatusJson['listen']
+  /** For a bug report; without it there is nothing but what the actors know themselves. */
+  host?: HostDiagnostics
   /** A part that the agent cannot do without failed again and again. The process should exit non-zero. */
   onFatal: (error: unknown) => void
 }
@@ -114,6 +117,7 @@ export function startActors(options: ActorsOptions): Actors {
     version: options.version,
     stateDir: options.stateDir,
     listen: options.listen,
+    host: options.host ?? { config: () => ({}), log: () => [], traces: async () => [], secrets: [] },
     startedAt
   })
 

@@ -12,6 +12,7 @@ import type {
   WaitJson
 } from '../../src/actors/operator/operator.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson } from '../../src/actors/operator/history-json.ts'
+import type { DiagnosticsJson } from '../../src/actors/operator/diagnostics.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
 import type { LicenseJson } from '../../src/actors/operator/license.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
@@ -471,6 +472,15 @@ export class MemoryOperator implements Operator {
 
   async ready(): Promise<{ ready: boolean; reasons: string[] }> {
     return this.cluster == null ? { ready: false, reasons: ['in no cluster'] } : { ready: true, reasons: [] }
+  }
+
+  /** What an agent would answer whose own care has failed: the report must not believe it. */
+  diagnosed: Partial<DiagnosticsJson> = {}
+
+  async diagnostics(): Promise<DiagnosticsJson> {
+    const log = ['{"level":"info","module":"agent","message":"the agent is up"}']
+    const bare = { at: this.#now(), versions: { arctic: '0.1.0' }, config: {}, log, traces: [], flight: [] }
+    return { ...bare, ...this.diagnosed }
   }
 
   async metrics(): Promise<string> {

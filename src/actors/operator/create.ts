@@ -3,6 +3,7 @@ import { ActorWindow, servedActors } from './actor-window.ts'
 import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
 import { HistoryNouns } from './history.ts'
+import { diagnosticsOf } from './diagnostics.ts'
 import type { OperatorDeps } from './deps.ts'
 import { licenseJson } from './license.ts'
 import { Metrics } from './metrics.ts'
@@ -69,6 +70,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     monitorActor: (path, onEnd, options) => actors.monitor(path, onEnd, options),
     license: async () => licenseJson(deps),
     ready: async () => readiness(deps),
+    diagnostics: () => diagnosticsOf(deps, deps.host),
     metrics: () => (metrics ??= new Metrics(deps)).text(),
     onEvent: (listener) => deps.feed.on(listener)
   }

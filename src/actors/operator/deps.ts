@@ -12,6 +12,7 @@ import type { ReplicaPort } from '../ports.ts'
 import type { Reconciler } from '../reconcile/reconciler.ts'
 import type { FlightRecorder } from '../runtime/recorder.ts'
 import type { StallWatch } from '../stall.ts'
+import type { HostDiagnostics } from './diagnostics.ts'
 import type { StatusJson } from './operator.ts'
 
 /** What the operator's nouns share. */
@@ -33,6 +34,7 @@ export interface OperatorDeps {
   listen: () => StatusJson['listen']
   /** Monotonic ms. */
   startedAt: number
+  host: HostDiagnostics
 }
 
 /** The view of the cluster that this peer belongs to; NotInClusterError when it belongs to none. */

@@ -15,6 +15,7 @@ import type { ChangeJson, HistoryQuery, UndoneJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { RouteTestInput } from './route-test.ts'
 import type { Concerned } from './wait.ts'
+import type { DiagnosticsJson } from './diagnostics.ts'
 import type { ActivityJson } from './activity.ts'
 import type {
   ActorDetailJson,
@@ -113,6 +114,8 @@ export interface Operator {
   license(): Promise<LicenseJson>
   /** Not ready is an answer with the reasons, not an error. */
   ready(): Promise<{ ready: boolean; reasons: string[] }>
+  /** What a bug report needs and no other answer has; no secrets. */
+  diagnostics(): Promise<DiagnosticsJson>
   /** Prometheus text format 0.0.4. */
   metrics(): Promise<string>
   /** Every state change, from now on, in order. `--watch` and `GET /v1/events` live on it. Returns the unsubscriber. */

@@ -1,7 +1,5 @@
+import { isSecretName } from '../../redact.ts'
 import { contextDepthMax, contextItemsMax, contextTextMax } from '../limits.ts'
-
-/** Names of fields whose values nobody gets to see. Contexts hold no secrets; this is for the day one slips in. */
-const SECRET = /secret|token|private|password|psk/i
 
 /**
  * An actor's context as JSON for a person: data as it is, long lists and texts cut with a word about the rest, and what
@@ -30,7 +28,8 @@ function show(value: unknown, depth: number): unknown {
   if (depth >= contextDepthMax) return '…'
   return Object.fromEntries(
     entries.flatMap(([key, inner]) => {
-      const shown = SECRET.test(key) && typeof inner === 'string' ? '[not shown]' : show(inner, depth + 1)
+      // Contexts hold no secrets; this is for the day one slips in.
+      const shown = isSecretName(key) && typeof inner === 'string' ? '[not shown]' : show(inner, depth + 1)
       return shown === undefined ? [] : [[key, shown]]
     })
   )

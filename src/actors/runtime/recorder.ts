@@ -52,6 +52,11 @@ export class FlightRecorder {
     return this.#steps.get(path) ?? []
   }
 
+  /** All that is on record, oldest first. */
+  all(): Transition[] {
+    return [...this.#steps.values()].flat().sort((a, b) => a.at - b.at)
+  }
+
   /** The last step of each of the `count` actors that moved last, newest first. */
   latest(count: number): Transition[] {
     return [...this.#steps.values()]

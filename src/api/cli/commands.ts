@@ -13,6 +13,7 @@ import { routeCommands } from './commands/routes.ts'
 import { shellCommands } from './commands/shell.ts'
 import { serviceCommands } from './commands/services.ts'
 import { simCommands } from './commands/sim.ts'
+import { bugreportCommands } from './commands/bugreport.ts'
 import { topCommands } from './commands/top.ts'
 import { statusCommands } from './commands/status.ts'
 import { tokenCommands } from './commands/tokens.ts'
@@ -32,6 +33,7 @@ export const COMMANDS: readonly Command[] = [
   ...actorCommands,
   ...replCommands,
   ...topCommands,
+  ...bugreportCommands,
   ...contextCommands,
   ...shellCommands,
   ...simCommands

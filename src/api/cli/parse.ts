@@ -37,7 +37,8 @@ export function parse(argv: readonly string[]): Parsed {
 
   const found = findCommand(words)
   const help = found.words.join(' ')
-  const known = [...GLOBAL_FLAGS, ...(found.command?.flags ?? [])]
+  // A command's own meaning of a flag comes first: -o is a format, and of a report its file.
+  const known = [...(found.command?.flags ?? []), ...GLOBAL_FLAGS]
   const given: Record<string, FlagValue> = {}
   let failure: Failure | undefined
   for (const option of options) {

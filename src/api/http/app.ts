@@ -25,6 +25,7 @@ import { describeApi } from './openapi.ts'
 import { actorRoutes } from './routes/actors.ts'
 import { RateLimit } from './rate-limit.ts'
 import { agentRoutes } from './routes/agent.ts'
+import { diagnosticsRoutes } from './routes/diagnostics.ts'
 import { clusterRoutes } from './routes/cluster.ts'
 import { declareRoutes } from './routes/declare.ts'
 import { eventRoutes } from './routes/events.ts'
@@ -125,6 +126,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   tokenRoutes(app, operator, access)
   declareRoutes(app, applier, operator)
   agentRoutes(app, operator, access)
+  diagnosticsRoutes(app, operator)
   actorRoutes(app, operator, { access, clock, stopping })
   eventRoutes(app, hub, { access, clock, stopping })
   await app.ready()

@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { idempotencyKeyCharsMax } from './limits.ts'
 import { ErrorSchema, ref, strict } from './schemas/common.ts'
 import { activityComponents } from './schemas/activity.ts'
+import { diagnosticsComponents } from './schemas/diagnostics.ts'
 import { actorComponents } from './schemas/actor.ts'
 import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
@@ -40,6 +41,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...historyComponents,
     ...agentComponents,
     ...actorComponents,
+    ...diagnosticsComponents,
     ...activityComponents,
     ...declareComponents,
     ...tokenComponents,
