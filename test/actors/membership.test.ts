@@ -106,7 +106,11 @@ describe('membership, as operators have it', function () {
     assert.match(status.cluster?.notice ?? '', /revoked from cluster "test" by peer-1 .*arctic cluster leave/)
     assert.equal((await three.clusterStatus()).notice, status.cluster?.notice)
     assert.deepEqual((await three.ready()).reasons, [status.cluster?.notice])
-    for (const refused of [three.createService({ target_peer_id: 'peer-1' }), three.revokePeer('peer-1')]) {
+    for (const refused of [
+      three.createService({ target_peer_id: 'peer-1' }),
+      three.createService({ target_peer_id: 'nobody' }),
+      three.revokePeer('peer-1')
+    ]) {
       await assert.rejects(refused, { code: 'forbidden' })
     }
     await three.clusterLeave()

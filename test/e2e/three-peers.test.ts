@@ -1,17 +1,14 @@
 import assert from 'node:assert/strict'
 import type { ClusterJson, ServiceJson } from '../../src/actors/operator/operator.ts'
-import { labFor } from '../../lab/for-tests.ts'
 import type { Host } from '../../lab/host.ts'
 import type { Lab } from '../../lab/lab.ts'
-import { cluster, Peer } from '../../lab/peer.ts'
-import { defaultRoute, forwarding, SERVER, twoSites, type TwoSites } from '../../lab/topology.ts'
+import { cluster, type Peer } from '../../lab/peer.ts'
+import { SERVER, type TwoSites } from '../../lab/topology.ts'
 import { ping, tcp, tcpServer } from '../../lab/traffic/tools.ts'
 import { until } from '../../lab/wait.ts'
+import { threeSites } from './three-sites.ts'
 import { serveSites } from './two-sites.ts'
 
-/**
- * edge-c has a wire to each of the others and its own client:  client-c 10.3.0.2 ── edge-c ══ edge-a, edge-b.
- */
 describe('e2e: three peers', function () {
   this.timeout(60_000)
   let lab: Lab
@@ -23,28 +20,7 @@ describe('e2e: three peers', function () {
   let service: ServiceJson
 
   before(async function () {
-    lab = await labFor(this, 'e2e-three')
-    sites = await twoSites(lab)
-    const edgeC = await lab.host('edge-c')
-    clientC = await lab.host('client-c')
-    await lab.wire(
-      { host: edgeC, device: 'toa', addresses: ['10.9.1.3/24', 'fd00:9:1::3/64'] },
-      { host: sites.edgeA, device: 'toc', addresses: ['10.9.1.1/24', 'fd00:9:1::1/64'] }
-    )
-    await lab.wire(
-      { host: edgeC, device: 'tob', addresses: ['10.9.2.3/24', 'fd00:9:2::3/64'] },
-      { host: sites.edgeB, device: 'toc', addresses: ['10.9.2.2/24', 'fd00:9:2::2/64'] }
-    )
-    await lab.wire(
-      { host: edgeC, device: 'lan0', addresses: ['10.3.0.1/24', 'fd00:3::1/64'] },
-      { host: clientC, device: 'eth0', addresses: ['10.3.0.2/24', 'fd00:3::2/64'] }
-    )
-    await forwarding(edgeC)
-    await defaultRoute(clientC, '10.3.0.1', 'fd00:3::1')
-    a = new Peer(sites.edgeA)
-    b = new Peer(sites.edgeB)
-    c = new Peer(edgeC)
-    await Promise.all([a.start(), b.start(), c.start()])
+    ;({ lab, sites, clientC, a, b, c } = await threeSites(this, 'e2e-three'))
     await cluster(a, b, c)
     service = await serveSites({ a, b })
     await tcpServer(sites.server, SERVER.v4, { greet: 7002 })

@@ -17,6 +17,7 @@ import type { RouteJson, ServiceJson } from './operator.ts'
 import { refreshReports } from './refresh.ts'
 import { resolvePeer, resolveSource, resolveTarget } from './peer-ref.ts'
 import { findRoute, findService } from './service-ref.ts'
+import { refuseRevoked } from './standing.ts'
 
 /** What an operator can do with services and their routes. */
 export class ServiceNouns {
@@ -31,6 +32,7 @@ export class ServiceNouns {
   async create(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson> {
     const { mesh } = this.#deps
     const view = clusterView(this.#deps)
+    refuseRevoked(this.#deps)
     if (typeof input.target_peer_id !== 'string' || input.target_peer_id === '') {
       throw new InvalidRequestError('target_peer_id is missing; name the peer that the service leads to')
     }

@@ -1,9 +1,16 @@
 import type { Role } from '../../crdt/schema.ts'
-import type { View } from '../../crdt/view.ts'
+import type { DepartedMember, View } from '../../crdt/view.ts'
 import { RevokedError } from '../../errors.ts'
 import type { OperatorDeps } from './deps.ts'
 import type { ClusterJson } from './operator.ts'
 import { nameOfPeer } from './peer-ref.ts'
+
+/** RevokedError with the way out for a peer that was thrown out; who never was a member is told by the replica. */
+export function refuseRevoked({ replica, mesh }: Pick<OperatorDeps, 'replica' | 'mesh'>): void {
+  const view = replica.view()
+  const departure = view.departed?.get(mesh.self)
+  if (departure != null && departure.how !== 'left') throw revoked(view, departure)
+}
 
 /** What this peer is in its cluster: its role, or null and in `notice` how that came and what to do. */
 export function standingOf({ replica, mesh }: Pick<OperatorDeps, 'replica' | 'mesh'>): {
@@ -28,10 +35,17 @@ export function standingOf({ replica, mesh }: Pick<OperatorDeps, 'replica' | 'me
       notice: 'this peer has left the cluster and not forgotten it; run "arctic cluster leave" again'
     }
   }
-  const { how, by, at } = departure
-  const { message } = new RevokedError({ cluster: view.cluster.name, by: nameOfPeer(by, view) ?? by, at, how })
+  const { message } = revoked(view, departure)
   return { role: null, notice: message }
 }
+
+const revoked = (view: View, { how, by, at }: DepartedMember): RevokedError =>
+  new RevokedError({
+    cluster: view.cluster?.name ?? '',
+    by: nameOfPeer(by, view) ?? by,
+    at,
+    how: how === 'proven' ? how : 'revoked'
+  })
 
 /** Who was a member once, the latest first. */
 export const departedJson = (view: View): ClusterJson['departed'] =>
