@@ -327,6 +327,7 @@ export function attempt<T>(check: () => T): { record: T } | { reason: string } {
     return { record: check() }
   } catch (error) {
     if (error instanceof ArcticError) return { reason: error.message }
-    throw error
+    // A check that fails itself must cost this one record and no more.
+    return { reason: `this agent fails on it: ${String(error)}` }
   }
 }

@@ -12,7 +12,7 @@ const cutOffMs = 2000
 const patienceMs = 10_000
 
 describe('e2e: who belongs to the cluster', function () {
-  this.timeout(60_000)
+  this.timeout(120_000)
   let mesh: ThreeSites
   let between: ServiceJson
 

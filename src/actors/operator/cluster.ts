@@ -8,6 +8,7 @@ import { clusterView, type OperatorDeps } from './deps.ts'
 import { copiedIdentities } from './copied.ts'
 import type { ClusterJson, LeaveJson, SyncJson } from './operator.ts'
 import { nameOfPeer } from './peer-ref.ts'
+import { leftOut } from './left-out.ts'
 import { quantile } from './quantile.ts'
 import { departedJson, standingOf } from './standing.ts'
 
@@ -97,7 +98,10 @@ export class ClusterNouns {
       agreed: members.every(({ reachable, heads }) => !reachable || sameHeads(heads, view.heads)),
       policy: view.policy,
       propagation_ms: { p50: quantile(samples, 0.5), p99: quantile(samples, 0.99), samples: samples.length },
-      rejected_changes: view.rejected.map(({ hash, author, reason }) => ({ hash, author, reason })),
+      rejected_changes: [
+        ...view.rejected.map(({ hash, author, reason }) => ({ hash, author, reason })),
+        ...(await leftOut(this.#deps))
+      ],
       copied_identities: copiedIdentities(this.#deps)
     }
   }

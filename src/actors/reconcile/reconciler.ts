@@ -29,6 +29,7 @@ import { plan, type Population, type ServicePopulation } from './plan.ts'
 import type { Reach } from './phase.ts'
 import { servicePopulation } from './population.ts'
 import { OwnReports } from './own-reports.ts'
+import { failsAlone, Quarantine, suspectsOf, type Held } from './quarantine.ts'
 import { Singletons } from './singletons.ts'
 import { StatusBook, type ServiceStatus } from './status-book.ts'
 import { Synced } from './synced.ts'
@@ -67,6 +68,7 @@ export class Reconciler {
   readonly reports: OwnReports
   readonly synced: Synced
   readonly exclusions = new Exclusions()
+  readonly quarantine = new Quarantine()
   readonly #peers: PeerSights
   readonly #ownRecord: OwnRecord
   /** The view that the last evaluation saw. */
@@ -235,18 +237,58 @@ export class Reconciler {
     this.#requested = 'no'
     this.#evaluatedAt = this.#options.clock.monotonic()
     const before = this.#view
+    const error = this.#try(before)
+    if (error === FINE) return
+    // A bug; the next event tries again, and the data plane goes on with what it was told last.
+    this.#options.log.error({ error }, 'the evaluation failed')
+    this.#leaveOut(before, error)
+  }
+
+  /** Evaluates; what was thrown, or FINE. */
+  #try(before: View | null): unknown {
     try {
       this.#evaluate()
+      return FINE
     } catch (error) {
-      // A bug; the next event tries again, and the data plane goes on with what it was told last.
       this.#view = before
-      this.#options.log.error({ error }, 'the evaluation failed')
+      return error
     }
+  }
+
+  /**
+   * Finds what of the newest changes this agent fails on, and goes on without it: what fails by itself, else whatever of
+   * the change does harm. At the start everything is new, and to go on without it would take down what is at work.
+   */
+  #leaveOut(before: View | null, error: unknown): void {
+    const { quarantine } = this
+    const { replica, log } = this.#options
+    const view = quarantine.shown(replica.view())
+    const all = suspectsOf(before, view, error)
+    const alone = all.filter((held) => failsAlone(view, held))
+    if (!this.#evaluatesWithout(alone, before)) {
+      if (before == null || !this.#evaluatesWithout(all, before)) return
+      for (const held of all) {
+        quarantine.release([held])
+        if (this.#try(this.#view) !== FINE) quarantine.hold([held])
+      }
+      this.#try(this.#view)
+    }
+    for (const { kind, id, error: why } of all.filter((held) => quarantine.find(held.kind, held.id) != null)) {
+      log.error({ kind, id, error: why }, 'this agent fails on a record and leaves it out until it changes')
+    }
+  }
+
+  #evaluatesWithout(suspects: Held[], before: View | null): boolean {
+    if (suspects.length === 0) return false
+    this.quarantine.hold(suspects)
+    if (this.#try(before) === FINE) return true
+    this.quarantine.release(suspects)
+    return false
   }
 
   #evaluate(): void {
     const { replica, clock } = this.#options
-    const view = replica.view()
+    const view = this.quarantine.shown(replica.view())
     const before = this.#view
     this.#view = view
     for (const id of this.statuses.due(clock.now())) this.#dirtyServices.add(id)
@@ -298,7 +340,8 @@ export class Reconciler {
     const { feed } = this.#options
     for (const id of this.#dirtyServices) {
       const before = this.statuses.get(id)
-      const status = this.statuses.compute(view, id)
+      const held = this.quarantine.find('services', id)
+      const status = held == null ? this.statuses.compute(view, id) : this.statuses.leftOut(id, held.error)
       if (status == null || (before?.phase === status.phase && before.reason === status.reason)) continue
       feed.emit('service.status', { id, phase: status.phase, reason: status.reason, message: status.message })
     }
@@ -416,3 +459,6 @@ const factOf = ({ phase, reason, message }: ServiceStatus): { type: string; reas
 })
 
 const msUntil = (at: number | null, now: number): number | null => (at == null ? null : at - now)
+
+/** An evaluation that threw nothing; whatever is thrown is something else. */
+const FINE = Symbol('fine')

@@ -69,6 +69,18 @@ export class StatusBook {
     return status
   }
 
+  /** The status of a service that this agent fails on. */
+  leftOut(id: ServiceId, error: string): ServiceStatus {
+    const [reason, message] = ['LeftOut', `this agent fails on it and leaves it out: ${error}`]
+    const conditions = [{ type: 'Ready', status: false, reason, message }]
+    const since = sinceOf(conditions, this.#statuses.get(id), this.#sights.now())
+    const nothing = { effectiveTransport: null, interface: null, deadline: null }
+    const status: ServiceStatus = { phase: 'degraded', reason, message, conditions, spec: '', since, ...nothing }
+    this.#statuses.set(id, status)
+    this.#deadlines.delete(id)
+    return status
+  }
+
   #sight(view: View, peer: PeerId, service: ServiceId): EndpointSight {
     const member = view.members.get(peer)
     const departed = member == null ? view.departed?.get(peer) : undefined

@@ -18,7 +18,7 @@ import type {
   ServiceRecord,
   TokenRecord
 } from '../../../src/crdt/schema.ts'
-import type { HistoryEntry } from '../../../src/crdt/history.ts'
+import type { HistoryEntry, HistoryFilter } from '../../../src/crdt/history.ts'
 import type { Member, View } from '../../../src/crdt/view.ts'
 import type { Kind } from '../../../src/crdt/document.ts'
 import type { Origin } from '../../../src/crdt/origin.ts'
@@ -71,6 +71,8 @@ export class FakeReplica implements ReplicaPort {
   readonly #document: FakeDocument
   readonly #self: string
   writes = 0
+  /** Newest first. */
+  readonly changes: HistoryEntry[] = []
   diskFull = false
 
   constructor(document: FakeDocument, self: string) {
@@ -119,8 +121,8 @@ export class FakeReplica implements ReplicaPort {
     return { ...record!, name }
   }
 
-  async history(): Promise<HistoryEntry[]> {
-    return []
+  async history({ object }: HistoryFilter): Promise<HistoryEntry[]> {
+    return this.changes.filter(({ objects }) => object == null || objects.some(({ id }) => id === object))
   }
 
   async past(): Promise<never> {
