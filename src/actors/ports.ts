@@ -10,6 +10,7 @@ export type ReplicaPort = Pick<
   | 'originOf'
   | 'undo'
   | 'past'
+  | 'verify'
   | 'init'
   | 'revoke'
   | 'leave'

@@ -49,6 +49,7 @@ import { Storage } from './storage.ts'
 import type { TokenInput } from './token.ts'
 import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
 import { inviteKey } from './validity.ts'
+import { verifyHistory, type Verification } from './verify.ts'
 import type { View } from './view.ts'
 import {
   addRoutes,
@@ -284,6 +285,10 @@ export class Replica implements ReplicatedState {
 
   async history(filter: HistoryFilter): Promise<HistoryEntry[]> {
     return historyOf(this.#inCluster(), filter, this.#options.clock)
+  }
+
+  verify(): Promise<Verification> {
+    return verifyHistory(this.#inCluster(), this.#options.clock)
   }
 
   past(moment: Moment): Promise<Past> {

@@ -21,6 +21,7 @@ import type { HistoryEntry, HistoryFilter } from './history.ts'
 import type { Origin } from './origin.ts'
 import type { Moment, Past } from './past.ts'
 import type { ActorNote } from './note.ts'
+import type { Verification } from './verify.ts'
 import type { View } from './view.ts'
 
 /**
@@ -86,6 +87,8 @@ export interface ReplicatedState extends Replicated {
   forget(): Promise<string>
   /** The changes and entries of the cluster, newest first. NotInClusterError. */
   history(filter: HistoryFilter): Promise<HistoryEntry[]>
+  /** Verifies everything that is held once more, from the genesis on. */
+  verify(): Promise<Verification>
   /**
    * The cluster as it was at a moment. InvalidRequestError for a time before it or to come, ConflictError (409) for a change
    * that does not count, `not_found`.

@@ -94,3 +94,37 @@ describe('api and cli: history', () => {
     assert.match(lines[3] ?? '', /^ +does not count: its author was no admin$/)
   })
 })
+
+describe('api and cli: verifying the history', () => {
+  let host: ApiHost
+  beforeEach(async () => {
+    host = await ApiHost.start()
+    await host.ask('POST', '/v1/services', { target_peer_id: 'edge-b' })
+  })
+  afterEach(() => host.stop())
+
+  it('prints counts, and exits 0 when all is good', async () => {
+    const told = await host.cli(['cluster', 'history', '--verify'])
+    assert.deepEqual([told.exit, told.err], [0, ''])
+    assert.match(told.out, /^history: +verified\n(.*\n)*changes: +1\n/)
+    assert.equal((await host.cli(['cluster', 'history', '--verify', '-j'])).json.ok, true)
+  })
+
+  it('names the first flaw, and exits 1', async () => {
+    const message = 'its hash is wrong'
+    host.operator.flaw = { position: 7, id: 'ab'.repeat(32), author: EDGE_B, author_name: 'edge-b', message }
+    const told = await host.cli(['cluster', 'history', '--verify'])
+    assert.equal(told.exit, 1)
+    assert.match(told.out, /^first flaw: +at 7, change (ab){32} of edge-b: its hash is wrong$/m)
+    assert.match(told.err, /^error: internal: change abababababab has a flaw: its hash is wrong; .*\n$/)
+    const json = await host.cli(['cluster', 'history', '--verify', '-j'])
+    assert.deepEqual([json.exit, json.json.ok, JSON.parse(json.err).error.details.position], [1, false, 7])
+    assert.equal((await host.ask('GET', '/v1/cluster/history/verify')).status, 200)
+  })
+
+  it('is about all there is', async () => {
+    const told = await host.cli(['cluster', 'history', '--verify', '--since', '1h'])
+    assert.deepEqual([told.exit, told.out], [2, ''])
+    assert.match(told.err, /leave out --since/)
+  })
+})

@@ -11,8 +11,8 @@ import type {
   StatusJson,
   WaitJson
 } from '../../src/actors/operator/operator.ts'
-import type { ChangeJson, HistoryQuery, UndoneJson } from '../../src/actors/operator/history-json.ts'
 import type { DiagnosticsJson } from '../../src/actors/operator/diagnostics.ts'
+import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from '../../src/actors/operator/history-json.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
 import type { LicenseJson } from '../../src/actors/operator/license.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
@@ -198,6 +198,26 @@ export class MemoryOperator implements Operator {
       .filter((change) => by == null || change.author === by)
       .toReversed()
       .slice(0, limit)
+  }
+
+  /** Set where the history has a flaw. */
+  flaw: VerificationJson['flaw'] = null
+
+  async verifyHistory(): Promise<VerificationJson> {
+    const verified = this.changes.length
+    return {
+      ok: this.flaw == null,
+      cluster_id: this.#member().id,
+      founder: EDGE_A,
+      founded_at: this.#now(),
+      verified,
+      changes: verified,
+      auth_entries: 0,
+      invalid: 0,
+      authors: 1,
+      bytes: 300 * verified,
+      flaw: this.flaw
+    }
   }
 
   async listPeers({ all = false }: { all?: boolean }): Promise<PeerJson[]> {

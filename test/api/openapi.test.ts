@@ -66,6 +66,7 @@ describe('api: openapi.json', () => {
       'POST /v1/cluster/sync',
       'GET /v1/cluster',
       'GET /v1/cluster/history',
+      'GET /v1/cluster/history/verify',
       'POST /v1/cluster/undo',
       'GET /v1/activity',
       'GET /v1/actors',

@@ -39,6 +39,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     setPolicy: (patch) => cluster.setPolicy(patch),
     clusterSync: (options) => cluster.sync(options),
     clusterHistory: (query) => history.list(query),
+    verifyHistory: () => history.verify(),
     listPeers: (input) => peers.list(input),
     getPeer: (peer) => peers.get(peer),
     updatePeer: (peer, patch) => peers.update(peer, patch),

@@ -43,6 +43,30 @@ export interface ChangedObjectJson {
   fields: Record<string, { before?: FieldValue | undefined; after?: FieldValue | undefined }>
 }
 
+/** What came of verifying the whole history again. */
+export interface VerificationJson {
+  ok: boolean
+  cluster_id: string
+  founder: PeerId
+  founded_at: string
+  /** Envelopes whose hash, signature and form are good and that build on what comes before them, up to the first flaw. */
+  verified: number
+  changes: number
+  auth_entries: number
+  /** Of both, those that do not count: by the rules, not by a flaw. */
+  invalid: number
+  authors: number
+  bytes: number
+  /** `position` in this peer's log, from 1; 0 is the genesis. */
+  flaw: {
+    position: number
+    id: string | null
+    author: PeerId | null
+    author_name: string | null
+    message: string
+  } | null
+}
+
 /** What an undo did. */
 export interface UndoneJson {
   /** Hash of the change that was taken back. */

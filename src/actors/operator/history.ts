@@ -4,7 +4,7 @@ import type { View } from '../../crdt/view.ts'
 import { ArcticError, InvalidRequestError, PeerNotFoundError, ServiceNotFoundError } from '../../errors.ts'
 import { historyLimitDefault, historyLimitMax } from '../limits.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
-import type { ChangedObjectJson, ChangeJson, HistoryQuery } from './history-json.ts'
+import type { ChangedObjectJson, ChangeJson, HistoryQuery, VerificationJson } from './history-json.ts'
 import { nameOfPeer, resolvePeer } from './peer-ref.ts'
 import { findService } from './service-ref.ts'
 import { readTime } from './time.ts'
@@ -34,6 +34,27 @@ export class HistoryNouns {
     })
     const now = replica.view()
     return entries.map((entry) => changeJson(entry, now))
+  }
+
+  /** Everything that is held, once more from the genesis on. */
+  async verify(): Promise<VerificationJson> {
+    const { replica } = this.#deps
+    const { cluster } = clusterView(this.#deps)
+    const { flaw, founder, foundedAt, verified, changes, authEntries, invalid, authors, bytes } = await replica.verify()
+    const name = flaw?.author == null ? null : nameOfPeer(flaw.author, replica.view())
+    return {
+      ok: flaw == null,
+      cluster_id: cluster.id,
+      founder,
+      founded_at: foundedAt,
+      verified,
+      changes,
+      auth_entries: authEntries,
+      invalid,
+      authors,
+      bytes,
+      flaw: flaw == null ? null : { ...flaw, author_name: name }
+    }
   }
 
   /** The id of what is asked for; what is gone is known by its id alone. */

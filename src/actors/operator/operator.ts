@@ -11,7 +11,7 @@ import type {
   TransportType
 } from '../../crdt/schema.ts'
 import type { FlowRecord } from '../../dataplane/desired.ts'
-import type { ChangeJson, HistoryQuery, UndoneJson } from './history-json.ts'
+import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { RouteTestInput } from './route-test.ts'
 import type { Concerned } from './wait.ts'
@@ -50,6 +50,8 @@ export interface Operator {
   clusterSync(options: { signal: AbortSignal }): Promise<SyncJson>
   /** Newest first; as many as asked for, and no more than a bound. */
   clusterHistory(query: HistoryQuery): Promise<ChangeJson[]>
+  /** Verifies signatures, hash chains and who may write what, of all that this peer holds. A flaw is an answer. */
+  verifyHistory(): Promise<VerificationJson>
   listPeers(input: { all?: boolean }): Promise<PeerJson[]>
   getPeer(peer: string): Promise<PeerJson>
   /** Changes what it is given: another name, another role. */

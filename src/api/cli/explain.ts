@@ -3,7 +3,7 @@ import { didYouMean } from '../did-you-mean.ts'
 import { agentComponents, StatusSchema } from '../http/schemas/agent.ts'
 import { clusterComponents, ClusterSchema } from '../http/schemas/cluster.ts'
 import { AppliedSchema, declareComponents, MeshSchema } from '../http/schemas/declare.ts'
-import { ChangeSchema, historyComponents, UndoneSchema } from '../http/schemas/history.ts'
+import { ChangeSchema, historyComponents, UndoneSchema, VerificationSchema } from '../http/schemas/history.ts'
 import { LicenseSchema } from '../http/schemas/license.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
@@ -63,6 +63,10 @@ const OBJECTS: Record<string, Explained> = {
   mesh: { what: 'A file for "arctic apply": services and routes, peers by name.', schema: MeshSchema as Schema },
   applied: { what: 'What "arctic apply" and "arctic diff" answer.', schema: AppliedSchema as Schema },
   'route-test': { what: 'What "arctic routes test" answers.', schema: RouteTestSchema as Schema },
+  verification: {
+    what: 'What "arctic cluster history --verify" answers.',
+    schema: VerificationSchema as Schema
+  },
   undone: { what: 'What "arctic cluster undo" answers.', schema: UndoneSchema as Schema },
   wait: { what: 'What "--wait" answers of how that went.', schema: WaitSchema as Schema }
 }

@@ -125,6 +125,10 @@ export class FakeReplica implements ReplicaPort {
     return this.changes.filter(({ objects }) => object == null || objects.some(({ id }) => id === object))
   }
 
+  async verify(): Promise<never> {
+    throw new Error('tests of verifying have a real replica')
+  }
+
   async past(): Promise<never> {
     throw new Error('tests of the past have a real replica')
   }

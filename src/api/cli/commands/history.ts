@@ -1,5 +1,7 @@
-import type { ChangeJson, UndoneJson } from '../../../actors/operator/history-json.ts'
-import type { Command } from '../command.ts'
+import type { ChangeJson, UndoneJson, VerificationJson } from '../../../actors/operator/history-json.ts'
+import type { Command, Context, Input } from '../command.ts'
+import { Failure, usageFailure } from '../failure.ts'
+import { longRequestTimeoutMs } from '../limits.ts'
 import { timeOf } from '../moment.ts'
 import { change, judge, waitFlag } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
@@ -26,10 +28,16 @@ export const historyCommands: readonly Command[] = [
         placeholder: 'T',
         help: 'only since then: a time (2026-01-31T12:00), or so long ago (30m, 7d)'
       },
-      ...listFlags.map((flag) => (flag.name === 'limit' ? { ...flag, help: 'the newest N; 100' } : flag))
+      ...listFlags.map((flag) => (flag.name === 'limit' ? { ...flag, help: 'the newest N; 100' } : flag)),
+      { name: 'verify', kind: 'boolean', help: 'verify all that is held, from the genesis; exit 1 when it has a flaw' }
     ],
-    examples: ['arctic cluster history -n 20', 'arctic cluster history --author edge-b --since 1d'],
+    examples: [
+      'arctic cluster history --verify',
+      'arctic cluster history -n 20',
+      'arctic cluster history --author edge-b --since 1d'
+    ],
     async run(context, { flags, fields }) {
+      if (flags['verify'] === true) return verify(context, flags)
       const { api, print, clock } = context
       const since =
         flags['since'] == null ? undefined : timeOf('since', String(flags['since']), clock.now(), 'cluster history')
@@ -56,3 +64,21 @@ export const historyCommands: readonly Command[] = [
     }
   }
 ]
+
+async function verify({ api, print }: Context, flags: Input['flags']): Promise<void> {
+  const other = Object.keys(flags).find((flag) => flag !== 'verify')
+  if (other != null) throw usageFailure(`--verify verifies all there is; leave out --${other}`, 'cluster history')
+  const options = { timeoutMs: longRequestTimeoutMs }
+  const verification = await api.get<VerificationJson>('/v1/cluster/history/verify', options)
+  await print.data(verification, async () =>
+    (await import('../views/history.ts')).verificationText(verification, print)
+  )
+  const { flaw } = verification
+  if (flaw == null) return
+  const what = flaw.id == null ? 'the history' : `change ${flaw.id.slice(0, 12)}`
+  throw new Failure(
+    'internal',
+    `${what} has a flaw: ${flaw.message}; stop the agent, keep its state directory, and let this host join anew`,
+    { exitCode: 1, details: { ...flaw } }
+  )
+}

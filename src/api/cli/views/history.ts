@@ -1,7 +1,12 @@
 import type { FieldValue } from '../../../crdt/document.ts'
-import type { ChangedObjectJson, ChangeJson, UndoneJson } from '../../../actors/operator/history-json.ts'
-import { shortPeer } from '../humane.ts'
-import { type Cell, table, type TableOptions } from '../table.ts'
+import type {
+  ChangedObjectJson,
+  ChangeJson,
+  UndoneJson,
+  VerificationJson
+} from '../../../actors/operator/history-json.ts'
+import { bytes, shortPeer } from '../humane.ts'
+import { type Cell, record, table, type TableOptions } from '../table.ts'
 
 /** One row per object that a change touched; what it did not say again stands in the first row alone. */
 export function historyText(changes: readonly ChangeJson[], { wide, colours }: TableOptions): string {
@@ -11,6 +16,29 @@ export function historyText(changes: readonly ChangeJson[], { wide, colours }: T
     changes.flatMap((change) => rowsOf(change, wide)),
     colours
   )
+}
+
+export function verificationText(verification: VerificationJson, { colours }: TableOptions): string {
+  const { ok, cluster_id, founder, founded_at, verified, changes, auth_entries, invalid, authors, flaw } = verification
+  return record(
+    [
+      ['history', ok ? { text: 'verified', colour: 'green' } : { text: 'FLAWED', colour: 'red' }],
+      ['cluster', cluster_id],
+      ['founded', `${founded_at} by ${shortPeer(founder)}`],
+      ['envelopes', `${verified} verified (${bytes(verification.bytes)})`],
+      ['changes', String(changes)],
+      ['auth entries', String(auth_entries)],
+      ['do not count', String(invalid)],
+      ['authors', String(authors)],
+      ...(flaw == null ? [] : ([['first flaw', flawText(flaw)]] as const))
+    ],
+    colours
+  )
+}
+
+const flawText = ({ position, id, author, author_name, message }: NonNullable<VerificationJson['flaw']>): string => {
+  const who = author == null ? '' : ` of ${author_name ?? shortPeer(author)}`
+  return `at ${position}${id == null ? '' : `, change ${id}${who}`}: ${message}`
 }
 
 export const undoneText = ({ undone, change }: UndoneJson, options: TableOptions): string =>

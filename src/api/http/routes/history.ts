@@ -2,7 +2,13 @@ import type { Operator } from '../../../actors/operator/operator.ts'
 import { historyLimitMax } from '../../../actors/limits.ts'
 import { readLimit, sendList } from '../list.ts'
 import { listOf, ref } from '../schemas/common.ts'
-import { ChangeSchema, HistoryQuerySchema, UndoInputSchema, UndoneSchema } from '../schemas/history.ts'
+import {
+  ChangeSchema,
+  HistoryQuerySchema,
+  UndoInputSchema,
+  UndoneSchema,
+  VerificationSchema
+} from '../schemas/history.ts'
 import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
 import { Wait } from '../wait.ts'
@@ -23,6 +29,19 @@ export function historyRoutes(app: App, operator: Operator): void {
       const query = limit == null ? filter : { ...filter, limit: readLimit(limit, historyLimitMax) }
       return sendList(reply, await operator.clusterHistory(query))
     }
+  )
+
+  app.get(
+    '/v1/cluster/history/verify',
+    {
+      schema: {
+        operationId: 'verifyHistory',
+        summary: 'Verify signatures, hash chains and validity of all that this peer holds, from the genesis',
+        tags: ['cluster'],
+        response: { 200: ref(VerificationSchema) }
+      }
+    },
+    async () => operator.verifyHistory()
   )
 
   app.post(

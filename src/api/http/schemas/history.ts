@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
 import { historyLimitDefault, historyLimitMax } from '../../../actors/limits.ts'
 import type { ChangedObjectJson } from '../../../actors/operator/history-json.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
@@ -75,4 +75,35 @@ export const UndoneSchema = Type.Object(
   { $id: 'Undone' }
 )
 
-export const historyComponents = [ChangedObjectSchema, ChangeSchema, UndoneSchema]
+const FlawSchema = Type.Object(
+  {
+    position: Type.Integer({ description: "in this peer's log, from 1; 0 is the genesis" }),
+    id: nullable.string({ description: 'hash of the change' }),
+    author: nullable.string({ description: 'peer id' }),
+    author_name: nullable.string(),
+    message: Type.String()
+  },
+  { $id: 'Flaw' }
+)
+
+export const VerificationSchema = Type.Object(
+  {
+    ok: Type.Boolean(),
+    cluster_id: Type.String(),
+    founder: Type.String({ description: 'peer id' }),
+    founded_at: timestamp("by the founder's clock"),
+    verified: Type.Integer({ description: 'signed, whole, and on top of what comes before; up to the first flaw' }),
+    changes: Type.Integer(),
+    auth_entries: Type.Integer({ description: 'of who belongs to the cluster' }),
+    invalid: Type.Integer({ description: 'of both, those that do not count, by the rules and not by a flaw' }),
+    authors: Type.Integer(),
+    bytes: Type.Integer(),
+    flaw: Type.Unsafe<Static<typeof FlawSchema> | null>({
+      anyOf: [ref(FlawSchema), { type: 'null' }],
+      description: 'the first'
+    })
+  },
+  { $id: 'Verification' }
+)
+
+export const historyComponents = [ChangedObjectSchema, ChangeSchema, UndoneSchema, FlawSchema, VerificationSchema]
