@@ -118,6 +118,24 @@ describe('membership, as operators have it', function () {
     await three.clusterInit({ name: 'own' })
   })
 
+  it('waits until every member that answers knows of an exclusion, or names who does not', async () => {
+    const signal = new AbortController().signal
+    await one.revokePeer('peer-3')
+    const early = await one.waitForMembers('peer-3', { timeoutMs: 50, signal })
+    assert.deepEqual([early.done, early.stragglers.map(({ name }) => name)], [false, ['peer-2']])
+    const waiting = one.waitForMembers('peer-3', { timeoutMs: 10_000, signal })
+    await meet()
+    assert.deepEqual((await waiting).done, true)
+    wire.cut(a.self, b.self)
+    await one.updatePeer('peer-1', { name: 'edge' })
+    const alone = await one.waitForMembers('edge', { timeoutMs: 10_000, signal })
+    assert.deepEqual([alone.done, alone.unreachable.map(({ name }) => name)], [true, ['peer-2']])
+    wire.heal(a.self, b.self)
+    const again = one.waitForMembers('edge', { timeoutMs: 10_000, signal })
+    await meet()
+    assert.deepEqual([(await again).done, (await again).unreachable], [true, []])
+  })
+
   it('a member reads everything and changes nothing but its own name', async () => {
     const role = await one.updatePeer('peer-2', { role: 'member' })
     assert.equal(role.role, 'member')

@@ -364,6 +364,21 @@ export class MemoryOperator implements Operator {
     return { done: stragglers.length === 0, waited_ms: 7, stragglers, more: 0, unreachable: [] }
   }
 
+  async waitForMembers(peer: string, { timeoutMs }: { timeoutMs: number }): Promise<WaitJson> {
+    this.waits.push({ services: [], timeoutMs })
+    const { id, name } = await this.getPeer(peer)
+    const stragglers = [...this.late]
+      .filter((one) => one !== id)
+      .map((one) => ({
+        peer: one,
+        name: 'edge-ü',
+        service_id: null,
+        reason: 'NotConfirmed',
+        message: `what of ${name}?`
+      }))
+    return { done: stragglers.length === 0, waited_ms: 7, stragglers, more: 0, unreachable: [] }
+  }
+
   async testRoute(input: { source: string; dest: string; protocol?: string; interface?: string; trace?: boolean }) {
     const address = (field: string, text: string): Uint8Array => {
       const bytes = parseAddress(text)

@@ -69,4 +69,18 @@ describe('api and cli: peers', () => {
       assert.equal((await host.cli(['peers', 'revoke', 'nobody', '-y'])).exit, 4)
     })
   })
+
+  it('may be waited for, until all members know of it or are named', async () => {
+    const put = await host.ask('PUT', `/v1/peers/${EDGE_B}?wait=5s`, { name: 'branch' })
+    assert.deepEqual([put.json.name, put.json.wait.done], ['branch', true])
+    assert.equal('wait' in (await host.ask('PUT', `/v1/peers/${EDGE_B}`, { name: 'edge-b' })).json, false)
+    assert.equal((await host.cli(['peers', 'role', 'edge-b', 'admin', '--wait'])).exit, 0)
+    host.operator.late.add(EDGE_A)
+    const late = await host.cli(['peers', 'revoke', 'edge-b', '--yes', '--wait', '1s', '-j'])
+    assert.deepEqual([late.exit, late.json.state, late.json.wait.done], [1, 'revoked', false])
+    assert.match(late.err, /not in force on edge-ü \(NotConfirmed: .*look again with \\"arctic cluster status/)
+    const gone = await host.ask('DELETE', `/v1/peers/${EDGE_B}?wait=1s`)
+    assert.deepEqual([gone.status, JSON.parse(String(gone.headers['arctic-wait'])).done], [204, false])
+    assert.equal((await host.ask('DELETE', `/v1/peers/${EDGE_B}?wait=soon`)).status, 400)
+  })
 })

@@ -15,6 +15,7 @@ import { ServiceNouns } from './services.ts'
 import { agentStatus, readiness } from './status.ts'
 import { undoChange } from './undo.ts'
 import { waitFor } from './wait.ts'
+import { waitForMembers } from './wait-members.ts'
 import { TokenNouns } from './tokens.ts'
 
 /** Everything that can be asked of an agent, put together from its nouns. */
@@ -56,6 +57,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     at: (moment) => pastAnswers(deps, moment),
     undo: (input) => undoChange(deps, input),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
+    waitForMembers: (peer, options) => waitForMembers(deps, peer, options),
     createToken: (input, by) => tokens.create(input, by),
     listTokens: async () => tokens.list(),
     revokeToken: (id) => tokens.revoke(id),

@@ -79,6 +79,8 @@ export interface Operator {
    * reached, or gone where they were deleted; or until the time is up. Never takes anything back.
    */
   waitFor(services: readonly Concerned[], options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
+  /** The same for what was written of a peer: until every member that can be reached says that it knows. */
+  waitForMembers(peer: string, options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
   /** `by` is the token that asks: it can give no more than it has. ForbiddenError. The answer holds the secret, once. */
   createToken(input: TokenRequest, by: TokenJson | null): Promise<NewTokenJson>
   listTokens(): Promise<TokenJson[]>
@@ -219,7 +221,8 @@ export interface WaitJson {
 export interface StragglerJson {
   peer: PeerId
   name: string
-  service_id: ServiceId
+  /** Null where no service is concerned. */
+  service_id: ServiceId | null
   /** CamelCase, as in conditions. */
   reason: string
   message: string

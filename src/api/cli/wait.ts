@@ -4,7 +4,7 @@ import type { Context, Flag, Input } from './command.ts'
 import { Failure } from './failure.ts'
 import { longRequestTimeoutMs } from './limits.ts'
 
-/** Of every command that changes services or routes. */
+/** Of every command that changes services, routes or peers. */
 export const waitFlag: Flag = {
   name: 'wait',
   kind: 'duration',
@@ -47,9 +47,11 @@ export function judge({ print }: Pick<Context, 'print'>, wait: WaitJson | null):
   const who = [...new Map(wait.stragglers.map((one) => [one.peer, one])).values()]
   const which = who.map(({ name, reason, message }) => `${name} (${reason}: ${message})`).join(', ')
   const more = wait.more === 0 ? '' : ` and ${wait.more} more`
+  const service = wait.stragglers[0]?.service_id
+  const again = service == null ? 'cluster status' : `services get ${service}`
   throw new Failure(
     'unavailable',
-    `it is written, but after ${(wait.waited_ms / 1000).toFixed(1)} s not in force on ${which}${more}; look again with "arctic services get ${wait.stragglers[0]?.service_id ?? 'ID'}"`,
+    `it is written, but after ${(wait.waited_ms / 1000).toFixed(1)} s not in force on ${which}${more}; look again with "arctic ${again}"`,
     { exitCode: 1, details: { ...wait } }
   )
 }

@@ -31,9 +31,19 @@ export class Wait {
 
   /** Null when nobody asked for it. */
   async for(services: () => readonly Concerned[] | Promise<readonly Concerned[]>): Promise<WaitJson | null> {
+    return this.#told(async (options) => this.#operator.waitFor(await services(), options))
+  }
+
+  /** Likewise for what was written of a peer, which all members are to know. */
+  async forMembers(peer: string): Promise<WaitJson | null> {
+    return this.#told((options) => this.#operator.waitForMembers(peer, options))
+  }
+
+  async #told(
+    ask: (options: { timeoutMs: number; signal: AbortSignal }) => Promise<WaitJson>
+  ): Promise<WaitJson | null> {
     if (this.#timeoutMs == null) return null
-    const signal = hangUpSignal(this.#reply)
-    const wait = await this.#operator.waitFor(await services(), { timeoutMs: this.#timeoutMs, signal })
+    const wait = await ask({ timeoutMs: this.#timeoutMs, signal: hangUpSignal(this.#reply) })
     void this.#reply.header(HEADER, ascii(JSON.stringify(wait)))
     return wait
   }

@@ -1,6 +1,7 @@
 import type { PastPeerJson, PeerJson } from '../../../actors/operator/operator.ts'
-import type { Command, Context } from '../command.ts'
+import type { Command, Context, Input } from '../command.ts'
 import { atFlag, momentOf } from '../moment.ts'
+import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
 
 const PEER = { name: 'PEER', help: 'id, unique start of an id, or name', live: 'peer' } as const
@@ -41,9 +42,8 @@ export const peerCommands: readonly Command[] = [
     summary: 'Give a member another name; it keeps it, whatever --name its agent is started with',
     args: [PEER, { name: 'NAME', help: 'unique among the members' }],
     examples: ['arctic peers rename edge-b branch-office'],
-    async run(context, { args }) {
-      await printPeer(context, await context.api.put<PeerJson>(peerPath(args), { name: args['NAME'] }))
-    }
+    flags: [waitFlag],
+    run: (context, input) => update(context, input, { name: input.args['NAME'] })
   },
   {
     words: ['peers', 'role'],
@@ -51,16 +51,16 @@ export const peerCommands: readonly Command[] = [
     summary: 'Make a peer an admin, which changes everything, or a member, which reads and carries traffic',
     args: [PEER, { name: 'ROLE', help: 'member or admin', choices: ['member', 'admin'] }],
     examples: ['arctic peers role edge-b member'],
-    async run(context, { args }) {
-      await printPeer(context, await context.api.put<PeerJson>(peerPath(args), { role: args['ROLE'] }))
-    }
+    flags: [waitFlag],
+    run: (context, input) => update(context, input, { role: input.args['ROLE'] })
   },
   {
     words: ['peers', 'revoke'],
     kind: 'peer',
     summary: 'Throw a peer out of the cluster, for good: nobody talks to it or carries its traffic any more',
     args: [PEER],
-    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
+    flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, waitFlag],
+    examples: ['arctic peers revoke edge-b --yes --wait'],
     async run(context, { args, flags }) {
       const { api, confirm } = context
       if (flags['yes'] !== true) {
@@ -68,14 +68,21 @@ export const peerCommands: readonly Command[] = [
         const who = name == null ? id : `${name} (${id})`
         if (!(await confirm(`Revoke peer ${who} for good? Its services stop.`, 'nothing was revoked'))) return
       }
-      await api.delete(peerPath(args))
-      await printPeer(context, await api.get<PeerJson>(peerPath(args)))
+      const { wait } = await change(api, 'DELETE', peerPath(args), { flags })
+      await printPeer(context, withWait(await api.get<PeerJson>(peerPath(args)), wait))
+      judge(context, wait)
     }
   }
 ]
 
 const peerPath = ({ PEER: peer = '' }: Readonly<Record<string, string>>): string =>
   `/v1/peers/${encodeURIComponent(peer)}`
+
+async function update(context: Context, { args, flags }: Input, body: object): Promise<void> {
+  const { body: peer, wait } = await change<PeerJson>(context.api, 'PUT', peerPath(args), { body, flags })
+  await printPeer(context, peer)
+  judge(context, wait)
+}
 
 async function printPeer({ print, clock }: Context, peer: PeerJson): Promise<void> {
   await print.data(peer, async () => (await import('../views/peer.ts')).peerText(peer, clock.now(), print.colours))

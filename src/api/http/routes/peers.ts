@@ -3,7 +3,9 @@ import type { Access } from '../access.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import { PeerParamsSchema, PeerPatchSchema, PeerQuerySchema, PeerSchema } from '../schemas/peer.ts'
+import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
+import { Wait } from '../wait.ts'
 
 export function peerRoutes(app: App, operator: Operator, access: Access): void {
   const tags = ['peers']
@@ -52,13 +54,17 @@ export function peerRoutes(app: App, operator: Operator, access: Access): void {
         tags,
         params: PeerParamsSchema,
         body: PeerPatchSchema,
+        querystring: WaitQuerySchema,
         response: { 200: ref(PeerSchema) }
       }
     },
-    async (request) => {
+    async (request, reply) => {
+      const wait = new Wait(operator, reply, request.query.wait)
       // An admin can do everything: nobody makes one who is none.
       if (request.body.role != null) access.demand(request, 'admin')
-      return operator.updatePeer(request.params.id, request.body)
+      const peer = await operator.updatePeer(request.params.id, request.body)
+      const waited = await wait.forMembers(peer.id)
+      return waited == null ? peer : { ...(await operator.getPeer(peer.id)), wait: waited }
     }
   )
 
@@ -70,11 +76,15 @@ export function peerRoutes(app: App, operator: Operator, access: Access): void {
         summary: 'Throw a member out, for good',
         tags,
         params: PeerParamsSchema,
+        querystring: WaitQuerySchema,
         response: { 204: NothingSchema }
       }
     },
-    async ({ params }, reply) => {
-      await operator.revokePeer(params.id)
+    async ({ params, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
+      const { id } = await operator.getPeer(params.id)
+      await operator.revokePeer(id)
+      await wait.forMembers(id)
       return reply.code(204).send()
     }
   )

@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox'
 import { pageParameters } from '../list.ts'
+import { waitedField } from './wait.ts'
 import { atParameter } from './at.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 
@@ -63,7 +64,8 @@ export const PeerSchema = Type.Object(
       anyOf: [{ $ref: 'Departure#' }, { type: 'null' }],
       description: 'how it ceased to be a member'
     }),
-    tunnels: listOf(TunnelSchema)
+    tunnels: listOf(TunnelSchema),
+    ...waitedField
   },
   { $id: 'Peer' }
 )

@@ -1,8 +1,8 @@
 import { Type } from 'typebox'
 import { waitDefaultSeconds, waitSecondsMax } from '../limits.ts'
-import { listOf, ref, strict } from './common.ts'
+import { listOf, nullable, ref, strict } from './common.ts'
 
-/** Of every request that changes services or routes. Query values are text. */
+/** Of every request that changes services, routes or peers. Query values are text. */
 export const waitParameter = {
   wait: Type.Optional(
     Type.String({
@@ -21,7 +21,7 @@ const StragglerSchema = Type.Object(
   {
     peer: Type.String(),
     name: Type.String(),
-    service_id: Type.String(),
+    service_id: nullable.string({ description: 'null where no service is concerned' }),
     reason: Type.String({ description: 'CamelCase, as in conditions' }),
     message: Type.String()
   },
