@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { parse as parseYaml, parseAllDocuments } from 'yaml'
+import { COMMANDS } from '../../src/api/cli/commands.ts'
 import { age, bytes, duration } from '../../src/api/cli/humane.ts'
 import { table } from '../../src/api/cli/table.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -78,6 +79,22 @@ describe('cli: output', () => {
     assert.equal(name, `service/${id}\n`)
     assert.equal((await host.cli(['services', 'get', name.trim(), '-j'])).json.id, id)
     assert.equal((await host.cli(['peers', 'get', `peer/${EDGE_B}`, '-j'])).json.id, EDGE_B)
+    const routes = await host.cli([
+      'routes',
+      'add',
+      '--service',
+      name.trim(),
+      '--dest-cidr',
+      '10.2.0.0/24',
+      '-o',
+      'name'
+    ])
+    assert.match(routes.out, /^route\/01\w+\n$/)
+    const gone = await host.cli(['routes', 'delete', `--service=${name.trim()}`, '--route', routes.out.trim(), '--yes'])
+    assert.equal(gone.exit, 0)
+    const [change] = (await host.cli(['cluster', 'history', '-o', 'name'])).out.split('\n')
+    assert.match(change ?? '', /^change\/[0-9a-f]{64}$/)
+    assert.equal((await host.cli(['cluster', 'undo', change ?? ''])).exit, 0)
     const lines = (await host.cli(['peers', 'list', '-o', 'jsonl'])).out.trimEnd().split('\n')
     assert.deepEqual(
       lines.map((line) => JSON.parse(line).name),
@@ -226,9 +243,12 @@ describe('cli: output', () => {
     })
 
     it('works for every list and every format', async () => {
-      for (const noun of ['peers', 'services', 'routes']) {
-        const watch = host.startCli([noun, 'list', '--watch'])
-        await until(() => watch.printed().includes('ID'))
+      const isList = (verb = ''): boolean => ['list', 'history'].includes(verb)
+      const lists = COMMANDS.filter(({ words, local, run }) => isList(words[1]) && run != null && local !== true)
+      assert.ok(lists.length >= 5)
+      for (const { words } of lists) {
+        const watch = host.startCli([...words, '--watch'])
+        await until(() => /\b(ID|CHANGE|no change fits)\b/.test(watch.printed()))
         watch.interrupt()
         assert.equal((await watch.done).exit, 0)
       }

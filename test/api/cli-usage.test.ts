@@ -9,6 +9,11 @@ describe('cli: usage', () => {
   it('that is wrong exits 2 with one line that says what is wrong, what was meant, and where to look', async () => {
     const cases: Array<[args: string, message: RegExp, help: string]> = [
       ['', /no command is given/, 'arctic --help'],
+      [
+        'services list -o tabel',
+        /--output "tabel" is not one of table, .*; did you mean "table"\?/,
+        'arctic services list --help'
+      ],
       ['servces list', /unknown command "servces"; did you mean "services"\?/, 'arctic --help'],
       ['xyzzy', /unknown command "xyzzy"/, 'arctic --help'],
       ['services', /"services" needs one of create, list, get, update, delete/, 'arctic services --help'],

@@ -11,5 +11,9 @@ export function namesOf(value: unknown, kind: string): string {
  * Takes back what `namesOf` gave: `service/01J…` → `01J…`. Everything else stays: a peer may be named `a/b`.
  */
 export function idOf(text: string): string {
-  return /^(?:service|route|peer|token|cluster)\/([0-7][0-9A-HJKMNP-TV-Z]{25}|12D3Koo\w+)$/.exec(text)?.[1] ?? text
+  return (
+    /^(?:service|route|peer|token|cluster|change)\/([0-7][0-9A-HJKMNP-TV-Z]{25}|12D3Koo\w+|[0-9a-f]{64})$/.exec(
+      text
+    )?.[1] ?? text
+  )
 }

@@ -4,7 +4,7 @@ import type { Command, Flag, FlagValue, Input } from './command.ts'
 import { COMMANDS, GLOBAL_FLAGS, nounOf, nouns, verbsOf } from './commands.ts'
 import { type Failure, usageFailure } from './failure.ts'
 import { idOf } from './names.ts'
-import { readValue } from './values.ts'
+import { oneOf, readValue } from './values.ts'
 
 /** What an argv asks for. `globals` is there even when the rest is wrong, so that the failure can be said as asked. */
 export interface Parsed {
@@ -72,7 +72,7 @@ export function parse(argv: readonly string[]): Parsed {
     if (value == null && optional === true) break
     if (value == null || value === '') return wrong(usageFailure(`${name} is missing: ${meaning}`, help))
     if (choices?.includes(value) === false) {
-      return wrong(usageFailure(`${name} "${value}" is not one of ${choices.join(', ')}`, help))
+      return wrong(usageFailure(`${name} "${value}" is not ${oneOf(choices, value)}`, help))
     }
     args[name] = idOf(value)
   }

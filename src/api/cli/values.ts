@@ -1,11 +1,13 @@
+import { didYouMean } from '../did-you-mean.ts'
 import { durationSeconds } from '../duration.ts'
 import type { Flag, FlagValue } from './command.ts'
+import { idOf } from './names.ts'
 
 /** The value of a flag's text, or a sentence part saying what would be right. */
 export function readValue(flag: Flag, text: string): { value: FlagValue } | { expected: string } {
   const { kind } = flag
   if (Array.isArray(kind)) {
-    return kind.includes(text) ? { value: text } : { expected: `one of ${kind.join(', ')}` }
+    return kind.includes(text) ? { value: text } : { expected: oneOf(kind, text) }
   }
   switch (kind) {
     case 'boolean':
@@ -19,6 +21,13 @@ export function readValue(flag: Flag, text: string): { value: FlagValue } | { ex
       return seconds == null ? { expected: 'a duration such as 30s, 15m, 1h or 90d' } : { value: seconds }
     }
     default:
-      return { value: text }
+      // What `-o name` printed names a thing here too.
+      return { value: flag.live == null ? text : idOf(text) }
   }
+}
+
+/** `one of a, b; did you mean "a"?` */
+export function oneOf(known: readonly string[], text: string): string {
+  const near = didYouMean(text, known)
+  return `one of ${known.join(', ')}${near == null ? '' : `; did you mean "${near}"?`}`
 }
