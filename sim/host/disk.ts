@@ -43,7 +43,7 @@ export class MemoryDisk {
   }
 
   /** The disk as one agent's life sees it: what it asks for after its end is never answered. */
-  session(clock: Clock): Required<Disk> {
+  session(clock: Clock): Disk {
     const wait = (ms: number): Promise<void> => clock.sleep(ms * this.slowness)
     const waitSync = (): Promise<void> => wait(this.#random.between(diskSyncMinMs, diskSyncMaxMs))
     return {

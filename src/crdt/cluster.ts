@@ -4,19 +4,22 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { encodeProof, withVia } from './authlog.ts'
 import { operationsOf, viaOf, type FieldValue, type Kind, type Writer } from './document.ts'
-import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from './envelope.ts'
-import { Fold } from './fold.ts'
+import { actorOf, bodyOf, envelopeKindNumber, parseEnvelope, sealEnvelope } from './envelope.ts'
+import { MalformedError } from './bytes.ts'
+import { Fold, type SavedFold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
 import { intentsOf, type Intent } from './intent.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
 import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
-import { reissueRecordsMax, verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
+import { reissueRecordsMax, snapshotEveryShare, verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
 import { reissueOf } from './reissue.ts'
 import type { PeerId } from './schema.ts'
 import type { Signer } from './signer.ts'
+import { encodeSnapshot, entryRows, restoreEntries, withOffsets, type Snapshot } from './snapshot.ts'
 import type { Storage } from './storage.ts'
+import { membersOf } from './validity.ts'
 import type { View } from './view.ts'
 
 /**
@@ -40,14 +43,40 @@ export class Cluster {
   #renewing: Promise<void> | null = null
   #mending: 'no' | 'yes' | 'busy' = 'no'
 
-  /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
-  static load(genesis: Genesis, stored: Array<{ offset: number; bytes: Uint8Array }>, deps: ClusterDeps): Cluster {
+  /** Entries of the last snapshot, or of the last attempt at one. */
+  #snapshotOf = 0
+  #snapshotting = false
+
+  /**
+   * Takes up what a snapshot of this cluster has of the first entries, and reads back those after it. MalformedError when
+   * the snapshot is of another cluster, or the rules have changed since.
+   */
+  static restore(genesis: Genesis, snapshot: Snapshot, stored: Stored[], deps: ClusterDeps): Cluster {
+    const { head, document } = snapshot
+    if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
     const ledger = new Ledger(genesis)
-    for (const { bytes } of stored) {
-      const item = openEnvelope(parseEnvelope(bytes), { own: true })
-      if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
-      ledger.add(item)
-    }
+    restoreEntries(ledger, head)
+    const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
+    const cluster = new Cluster(genesis, ledger, deps, saved)
+    cluster.#settle(
+      ledger.entries,
+      ledger.entries.map(({ offset }) => offset)
+    )
+    cluster.#snapshotOf = ledger.entries.length
+    const added = stored.map(({ bytes }) => readBack(ledger, bytes))
+    if (added.length > 0) cluster.#fold.integrate(added)
+    cluster.#settle(
+      added,
+      stored.map(({ offset }) => offset)
+    )
+    cluster.#view = cluster.#fold.view
+    return cluster
+  }
+
+  /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
+  static load(genesis: Genesis, stored: Stored[], deps: ClusterDeps): Cluster {
+    const ledger = new Ledger(genesis)
+    for (const { bytes } of stored) readBack(ledger, bytes)
     const cluster = new Cluster(genesis, ledger, deps)
     cluster.#settle(
       ledger.entries,
@@ -82,17 +111,14 @@ export class Cluster {
     return cluster
   }
 
-  private constructor(genesis: Genesis, ledger: Ledger, deps: ClusterDeps) {
+  private constructor(genesis: Genesis, ledger: Ledger, deps: ClusterDeps, saved: SavedFold | null = null) {
     this.genesis = genesis
     this.#deps = deps
     this.#ledger = ledger
     this.#intake = new Intake(ledger)
     const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
-    this.#fold = new Fold(ledger, actor, (entry) => this.bytesOf(entry))
+    this.#fold = new Fold(ledger, actor, (entry) => this.bytesOf(entry), membersOf, saved)
     this.#view = this.#fold.view
-    for (const { authorId, writtenAt } of ledger.entries) {
-      if (authorId === deps.signer.peerId) this.#lastWrittenAt = Math.max(this.#lastWrittenAt, writtenAt)
-    }
   }
 
   /** What is durable. */
@@ -373,6 +399,7 @@ export class Cluster {
         if (local) listeners.local(bytes[i] as Uint8Array)
         else listeners.received(entry)
       }
+      this.considerSnapshot()
     })
   }
 
@@ -380,14 +407,53 @@ export class Cluster {
     for (const [i, entry] of entries.entries()) {
       entry.offset = offsets[i] as number
       entry.bytes = null
+      if (entry.authorId === this.#deps.signer.peerId) {
+        this.#lastWrittenAt = Math.max(this.#lastWrittenAt, entry.writtenAt)
+      }
       if (this.#ledger.at(entry.actor, entry.seq) === entry) this.#vector[entry.actor] = entry.seq
     }
     this.#durable += entries.length
   }
 
+  /** Puts what is stored so far away behind a snapshot, when enough has come together since the last one. */
+  considerSnapshot(): void {
+    const { length } = this.#ledger.entries
+    const { clock, snapshotEvery, log } = this.#deps
+    const due = Math.max(snapshotEvery, length * snapshotEveryShare)
+    if (this.#snapshotting || this.#doubtful || length - this.#snapshotOf < due) return
+    this.#snapshotting = true
+    this.#snapshotOf = length
+    // Not within the write that has made it due: whoever waits for that is answered first.
+    clock
+      .sleep(0)
+      .then(() => this.#snapshot())
+      .then((bytes) => log.info({ entries: length, bytes }, 'a snapshot was taken and the log before it archived'))
+      .catch((error: unknown) => log.warn({ error }, 'no snapshot could be taken; it is tried again later'))
+      .finally(() => (this.#snapshotting = false))
+  }
+
+  /** Of all that memory holds, at once; written when the disk holds it too, and nothing more. Returns its size. */
+  async #snapshot(): Promise<number> {
+    const { entries, touches } = this.#ledger
+    const count = entries.length
+    const { document, records } = this.#fold.save()
+    const index = entryRows(this.#ledger, (entry) => this.bytesOf(entry))
+    const objects = touches.save()
+    let size = 0
+    await this.#deps.storage.putAway(({ segments, bytes }) => {
+      if (this.#durable !== count) throw new Error(`${this.#durable} entries are durable, ${count} are in the snapshot`)
+      const cluster = this.genesis.clusterId
+      const head = { cluster, segments, bytes, heads: document.heads, objects, records, ...withOffsets(index, entries) }
+      const encoded = encodeSnapshot({ head, document: document.bytes })
+      size = encoded.length
+      return encoded
+    })
+    return size
+  }
+
   /** The envelope of an entry. */
   bytesOf(entry: Entry): Uint8Array {
-    return entry.bytes ?? this.#deps.storage.log.read(entry.offset, entry.length)
+    return entry.bytes ?? this.#deps.storage.read(entry.offset, entry.length)
   }
 
   #seal(kind: 'change' | 'auth', seq: number, body: Uint8Array): Unheld {
@@ -412,11 +478,26 @@ export interface ClusterDeps {
   clock: Clock
   log: Logger
   storage: Storage
+  /** Entries behind the last snapshot that make the next one. */
+  snapshotEvery: number
   listeners: {
     view(view: View, previous: View): void
     local(envelope: EnvelopeBytes): void
     received(entry: Entry): void
   }
+}
+
+interface Stored {
+  offset: number
+  bytes: Uint8Array
+}
+
+function readBack(ledger: Ledger, bytes: Uint8Array): Entry {
+  // An entry of the auth log keeps parts of its bytes, which must not keep all that was read with them.
+  const own = bytes[1] === envelopeKindNumber('auth') ? bytes.slice() : bytes
+  const item = openEnvelope(parseEnvelope(own), { own: true })
+  if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
+  return ledger.add(item)
 }
 
 /** Parts that are verified, folded and stored in one go. */

@@ -18,8 +18,8 @@ export interface Disk {
   read(path: string): Promise<Uint8Array | null>
   /** Makes `path` hold `data` and nothing else, whole or not at all, whatever happens in between. */
   write(path: string, data: Uint8Array): Promise<void>
-  /** Durably. A disk without it cannot leave a cluster. */
-  rename?(from: string, to: string): Promise<void>
+  /** Durably; whoever has it open goes on with it. */
+  rename(from: string, to: string): Promise<void>
   /** A durable copy. */
   copy(from: string, to: string): Promise<void>
   /** A file that is there, for reading and writing. */
@@ -59,6 +59,12 @@ export const systemDisk: Disk = {
   },
   async copy(from, to) {
     await copyFile(from, to)
+    const copy = await open(to, 'r+')
+    try {
+      await copy.sync()
+    } finally {
+      await copy.close()
+    }
     await syncDirectory(dirname(to))
   },
   async open(path) {

@@ -15,12 +15,32 @@ import { applyBatchMax, viaLengthMax } from './limits.ts'
  * here must have been verified before: Automerge itself authenticates nothing.
  */
 export class Document {
-  readonly #handle: Handle
+  /** A document that was saved is read when it is first needed: most of a start does without. */
+  #saved: SavedDocument | null = null
+  #made: Handle | null = null
+  readonly #actor: string | undefined
 
   /** A document that begins with the genesis change. `actor` is who its own changes are by. */
-  constructor(genesisChunk: Uint8Array, actor?: string) {
-    this.#handle = getBackend(init(actor == null ? {} : { actor }))
-    this.#handle.applyChanges([genesisChunk])
+  constructor(genesisChunk: Uint8Array, actor?: string, saved: SavedDocument | null = null) {
+    this.#actor = actor
+    this.#saved = saved
+    if (saved != null) return
+    this.#made = newHandle(actor)
+    this.#made.applyChanges([genesisChunk])
+  }
+
+  get #handle(): Handle {
+    if (this.#made == null) {
+      this.#made = newHandle(this.#actor)
+      this.#made.loadIncremental(this.#saved?.bytes ?? new Uint8Array())
+      this.#saved = null
+    }
+    return this.#made
+  }
+
+  /** What the constructor takes. */
+  save(): SavedDocument {
+    return this.#saved ?? { bytes: this.#handle.save(), heads: this.heads() }
   }
 
   apply(chunks: Uint8Array[]): void {
@@ -70,13 +90,18 @@ export class Document {
   }
 
   heads(): string[] {
-    return this.#handle.getHeads()
+    return this.#saved?.heads ?? this.#handle.getHeads()
   }
 
   /** Gives the memory back. The document must not be used any more. */
   free(): void {
-    this.#handle.free()
+    this.#made?.free()
   }
+}
+
+export interface SavedDocument {
+  bytes: Uint8Array
+  heads: string[]
 }
 
 export const KINDS = ['peers', 'services', 'routes', 'tokens', 'policies'] as const
@@ -207,6 +232,8 @@ function bucketOf(kind: Kind, id: string): string {
 const bucketName = (i: number): string => i.toString(16).padStart(2, '0')
 
 type Handle = ReturnType<typeof getBackend>
+
+const newHandle = (actor?: string): Handle => getBackend(init(actor == null ? {} : { actor }))
 
 function lastChange(handle: Handle): Uint8Array {
   const chunk = handle.getLastLocalChange()

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { isoTime } from '../clock.ts'
-import { Document, type FieldValue, type Kind, type Writer } from './document.ts'
+import { MalformedError } from './bytes.ts'
+import { Document, type FieldValue, type Kind, type SavedDocument, type Writer } from './document.ts'
 import { bodyOf } from './envelope.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
@@ -36,22 +37,55 @@ export class Fold {
   #authDigest = ''
   view: View
 
-  /** `actor`: the name of this peer's own changes. `bytesOf`: the envelope of an entry. `rule`: who is a member. */
+  /**
+   * `actor`: the name of this peer's own changes. `bytesOf`: the envelope of an entry. `rule`: who is a member. `saved`:
+   * what all entries of the ledger have become before; MalformedError when they would become something else now.
+   */
   constructor(
     ledger: Ledger,
     actor: string,
     bytesOf: (entry: Entry) => Uint8Array,
-    rule: typeof membersOf = membersOf
+    rule: typeof membersOf = membersOf,
+    saved: SavedFold | null = null
   ) {
     this.#ledger = ledger
     this.#actor = actor
     this.#bytesOf = bytesOf
-    this.#document = new Document(ledger.genesis.chunk, actor)
+    this.#document = new Document(ledger.genesis.chunk, actor, saved?.document)
     this.#records = new Records()
     this.#rule = rule
     this.#membership = rule(ledger.genesis, [])
     this.view = emptyView
-    this.rebuild(0)
+    if (saved == null) this.rebuild(0)
+    else this.#restore(saved)
+  }
+
+  /** What the entries so far have become. */
+  save(): SavedFold {
+    const records: SavedFold['records'] = [...this.#records.held()].map((record) => [...record, -1])
+    for (const [key, { hash }] of this.#records.rejected) {
+      const [kind, id] = splitKey(key)
+      records.push([kind, id, this.#document.read(kind, id), this.#ledger.get(hash)?.index ?? -1])
+    }
+    return { document: this.#document.save(), records }
+  }
+
+  #restore({ records }: SavedFold): void {
+    const { entries } = this.#ledger
+    const changes = entries.filter(({ kind }) => kind === 'change')
+    this.#membersChanged()
+    for (const entry of changes) {
+      if (entry.valid !== this.#isValid(entry)) throw new MalformedError('the rules have changed since')
+      if (!entry.valid) this.#invalid.add(entry)
+    }
+    const last = changes.at(-1)
+    if (last == null) throw new MalformedError('it is empty')
+    const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
+    this.#records.update(
+      records.map(([kind, id, , by]) => ({ kind, id, by: entries[by] ?? last })),
+      (kind, id) => values.get(`${kind}/${id}`)
+    )
+    this.#show([])
   }
 
   get membership(): Membership {
@@ -296,6 +330,17 @@ export class Fold {
     if (entry.forbidden != null) return entry.forbidden
     return this.#membership.fault(entry) ?? 'it builds on a change that is not valid'
   }
+}
+
+/** See {@link Fold.save}. */
+export interface SavedFold {
+  document: SavedDocument
+  records: Array<[kind: Kind, id: string, value: unknown, by: number]>
+}
+
+function splitKey(key: string): [kind: Kind, id: string] {
+  const at = key.indexOf('/')
+  return [key.slice(0, at) as Kind, key.slice(at + 1)]
 }
 
 const NONE_REJECTED: readonly RejectedChange[] = []

@@ -153,6 +153,13 @@ export class Ledger {
       length: bytes.length,
       bytes
     }
+    this.hold(entry)
+    return entry
+  }
+
+  /** Appends an entry that was held before, by an earlier start. */
+  hold(entry: Entry): void {
+    const { actor, authorId, auth, hash, seq } = entry
     this.entries.push(entry)
     this.#byHash.set(hash, entry)
     if (seq !== this.count(actor) + 1) this.#loose.push(entry)
@@ -163,7 +170,6 @@ export class Ledger {
       if (auth.operation === 'admit') this.#named.set(auth.peer, (this.#named.get(auth.peer) ?? 0) + 1)
       this.#prove(entry)
     }
-    return entry
   }
 
   /** What waited for this entry may go on: the keys of {@link waitsFor} that it answers. */

@@ -66,6 +66,12 @@ export const idAttemptsMax = 64
 export const frameBytesMax = 16 * 1024 * 1024
 /** Largest frame that a log may hold: a batch that was received, with all of `pendingBytesMax` that waited for it. */
 export const frameReadBytesMax = 64 * 1024 * 1024
+/**
+ * Entries behind the last snapshot that make the next one: reading them takes a start about half a second. In a large
+ * state it is this share of all entries, since a snapshot costs in proportion to the whole.
+ */
+export const snapshotEveryEntries = 2000
+export const snapshotEveryShare = 1 / 8
 /** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
 export const probeBytes = 64 * 1024
 

@@ -18,9 +18,9 @@ export class Log {
   /** Called at once when an append fails, before any promise rejects: nothing that was waiting is on disk. */
   onFailure: (error: unknown) => void = () => {}
   readonly #path: string
-  readonly #file: DiskFile
+  #file: DiskFile
   #length: number
-  #queue: Waiting[] = []
+  #queue: Array<Waiting | Exchange> = []
   #pump: Promise<void> | null = null
   #probing: Promise<void> | null = null
   /** Bytes of a failed append may stand behind the durable end. */
@@ -45,17 +45,9 @@ export class Log {
     records: Uint8Array[],
     disk: Disk = systemDisk
   ): Promise<{ log: Log; offsets: number[] }> {
-    const parts = [FILE_HEADER]
-    const offsets: number[] = []
-    let at = FILE_HEADER.length
-    for (const batch of batches(records)) {
-      const { bytes, offsets: inFrame } = frame(batch)
-      for (const offset of inFrame) offsets.push(at + offset)
-      at += bytes.length
-      parts.push(bytes)
-    }
-    await disk.write(path, concat(parts))
-    return { log: await Log.open(path, at, disk), offsets }
+    const { bytes, offsets } = logFile(records)
+    await disk.write(path, bytes)
+    return { log: await Log.open(path, bytes.length, disk), offsets }
   }
 
   private constructor(path: string, file: DiskFile, length: number) {
@@ -89,6 +81,18 @@ export class Log {
     return this.#probing
   }
 
+  /**
+   * Goes on in another file: `make` is called once all that was asked for before is durable, and nothing else is written
+   * until it has made that file, at the log's path. When it rejects, the log goes on as it was, and so does this.
+   */
+  exchange(make: Exchange['make']): Promise<void> {
+    if (this.#closed) return Promise.reject(new UnavailableError('the agent is stopping; ask again when it is back'))
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ make, resolve, reject })
+      this.#pump ??= this.#run()
+    })
+  }
+
   /** A record that is durable. */
   read(offset: number, length: number): Uint8Array {
     const bytes = this.#file.read(length, offset)
@@ -119,7 +123,12 @@ export class Log {
   async #run(): Promise<void> {
     // One turn of the loop, so that all that is asked for in the same turn shares the first fdatasync too.
     await (this.#probing?.catch(() => {}) ?? Promise.resolve())
-    while (this.#queue.length > 0) {
+    for (let next = this.#queue[0]; next != null; next = this.#queue[0]) {
+      if ('make' in next) {
+        this.#queue.shift()
+        await this.#exchange(next).then(next.resolve, next.reject)
+        continue
+      }
       const group = takeGroup(this.#queue)
       const { bytes, offsets } = frame(group.flatMap(({ records }) => records))
       const start = this.#length
@@ -129,21 +138,33 @@ export class Log {
         this.#fail(group, error)
         continue
       }
-      let next = 0
+      let done = 0
       for (const { records, onDurable, resolve } of group) {
-        onDurable(offsets.slice(next, next + records.length).map((offset) => start + offset))
-        next += records.length
+        onDurable(offsets.slice(done, done + records.length).map((offset) => start + offset))
+        done += records.length
         resolve()
       }
     }
     this.#pump = null
   }
 
+  async #exchange({ make }: Exchange): Promise<void> {
+    await this.#cutOff()
+    const { file, length } = await make(this.#length)
+    const old = this.#file
+    this.#file = file
+    this.#length = length
+    await old.close()
+  }
+
+  async #cutOff(): Promise<void> {
+    if (!this.#dirty) return
+    await this.#file.truncate(this.#length)
+    this.#dirty = false
+  }
+
   async #write(bytes: Uint8Array): Promise<void> {
-    if (this.#dirty) {
-      await this.#file.truncate(this.#length)
-      this.#dirty = false
-    }
+    await this.#cutOff()
     this.#dirty = true
     await this.#file.write(bytes, this.#length)
     await this.#file.sync()
@@ -161,6 +182,12 @@ export class Log {
   }
 }
 
+interface Exchange {
+  make(length: number): Promise<{ file: DiskFile; length: number }>
+  resolve(): void
+  reject(error: unknown): void
+}
+
 interface Waiting {
   records: Uint8Array[]
   size: number
@@ -176,6 +203,20 @@ export const FRAME_HEADER_BYTES = 8
 
 export const frameChecksum = (payload: Uint8Array): number => crc32(payload, crc32(u32(payload.length)))
 
+/** A whole log with these records, and where in it each begins. */
+export function logFile(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } {
+  const parts = [FILE_HEADER]
+  const offsets: number[] = []
+  let at = FILE_HEADER.length
+  for (const batch of batches(records)) {
+    const { bytes, offsets: inFrame } = frame(batch)
+    for (const offset of inFrame) offsets.push(at + offset)
+    at += bytes.length
+    parts.push(bytes)
+  }
+  return { bytes: concat(parts), offsets }
+}
+
 /** The frame of some records, and where in it each record begins. */
 function frame(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } {
   const offsets: number[] = []
@@ -188,15 +229,18 @@ function frame(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } 
   return { bytes: concat([u32(payload.length), u32(frameChecksum(payload)), payload]), offsets }
 }
 
-function takeGroup(queue: Waiting[]): Waiting[] {
+/** The first ones that wait, up to an exchange; the queue begins with one that is none. */
+function takeGroup(queue: Array<Waiting | Exchange>): Waiting[] {
   let total = 0
-  let count = 0
-  for (const { size } of queue) {
-    total += size
-    if (count > 0 && total > frameBytesMax) break
-    count++
+  const group: Waiting[] = []
+  for (const one of queue) {
+    if ('make' in one) break
+    total += one.size
+    if (group.length > 0 && total > frameBytesMax) break
+    group.push(one)
   }
-  return queue.splice(0, count)
+  queue.splice(0, group.length)
+  return group
 }
 
 function* batches(records: Uint8Array[]): Generator<Uint8Array[]> {

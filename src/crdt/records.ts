@@ -35,6 +35,17 @@ export class Records {
     return [...this.rejected.keys()].some((key) => key.startsWith(`services/${prefix}`))
   }
 
+  /** All that is in the document and right, as {@link update} may be given it; routes also where their service is not. */
+  *held(): Generator<[kind: Kind, id: string, value: unknown]> {
+    for (const [id, record] of this.peers) yield ['peers', id, record]
+    for (const [id, record] of this.services) yield ['services', id, record]
+    for (const [id, record] of this.tokens) yield ['tokens', id, record]
+    if (this.policy !== DEFAULT_POLICY) yield ['policies', POLICY_ID, this.policy]
+    for (const routes of this.#rawRoutes.values()) {
+      for (const [id, raw] of routes) if (!this.rejected.has(`routes/${id}`)) yield ['routes', id, raw]
+    }
+  }
+
   /** Reads anew what was touched. */
   update(touched: Iterable<Touched>, read: (kind: Kind, id: string) => unknown): void {
     const all = new Map<string, Entry>()

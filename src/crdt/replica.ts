@@ -22,6 +22,7 @@ import { genesisChunk, isGenesisChunk, type Kind } from './document.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
+import { snapshotEveryEntries } from './limits.ts'
 import { originOf, type Origin } from './origin.ts'
 import { pastOf, type Moment, type Past } from './past.ts'
 import type { ActorNote } from './note.ts'
@@ -45,7 +46,7 @@ import type {
 import type { Signer } from './signer.ts'
 import { emptyView } from './fold.ts'
 import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } from './state.ts'
-import { Storage } from './storage.ts'
+import { Storage, type Found } from './storage.ts'
 import type { TokenInput } from './token.ts'
 import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
 import { inviteKey } from './validity.ts'
@@ -76,6 +77,8 @@ export interface ReplicaOptions {
   log: Logger
   /** Left out: this host's. */
   disk?: Disk
+  /** Entries behind the last snapshot that make the next one; left out: the limit. */
+  snapshotEvery?: number
 }
 
 /** The replicated state of one peer on its disk. See {@link ReplicatedState} for what each method promises. */
@@ -384,10 +387,30 @@ export class Replica implements ReplicatedState {
   async #load(): Promise<void> {
     const { found } = this.#storage
     if (found == null) return
-    this.#cluster = Cluster.load(readGenesis(found.genesis), found.envelopes, this.#deps())
+    const genesis = readGenesis(found.genesis)
+    let { salvaged } = found
+    this.#cluster = this.#restore(genesis, found)
+    if (this.#cluster == null) {
+      const all = await this.#storage.history()
+      salvaged = all.salvaged
+      this.#cluster = Cluster.load(genesis, all.envelopes, this.#deps())
+    }
+    this.#storage.loaded()
     this.#listenToDisk()
-    if (found.salvaged.length > 0) await this.#cluster.receive(found.salvaged)
+    if (salvaged.length > 0) await this.#cluster.receive(salvaged)
     this.#cluster.mend()
+    this.#cluster.considerSnapshot()
+  }
+
+  /** From the snapshot; null when there is none that is of use. */
+  #restore(genesis: Genesis, { snapshot, envelopes }: Found): Cluster | null {
+    if (snapshot == null) return null
+    try {
+      return Cluster.restore(genesis, snapshot, envelopes, this.#deps())
+    } catch (error) {
+      this.#options.log.warn({ error }, 'the snapshot is not used; the whole history is read instead')
+      return null
+    }
   }
 
   /** Founding and joining exclude each other and themselves. */
@@ -416,6 +439,7 @@ export class Replica implements ReplicatedState {
       clock,
       log,
       storage: this.#storage,
+      snapshotEvery: this.#options.snapshotEvery ?? snapshotEveryEntries,
       listeners: {
         view: (view, previous) => this.#notify(this.#onView, view, previous),
         local: (envelope) => this.#notify(this.#onLocal, envelope),

@@ -3,29 +3,44 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { UnavailableError } from '../errors.ts'
-import { concat, u8 } from './bytes.ts'
-import { diskError, systemDisk, type Disk } from './disk.ts'
+import { ByteReader, concat, equalBytes, MalformedError, u32, u53, u8 } from './bytes.ts'
+import { diskError, systemDisk, type Disk, type DiskFile } from './disk.ts'
 import { nextIncarnation } from './incarnation.ts'
 import type { Lock } from './lock.ts'
-import { Log } from './log.ts'
+import { Log, logFile } from './log.ts'
 import { scanLog, type Scan } from './log-scan.ts'
+import { Segments } from './segments.ts'
+import { decodeSnapshot, type Snapshot } from './snapshot.ts'
 import type { Damage } from './state.ts'
 
 /**
  * The directory `<state dir>/cluster`: one agent at a time, a number for each start, and the log. The first record of
- * the log is the genesis, all others are envelopes; one byte in front says which.
+ * the log is the genesis, all others are envelopes; one byte in front says which. What has come together since the last
+ * snapshot is put away as a segment: a start reads the snapshot and the log in use, the segments are there for whoever
+ * asks for the history.
+ *
+ *   log = genesis | base, when there are segments | envelope …       base = segments u32 | bytes in them u64
+ *
+ * A snapshot is taken in this order, each step whole or not at all: copy the log to the next segment, replace the
+ * snapshot, replace the log by one that names one segment more. Whatever comes between, the log says what counts: a
+ * segment or a snapshot that it does not name is not looked at.
  */
 export class Storage {
   incarnation: number
   /** What was found; null when this peer is in no cluster. */
-  readonly found: Found | null
-  readonly damage: Damage | null
+  found: Found | null
+  damage: Damage | null
+  readonly #segments: Segments
+  readonly #stamp: string
+  readonly #report: Logger
   readonly #disk: Disk
   readonly #path: string
   readonly #lock: Lock
   /** One after the other. */
   #renewing: Promise<void> = Promise.resolve()
   #log: Log | null
+  /** Of the cluster that this peer is in. */
+  #genesis: Uint8Array | null
 
   /** UnavailableError when the directory cannot be used, is in use, or is of a newer format. */
   static async open(stateDir: string, deps: StorageDeps): Promise<Storage> {
@@ -39,10 +54,25 @@ export class Storage {
         const stamp = new Date(deps.clock.now()).toISOString().replaceAll(/[-:.]/g, '')
         const scan = await scanLog(path, stamp, disk)
         const found = scan == null ? null : readRecords(path, scan)
+        const segments = new Segments(join(directory, 'archive'), disk)
         const incarnation = await nextIncarnation(join(directory, 'incarnation'), disk)
         const log = scan == null ? null : await Log.open(path, scan.length, disk)
         report(deps.log, path, scan)
-        return new Storage(disk, path, lock, log, found, scan?.damage ?? null, incarnation)
+        const damage = scan?.damage ?? null
+        const storage = new Storage({
+          disk,
+          path,
+          lock,
+          log,
+          found,
+          damage,
+          incarnation,
+          segments,
+          stamp,
+          report: deps.log
+        })
+        await storage.#openSegments(directory)
+        return storage
       } catch (error) {
         await lock.release()
         throw error
@@ -52,22 +82,145 @@ export class Storage {
     }
   }
 
-  private constructor(
-    disk: Disk,
-    path: string,
-    lock: Lock,
-    log: Log | null,
-    found: Found | null,
-    damage: Damage | null,
+  private constructor(parts: {
+    disk: Disk
+    path: string
+    lock: Lock
+    log: Log | null
+    found: Found | null
+    damage: Damage | null
     incarnation: number
-  ) {
-    this.#disk = disk
-    this.#path = path
-    this.#lock = lock
-    this.#log = log
-    this.found = found
-    this.damage = damage
-    this.incarnation = incarnation
+    segments: Segments
+    stamp: string
+    report: Logger
+  }) {
+    this.#disk = parts.disk
+    this.#path = parts.path
+    this.#lock = parts.lock
+    this.#log = parts.log
+    this.found = parts.found
+    // A copy: what was read is one large piece of memory, which nobody needs for long.
+    this.#genesis = parts.found?.genesis.slice() ?? null
+    this.damage = parts.damage
+    this.incarnation = parts.incarnation
+    this.#segments = parts.segments
+    this.#stamp = parts.stamp
+    this.#report = parts.report
+  }
+
+  /** Opens what the log names, and reads the snapshot, if it is one of this very log. */
+  async #openSegments(directory: string): Promise<void> {
+    const { found } = this
+    if (found == null || found.base.segments === 0) return
+    const { segments, bytes } = found.base
+    if (!(await this.#segments.open(segments, bytes))) return
+    for (const envelope of found.envelopes) envelope.offset += bytes
+    const data = await this.#disk.read(join(directory, 'snapshot'))
+    if (data == null) return
+    try {
+      const snapshot = decodeSnapshot(data)
+      const { head } = snapshot
+      if (head.segments === segments && head.bytes === bytes) found.snapshot = snapshot
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error
+      this.#report.warn({ reason: error.message }, 'the snapshot is not used; the whole history is read instead')
+    }
+  }
+
+  /**
+   * All envelopes from the first, for who cannot use the snapshot. When a segment is missing or damaged, what is good up
+   * to there becomes the log, and what can be read behind it is handed back as salvaged.
+   */
+  async history(): Promise<Pick<Found, 'envelopes' | 'salvaged'>> {
+    const found = this.found as Found
+    const { segments, bytes } = found.base
+    if (segments === 0) return found
+    const envelopes: Found['envelopes'] = []
+    const salvaged: Uint8Array[] = []
+    let hurt: Damage | null = null
+    let start = 0
+    for (let number = 1; number <= segments; number++) {
+      const path = this.#segments.pathOf(number)
+      const scan = await this.#segments.scan(number, this.#stamp)
+      const read = scan == null ? null : readRecords(path, scan)
+      for (const { offset, bytes: envelope } of read?.envelopes ?? []) {
+        if (hurt == null) envelopes.push({ offset: start + offset, bytes: envelope })
+        else salvaged.push(envelope)
+      }
+      salvaged.push(...(read?.salvaged ?? []))
+      start += scan?.length ?? 0
+      if (scan == null || scan.damage != null || scan.tornBytes > 0) hurt ??= scan?.damage ?? lostSegment(path, scan)
+    }
+    if (hurt == null && start !== bytes) hurt = lostSegment(this.#segments.pathOf(segments), null)
+    if (hurt == null) return { envelopes: [...envelopes, ...found.envelopes], salvaged: found.salvaged }
+    salvaged.push(...found.envelopes.map(({ bytes: envelope }) => envelope), ...found.salvaged)
+    await this.#disk.copy(this.#path, `${this.#path}.damaged-${this.#stamp}`)
+    await this.#segments.close()
+    await this.#log?.close()
+    const offsets = await this.create(
+      found.genesis,
+      envelopes.map((envelope) => envelope.bytes)
+    )
+    this.damage ??= hurt
+    this.#report.error({ kept_as: hurt.keptAs }, hurt.message)
+    return { envelopes: envelopes.map((envelope, i) => ({ ...envelope, offset: offsets[i] as number })), salvaged }
+  }
+
+  /**
+   * Puts the log away as a segment and begins a new one behind the snapshot that `encode` makes, which is called once all
+   * that was appended before is durable. When it rejects, nothing has changed.
+   */
+  async putAway(encode: (base: Base) => Uint8Array): Promise<void> {
+    const genesis = this.#genesis
+    if (genesis == null) throw new Error('there is no log before there is a cluster')
+    try {
+      await this.log.exchange(async (length) => {
+        const file = await this.#segments.copy(this.#path)
+        try {
+          const base = { segments: this.#segments.count + 1, bytes: this.#segments.bytes + length }
+          if ((await file.size()) !== length) throw new Error('the copy of the log has another length')
+          await this.#disk.write(join(dirname(this.#path), 'snapshot'), encode(base))
+          const { bytes } = logFile([genesisRecord(genesis), baseRecord(base)])
+          const next = await this.#replaceLog(bytes)
+          this.#segments.added(file, length)
+          return { file: next, length: bytes.length }
+        } catch (error) {
+          await file.close()
+          throw error
+        }
+      })
+    } catch (error) {
+      throw diskError(error, this.#path)
+    }
+  }
+
+  /** Opened before it gets its name: once it has it, nothing may fail any more. */
+  async #replaceLog(bytes: Uint8Array): Promise<DiskFile> {
+    const next = `${this.#path}.next`
+    await this.#disk.write(next, bytes)
+    const file = await this.#disk.open(next)
+    try {
+      await this.#disk.rename(next, this.#path)
+    } catch (error) {
+      // A renaming that failed may have happened all the same; only what stands there now says so.
+      const now = await this.#disk.read(this.#path).catch(() => null)
+      if (now == null || !equalBytes(now, bytes)) {
+        await file.close()
+        throw error
+      }
+    }
+    return file
+  }
+
+  /** What was found has been taken over and is needed no more. */
+  loaded(): void {
+    this.found = null
+  }
+
+  /** The envelope at a place that {@link append} has named. */
+  read(offset: number, length: number): Uint8Array {
+    const { bytes } = this.#segments
+    return offset < bytes ? this.#segments.read(offset, length) : this.log.read(offset - bytes, length)
   }
 
   /** The log of the cluster that this peer is in. */
@@ -79,9 +232,10 @@ export class Storage {
   /** Begins the log with a genesis and what is known; the offsets are the envelopes'. Whole or not at all. */
   async create(genesis: Uint8Array, envelopes: Uint8Array[]): Promise<number[]> {
     try {
-      const records = [concat([u8(GENESIS), genesis]), ...envelopes.map(envelopeRecord)]
+      const records = [genesisRecord(genesis), ...envelopes.map(envelopeRecord)]
       const { log, offsets } = await Log.create(this.#path, records, this.#disk)
       this.#log = log
+      this.#genesis = genesis.slice()
       return offsets.slice(1).map((offset) => offset + 1)
     } catch (error) {
       throw diskError(error, this.#path)
@@ -90,7 +244,9 @@ export class Storage {
 
   /** As {@link Log.append}; the offsets are the envelopes'. */
   append(envelopes: Uint8Array[], onDurable: (offsets: number[]) => void): Promise<void> {
-    return this.log.append(envelopes.map(envelopeRecord), (offsets) => onDurable(offsets.map((offset) => offset + 1)))
+    return this.log.append(envelopes.map(envelopeRecord), (offsets) =>
+      onDurable(offsets.map((offset) => this.#segments.bytes + offset + 1))
+    )
   }
 
   /** Resolves when the disk takes data again. UnavailableError otherwise. */
@@ -117,8 +273,8 @@ export class Storage {
     try {
       await this.#log?.close()
       this.#log = null
-      if (this.#disk.rename == null) throw new UnavailableError('this disk cannot put a cluster aside')
       await this.#disk.rename(this.#path, keptAs)
+      await this.#segments.putAside(stamp)
     } catch (error) {
       throw diskError(error, this.#path)
     }
@@ -128,6 +284,7 @@ export class Storage {
 
   async close(): Promise<void> {
     await this.#log?.close()
+    await this.#segments.close()
     await this.#lock.release()
   }
 }
@@ -140,8 +297,18 @@ interface StorageDeps {
   disk?: Disk
 }
 
+/** What stands before the log in use. */
+interface Base {
+  segments: number
+  bytes: number
+}
+
 export interface Found {
   genesis: Uint8Array
+  base: Base
+  /** Of all that stands before the log; null when there is nothing, or when it cannot be used. */
+  snapshot: Snapshot | null
+  /** Of the log in use. */
   envelopes: Array<{ offset: number; bytes: Uint8Array }>
   /** Behind a damaged place: to be verified. */
   salvaged: Uint8Array[]
@@ -149,6 +316,10 @@ export interface Found {
 
 const GENESIS = 1
 const ENVELOPE = 2
+const BASE = 3
+
+const genesisRecord = (bytes: Uint8Array): Uint8Array => concat([u8(GENESIS), bytes])
+const baseRecord = ({ segments, bytes }: Base): Uint8Array => concat([u8(BASE), u32(segments), u53(bytes)])
 
 const envelopeRecord = (bytes: Uint8Array): Uint8Array => concat([u8(ENVELOPE), bytes])
 
@@ -160,13 +331,27 @@ function readRecords(path: string, scan: Scan): Found {
       { path }
     )
   }
+  const base = rest[0]?.bytes[0] === BASE ? readBase(rest[0].bytes) : { segments: 0, bytes: 0 }
   return {
     genesis: first.bytes.subarray(1),
+    base,
+    snapshot: null,
     envelopes: rest
       .filter(({ bytes }) => bytes[0] === ENVELOPE)
       .map(({ offset, bytes }) => ({ offset: offset + 1, bytes: bytes.subarray(1) })),
     salvaged: scan.salvaged.filter((bytes) => bytes[0] === ENVELOPE).map((bytes) => bytes.subarray(1))
   }
+}
+
+function readBase(record: Uint8Array): Base {
+  const reader = new ByteReader(record.subarray(1))
+  return { segments: reader.u32(), bytes: reader.u53() }
+}
+
+function lostSegment(path: string, scan: Scan | null): Damage {
+  const what = scan == null ? 'is missing or has another length' : `ends ${scan.tornBytes} bytes too soon`
+  const message = `${path}, a part of the archived history, ${what}; what was lost comes back from other peers; check the disk`
+  return { message, keptAs: path }
 }
 
 function report(log: Logger, path: string, scan: Scan | null): void {

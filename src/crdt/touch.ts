@@ -16,6 +16,9 @@ interface Place {
   field: string | null
 }
 
+/** An object and its place, as a snapshot keeps it: its id, what it is, the record and the field that it is in. */
+export type PlacedObject = [id: string, isMap: 0 | 1, kind: Kind | null, owner: string | null, field: string | null]
+
 /** What the state is made of. Counters, texts and marks are in no record, and Automerge guards them less well. */
 const ACTIONS = ['makeMap', 'makeList', 'set', 'del']
 
@@ -30,6 +33,24 @@ export class TouchIndex {
   /** Where an object stands that an operation made; undefined for one that is not known. */
   placeOf(object: string): Place | undefined {
     return this.#objects.get(object)
+  }
+
+  /** All that is known. */
+  save(): PlacedObject[] {
+    return [...this.#objects].map(([id, { isMap, owner, field }]) => [
+      id,
+      isMap ? 1 : 0,
+      owner?.kind ?? null,
+      owner?.id ?? null,
+      field
+    ])
+  }
+
+  restore(objects: readonly PlacedObject[]): void {
+    for (const [id, isMap, kind, owner, field] of objects) {
+      const touch = kind == null || owner == null ? null : { kind, id: owner }
+      this.#objects.set(id, { isMap: isMap === 1, owner: touch, field })
+    }
   }
 
   /**

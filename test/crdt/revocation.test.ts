@@ -7,11 +7,13 @@ import { Bench, peerRecord, pull, serviceInput, signer, state } from './support.
 /** Everybody hears everything from everybody, whoever is a member, at least so often and until nothing more is written. */
 async function meet(replicas: Replica[], rounds = 4): Promise<void> {
   const differ = (): boolean => new Set(replicas.map((one) => one.view().heads.join())).size > 1
-  const goesOn = (round: number): boolean => round < rounds || (rounds > 1 && round < 50 && differ())
+  let calm = 0
+  const goesOn = (round: number): boolean => round < rounds || (rounds > 1 && round < 50 && calm < 3)
   for (let round = 0; goesOn(round); round++) {
     for (const to of replicas) for (const from of replicas) if (to !== from) await pull(to, from)
     // What fell out is written again in the background.
     await new Promise((resolve) => setTimeout(resolve, rounds === 1 ? 5 : 60))
+    calm = differ() ? 0 : calm + 1
   }
 }
 

@@ -27,8 +27,8 @@ export class Bench {
     return dir
   }
 
-  async open(dir: string, signer: Signer, disk?: Disk): Promise<Replica> {
-    const given = disk == null ? {} : { disk }
+  async open(dir: string, signer: Signer, disk?: Disk, snapshotEvery?: number): Promise<Replica> {
+    const given = { ...(disk == null ? {} : { disk }), ...(snapshotEvery == null ? {} : { snapshotEvery }) }
     const [clock, random, log] = [systemClock, systemRandom, silentLogger]
     const replica = await Replica.open({ dir, signer, clock, random, log, ...given })
     this.#replicas.push(replica)

@@ -10,9 +10,16 @@ import { invite, peerRecord, signer } from '../support.ts'
  */
 const target = signer(2).peerId
 const replicas = await Promise.all(
-  process.argv
-    .slice(2)
-    .map((dir) => Replica.open({ dir, signer: signer(1), clock: systemClock, random: systemRandom, log: silentLogger }))
+  process.argv.slice(2).map((dir) =>
+    Replica.open({
+      dir,
+      signer: signer(1),
+      clock: systemClock,
+      random: systemRandom,
+      log: silentLogger,
+      snapshotEvery: 25
+    })
+  )
 )
 for (const replica of replicas) {
   if (replica.clusterId() == null) await replica.init({ name: 'home', record: peerRecord(replica.self, 'alpha') })

@@ -1,0 +1,157 @@
+import { createHash } from 'node:crypto'
+import { ByteReader, concat, equalBytes, MalformedError, u32 } from './bytes.ts'
+import type { Kind } from './document.ts'
+import { envelopeKind, envelopeKindNumber, parseEnvelope, partsOfActor } from './envelope.ts'
+import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
+import { peerIdOf } from './signer.ts'
+import type { PlacedObject } from './touch.ts'
+
+/**
+ * What this peer made of the first so many entries, so that a start need not make it anew: the index of the entries, the
+ * document as Automerge saves it, the records in it. It is a shortcut and no truth of its own: whatever is not right
+ * about it, the history behind it is read instead.
+ *
+ *   "ARCTSNAP" | version u32 = 1 | SHA-256 of the rest 32 | head length u32 | head, JSON | document
+ *
+ * The version grows with anything that lets the same entries become something else: the format, what a change may touch,
+ * Automerge.
+ */
+export interface Snapshot {
+  head: SnapshotHead
+  document: Uint8Array
+}
+
+export interface SnapshotHead {
+  cluster: string
+  /** Segments put away, and the bytes in them: where the log in use goes on. */
+  segments: number
+  bytes: number
+  heads: string[]
+  actors: string[]
+  entries: EntryRow[]
+  objects: PlacedObject[]
+  /** `by`: the place of the change that showed what is wrong with a record; -1 for one that is right. */
+  records: Array<[kind: Kind, id: string, value: unknown, by: number]>
+}
+
+type EntryRow = [
+  actor: number,
+  seq: number,
+  writtenAt: number,
+  hash: string,
+  deps: number[],
+  firstOperation: number,
+  operationCount: number,
+  /** Kind and id, one after the other. */
+  touches: string[],
+  forbidden: string | null,
+  needsAdmin: 0 | 1,
+  valid: 0 | 1,
+  offset: number,
+  length: number,
+  /** The envelope of an entry of the auth log, base64. */
+  auth?: string
+]
+
+const OFFSET = 11
+
+const MAGIC = Buffer.from('ARCTSNAP')
+const VERSION = 1
+const DIGEST_AT = MAGIC.length + 4
+const REST_AT = DIGEST_AT + 32
+
+export function encodeSnapshot({ head, document }: Snapshot): Uint8Array {
+  const json = Buffer.from(JSON.stringify(head))
+  const rest = concat([u32(json.length), json, document])
+  return concat([MAGIC, u32(VERSION), createHash('sha256').update(rest).digest(), rest])
+}
+
+/** Throws MalformedError, whose message completes "the snapshot is not used: …". */
+export function decodeSnapshot(bytes: Uint8Array): Snapshot {
+  const reader = new ByteReader(bytes)
+  if (!equalBytes(reader.take(MAGIC.length), MAGIC)) throw new MalformedError('it is none')
+  const version = reader.u32()
+  if (version !== VERSION) throw new MalformedError(`its format is version ${version}, this agent knows ${VERSION}`)
+  const digest = reader.take(32)
+  if (!equalBytes(createHash('sha256').update(bytes.subarray(REST_AT)).digest(), digest)) {
+    throw new MalformedError('it is damaged')
+  }
+  const json = reader.take(reader.u32())
+  return { head: JSON.parse(Buffer.from(json).toString()) as SnapshotHead, document: reader.take(reader.left) }
+}
+
+type Index = Pick<SnapshotHead, 'actors' | 'entries'>
+
+/** The index of all entries of a ledger. What is not durable yet has no offset, see {@link withOffsets}. */
+export function entryRows(ledger: Ledger, bytesOf: (entry: Entry) => Uint8Array): Index {
+  const actors: string[] = []
+  const places = new Map<string, number>()
+  const place = (actor: string): number => {
+    let found = places.get(actor)
+    if (found == null) {
+      found = actors.push(actor) - 1
+      places.set(actor, found)
+    }
+    return found
+  }
+  const entries = ledger.entries.map((entry): EntryRow => {
+    const row: EntryRow = [
+      place(entry.actor),
+      entry.seq,
+      entry.writtenAt,
+      entry.hash,
+      entry.deps.map(({ index }) => index),
+      entry.firstOperation,
+      entry.operationCount,
+      entry.touches.flatMap(({ kind, id }) => [kind, id]),
+      entry.forbidden,
+      entry.needsAdmin ? 1 : 0,
+      entry.valid ? 1 : 0,
+      entry.offset,
+      entry.length
+    ]
+    if (entry.auth != null) row.push(Buffer.from(bytesOf(entry)).toString('base64'))
+    return row
+  })
+  return { actors, entries }
+}
+
+/** The index once all entries are durable. */
+export function withOffsets({ actors, entries }: Index, durable: readonly Entry[]): Index {
+  for (const [i, row] of entries.entries()) row[OFFSET] = (durable[i] as Entry).offset
+  return { actors, entries }
+}
+
+/** Puts the entries of a snapshot into a ledger that is empty. */
+export function restoreEntries(ledger: Ledger, { actors, entries, objects }: SnapshotHead): void {
+  const authors = actors.map((actor) => peerIdOf(Buffer.from(actor.slice(0, 64), 'hex')))
+  const kinds = actors.map((actor) => envelopeKind(envelopeKindNumber(partsOfActor(actor).kind)))
+  ledger.touches.restore(objects)
+  for (const [index, row] of entries.entries()) {
+    const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row
+    const [, , , , , , , , , needsAdmin, valid, offset, length, auth] = row
+    ledger.hold({
+      kind: kinds[actor] as Entry['kind'],
+      authorId: authors[actor] as string,
+      actor: actors[actor] as string,
+      seq,
+      writtenAt,
+      hash,
+      deps: deps.map((place) => ledger.entries[place] as Entry),
+      firstOperation,
+      operationCount,
+      auth: auth == null ? null : openEnvelope(parseEnvelope(Buffer.from(auth, 'base64')), { own: true }).auth,
+      touches: Array.from({ length: touches.length / 2 }, (_, i) => ({
+        kind: touches[2 * i] as Kind,
+        id: touches[2 * i + 1] as string
+      })),
+      forbidden,
+      needsAdmin: needsAdmin === 1,
+      valid: valid === 1,
+      index,
+      offset,
+      length,
+      bytes: null
+    })
+  }
+}
