@@ -54,12 +54,15 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
   const records = new Map<string, Map<string, FieldValue>>()
   const roles = new Map<PeerId, Role>([[cluster.genesis.founder, 'admin']])
   const found: Array<{ entry: Entry; objects: HistoryObject[] }> = []
-  for (const [i, entry] of cluster.durable().entries()) {
+  const entries = cluster.durable()
+  const isWorthReading = worthReading(entries, filter)
+  for (const [i, entry] of entries.entries()) {
+    if (!isWorthReading(entry)) continue
     await breathe(i, clock)
     const objects = objectsOf(cluster, entry, records, roles)
     if (fits(entry, objects, records, filter)) found.push({ entry, objects })
   }
-  found.sort((a, b) => b.entry.writtenAt - a.entry.writtenAt || b.entry.index - a.entry.index)
+  found.sort((a, b) => newestFirst(a.entry, b.entry))
   const shown: HistoryEntry[] = []
   for (const [i, { entry, objects }] of found.slice(0, filter.limit ?? Infinity).entries()) {
     await breathe(i, clock)
@@ -78,6 +81,27 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
   }
   return shown
 }
+
+const newestFirst = (a: Entry, b: Entry): number => b.writtenAt - a.writtenAt || b.index - a.index
+
+/**
+ * Reading what is in a change costs most. What is shown is known without it, unless one object is asked for, whose routes
+ * are known by their contents alone; then only what has touched the same records before has to be read as well.
+ */
+function worthReading(entries: readonly Entry[], filter: HistoryFilter): (entry: Entry) => boolean {
+  const { object, limit = Infinity } = filter
+  if (object != null || limit >= entries.length) return () => true
+  const shown = entries
+    .filter((entry) => fits(entry, [], NO_RECORDS, filter))
+    .sort(newestFirst)
+    .slice(0, limit)
+  const touched = new Set(shown.flatMap(({ touches }) => touches.map(({ kind, id }) => `${kind}/${id}`)))
+  const isShown = new Set(shown)
+  return (entry) =>
+    entry.auth != null || isShown.has(entry) || entry.touches.some(({ kind, id }) => touched.has(`${kind}/${id}`))
+}
+
+const NO_RECORDS: ReadonlyMap<string, ReadonlyMap<string, FieldValue>> = new Map()
 
 /** Reading and verifying a long history takes seconds, in which the agent has other things to do. */
 async function breathe(i: number, clock: Clock): Promise<void> {

@@ -210,6 +210,22 @@ describe('crdt/revocation', function () {
     assert.deepEqual(await a.history({ since: Date.now() + 1000 }), [])
   })
 
+  it('tells the newest changes as it does all of them, though it reads less for it', async () => {
+    const [a, b, c] = await three()
+    const services: string[] = []
+    for (let i = 0; i < 6; i++) services.push((await a.createService(serviceInput(a, c, { name: `s${i}` }))).id)
+    await a.addRoutes(services[0] ?? '', [{ dest_cidr: '10.0.0.0/8' }, { dest_cidr: '10.1.0.0/16' }])
+    await a.setRole(b.self, 'member')
+    await a.updateService(services[1] ?? '', { name: 'renamed', bandwidth_limit_mbps: 5 })
+    await c.updateService(services[2] ?? '', { name: 'by c' }).catch(() => {})
+    await meet([a, b, c])
+    await a.deleteService(services[0] ?? '')
+    const all = await a.history({})
+    for (const limit of [1, 2, 5, all.length - 1]) assert.deepEqual(await a.history({ limit }), all.slice(0, limit))
+    const own = all.filter(({ author }) => author === a.self)
+    assert.deepEqual(await a.history({ author: a.self, limit: 3 }), own.slice(0, 3))
+  })
+
   it('numbers of random stories: all peers that hold the same agree, and go on', async () => {
     await fc.assert(
       fc.asyncProperty(fc.infiniteStream(fc.nat(1_000_000)), async (stream) => {
