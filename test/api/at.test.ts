@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { ApiHost } from './api-host.ts'
 
-describe('api and cli: answers from the past', () => {
+describe('api and cli: answers from the past', function () {
+  this.timeout(20_000)
   let host: ApiHost
   const at = '2026-01-31T12:00:00.000Z'
   const change = 'c0ffee00'.repeat(8)

@@ -95,7 +95,8 @@ describe('api and cli: history', () => {
   })
 })
 
-describe('api and cli: verifying the history', () => {
+describe('api and cli: verifying the history', function () {
+  this.timeout(20_000)
   let host: ApiHost
   beforeEach(async () => {
     host = await ApiHost.start()

@@ -364,9 +364,9 @@ export class MemoryOperator implements Operator {
     return { done: stragglers.length === 0, waited_ms: 7, stragglers, more: 0, unreachable: [] }
   }
 
-  async waitForMembers(peer: string, { timeoutMs }: { timeoutMs: number }): Promise<WaitJson> {
+  async waitForMembers(peer: string | null, { timeoutMs }: { timeoutMs: number }): Promise<WaitJson> {
     this.waits.push({ services: [], timeoutMs })
-    const { id, name } = await this.getPeer(peer)
+    const { id, name } = peer == null ? { id: null, name: 'everything' } : await this.getPeer(peer)
     const stragglers = [...this.late]
       .filter((one) => one !== id)
       .map((one) => ({

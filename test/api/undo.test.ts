@@ -3,7 +3,8 @@ import type { ChangeJson } from '../../src/actors/operator/history-json.ts'
 import { ApiHost } from './api-host.ts'
 import { EDGE_B } from './memory-operator.ts'
 
-describe('api and cli: undo', () => {
+describe('api and cli: undo', function () {
+  this.timeout(20_000)
   let host: ApiHost
   let service: string
   let made: ChangeJson

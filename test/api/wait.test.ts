@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { ApiHost } from './api-host.ts'
 import { EDGE_B } from './memory-operator.ts'
 
-describe('api: waiting for a change to be in force', () => {
+describe('api: waiting for a change to be in force', function () {
+  this.timeout(20_000)
   let host: ApiHost
   before(async () => {
     host = await ApiHost.start()
@@ -127,6 +128,17 @@ describe('api: waiting for a change to be in force', () => {
       assert.match(wrong.err, /--wait "soon" is not a duration/)
       const long = await host.cli(['services', 'update', id, '--name', 'z', '--wait', '1h'])
       assert.deepEqual([long.exit, long.out], [2, ''])
+    })
+
+    it('is for tokens and the policy too: which members know', async () => {
+      host.operator.late.add(EDGE_B)
+      const policy = await host.cli(['cluster', 'policy', '--max-services', '5', '--wait', '1s', '-j'])
+      assert.deepEqual([policy.exit, policy.json.max_services, policy.json.wait.done], [1, 5, false])
+      const made = await host.cli(['tokens', 'create', '--scope', 'admin', '--wait', '1s', '-j'])
+      assert.deepEqual([made.exit, typeof made.json.token, made.json.wait.done], [1, 'string', false])
+      const gone = await host.cli(['tokens', 'revoke', made.json.id, '--yes', '--wait', '1s'])
+      assert.deepEqual([gone.exit, gone.out], [1, `token ${made.json.id} revoked\n`])
+      assert.match(gone.err, /^error: unavailable: .*edge-ü \(NotConfirmed: .*"arctic cluster status"\n$/)
     })
 
     it('is in the help with its value in brackets, and completion goes on after it', async () => {

@@ -80,7 +80,7 @@ export interface Operator {
    */
   waitFor(services: readonly Concerned[], options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
   /** The same for what was written of a peer: until every member that can be reached says that it knows. */
-  waitForMembers(peer: string, options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
+  waitForMembers(peer: string | null, options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
   /** `by` is the token that asks: it can give no more than it has. ForbiddenError. The answer holds the secret, once. */
   createToken(input: TokenRequest, by: TokenJson | null): Promise<NewTokenJson>
   listTokens(): Promise<TokenJson[]>

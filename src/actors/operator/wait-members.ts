@@ -7,17 +7,18 @@ import { resolvePeer } from './peer-ref.ts'
 
 /**
  * Waits until every member that can be reached has taken in what was just written of a peer: its exclusion, when it is no
- * member any more, or all that this peer holds. Members say so themselves, by the heads that they announce.
+ * member any more, or all that this peer holds; with null, of whatever else. Members say so themselves, by the heads that
+ * they announce.
  */
 export async function waitForMembers(
   deps: OperatorDeps,
-  peer: string,
+  peer: string | null,
   { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal }
 ): Promise<WaitJson> {
   const { clock, mesh, reconciler } = deps
   const begun = clock.monotonic()
   const spent = (): number => clock.monotonic() - begun
-  const about = resolvePeer(peer, clusterView(deps), mesh)
+  const about = peer == null ? mesh.self : resolvePeer(peer, clusterView(deps), mesh)
   const knowing = new Set<PeerId>([mesh.self])
   for (let pauseMs = waitLookMinMs; ; pauseMs = Math.min(2 * pauseMs, waitLookMaxMs)) {
     const view = clusterView(deps)

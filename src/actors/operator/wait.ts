@@ -31,7 +31,8 @@ export async function waitFor(
   const { clock } = deps
   const begun = clock.monotonic()
   const spent = (): number => clock.monotonic() - begun
-  const unreachable = new Map<PeerId, string>()
+  /** Ends of services that are done but for these, by peer. */
+  const skipped = new Map<PeerId, string>()
   let open: Open[] = services.map((service) => ({ service, spoke: new Set<PeerId>() }))
   let pauseMs = waitLookMinMs
   for (;;) {
@@ -42,11 +43,13 @@ export async function waitFor(
     )
     signal.throwIfAborted()
     const late = new Map<Open, StragglerJson[]>()
-    unreachable.clear()
+    const away = new Map<PeerId, string>()
     for (const one of open) {
       listen(deps, one.service, one.spoke)
-      const found = ends(one.service).flatMap((peer) => straggler(deps, one, peer, unreachable) ?? [])
+      const silent = new Map<PeerId, string>()
+      const found = ends(one.service).flatMap((peer) => straggler(deps, one, peer, silent) ?? [])
       if (found.length > 0) late.set(one, found)
+      for (const [peer, name] of silent) (found.length > 0 ? away : skipped).set(peer, name)
     }
     const stragglers = [...late.values()].flat()
     // An agent without a data plane gets none while it runs.
@@ -57,7 +60,7 @@ export async function waitFor(
         waited_ms: Math.round(spent()),
         stragglers: stragglers.slice(0, waitStragglersMax),
         more: Math.max(0, stragglers.length - waitStragglersMax),
-        unreachable: [...unreachable].map(([peer, name]) => ({ peer, name }))
+        unreachable: [...new Map([...skipped, ...away])].map(([peer, name]) => ({ peer, name }))
       }
     }
     open = [...late.keys()]

@@ -4,7 +4,7 @@ import type { Context, Flag, Input } from './command.ts'
 import { Failure } from './failure.ts'
 import { longRequestTimeoutMs } from './limits.ts'
 
-/** Of every command that changes services, routes or peers. */
+/** Of every command that changes what the cluster shares. */
 export const waitFlag: Flag = {
   name: 'wait',
   kind: 'duration',

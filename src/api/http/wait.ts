@@ -34,8 +34,8 @@ export class Wait {
     return this.#told(async (options) => this.#operator.waitFor(await services(), options))
   }
 
-  /** Likewise for what was written of a peer, which all members are to know. */
-  async forMembers(peer: string): Promise<WaitJson | null> {
+  /** Likewise for what was written of a peer, or of nobody in particular (null), which all members are to know. */
+  async forMembers(peer: string | null): Promise<WaitJson | null> {
     return this.#told((options) => this.#operator.waitForMembers(peer, options))
   }
 

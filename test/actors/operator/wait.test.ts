@@ -127,6 +127,20 @@ describe('waiting for a change', () => {
     })
   })
 
+  it('names whom it did not wait for although all else was done long before', async () => {
+    const c = await lab.agent('c')
+    lab.wire.cut(peerId('a'), peerId('b'))
+    const [toB, toC] = [await routed(), await a.actors.operator.createService({ target_peer_id: 'c' })]
+    const open = closeGate(c)
+    await a.actors.operator.addRoutes(toC.id, [{ dest_cidr: '10.3.0.0/24' }])
+    let answer: WaitJson | null = null
+    void a.actors.operator.waitFor([toB, toC], { timeoutMs: 2_000, signal }).then((one) => (answer = one))
+    await lab.clock.advance(500)
+    open()
+    await lab.clock.advance(500)
+    assert.partialDeepStrictEqual(answer, { done: true, unreachable: [{ name: 'b' }] })
+  })
+
   describe('of a deletion', () => {
     it('ends once both hosts have let go of it', async () => {
       const service = await routed()

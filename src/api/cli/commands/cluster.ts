@@ -2,6 +2,7 @@ import type { ClusterJson, LeaveJson, SyncJson } from '../../../actors/operator/
 import type { Command, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
 import { longRequestTimeoutMs } from '../limits.ts'
+import { change, judge, waitFlag, withWait } from '../wait.ts'
 
 export const clusterCommands: readonly Command[] = [
   {
@@ -92,16 +93,20 @@ export const clusterCommands: readonly Command[] = [
         kind: 'text',
         placeholder: 'N|none',
         help: 'no more services are created while there are so many'
-      }
+      },
+      waitFlag
     ],
     examples: ['arctic cluster policy --max-services 500', 'arctic cluster policy --max-services none'],
-    async run({ api, print }, { flags }) {
+    async run(context, { flags }) {
+      const { api, print } = context
       const policy = readPolicy(flags)
-      const cluster =
+      const { body: cluster, wait } =
         policy == null
-          ? await api.get<ClusterJson>('/v1/cluster')
-          : await api.put<ClusterJson>('/v1/cluster', { policy })
-      await print.data(cluster.policy, () => `services: ${cluster.policy.max_services ?? 'no limit'}\n`)
+          ? { body: await api.get<ClusterJson>('/v1/cluster'), wait: null }
+          : await change<ClusterJson>(api, 'PUT', '/v1/cluster', { body: { policy }, flags })
+      const shown = withWait(cluster.policy, wait)
+      await print.data(shown, () => `services: ${cluster.policy.max_services ?? 'no limit'}\n`)
+      judge(context, wait)
     }
   },
   {

@@ -12,7 +12,9 @@ import {
   SyncSchema
 } from '../schemas/cluster.ts'
 import { EmptySchema, ref } from '../schemas/common.ts'
+import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
+import { Wait } from '../wait.ts'
 
 export function clusterRoutes(app: App, operator: Operator, access: Access): void {
   const tags = ['cluster']
@@ -72,10 +74,16 @@ export function clusterRoutes(app: App, operator: Operator, access: Access): voi
         summary: 'Set what the cluster allows itself',
         tags,
         body: ClusterPatchSchema,
+        querystring: WaitQuerySchema,
         response: { 200: ref(ClusterSchema) }
       }
     },
-    async ({ body }) => operator.setPolicy(body.policy)
+    async ({ body, query }, reply) => {
+      const waiting = new Wait(operator, reply, query.wait)
+      const cluster = await operator.setPolicy(body.policy)
+      const wait = await waiting.forMembers(null)
+      return wait == null ? cluster : { ...(await operator.clusterStatus()), wait }
+    }
   )
 
   app.post(

@@ -3,7 +3,9 @@ import type { Access } from '../access.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import { NewTokenSchema, TokenInputSchema, TokenParamsSchema, TokenQuerySchema, TokenSchema } from '../schemas/token.ts'
+import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
+import { Wait } from '../wait.ts'
 
 export function tokenRoutes(app: App, operator: Operator, access: Access): void {
   const tags = ['tokens']
@@ -16,10 +18,16 @@ export function tokenRoutes(app: App, operator: Operator, access: Access): void 
         summary: 'Make a token; its secret is in this answer and never again',
         tags,
         body: TokenInputSchema,
+        querystring: WaitQuerySchema,
         response: { 201: ref(NewTokenSchema) }
       }
     },
-    async (request, reply) => reply.code(201).send(await operator.createToken(request.body, access.callerOf(request)))
+    async (request, reply) => {
+      const waiting = new Wait(operator, reply, request.query.wait)
+      const made = await operator.createToken(request.body, access.callerOf(request))
+      const wait = await waiting.forMembers(null)
+      return reply.code(201).send(wait == null ? made : { ...made, wait })
+    }
   )
 
   app.get(
@@ -44,11 +52,14 @@ export function tokenRoutes(app: App, operator: Operator, access: Access): void 
         summary: 'Revoke a token; it stops working at each peer that hears of it',
         tags,
         params: TokenParamsSchema,
+        querystring: WaitQuerySchema,
         response: { 204: NothingSchema }
       }
     },
-    async ({ params }, reply) => {
+    async ({ params, query }, reply) => {
+      const wait = new Wait(operator, reply, query.wait)
       await operator.revokeToken(params.id)
+      await wait.forMembers(null)
       return reply.code(204).send()
     }
   )

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax, servicesPolicyMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
+import { waitedField } from './wait.ts'
 
 const ttlSecondsMax = inviteTtlMaxMs / 1000
 
@@ -95,6 +96,7 @@ export const ClusterSchema = Type.Object(
     heads: Type.Unsafe<readonly string[]>({ type: 'array', items: { type: 'string' } }),
     agreed: Type.Boolean({ description: 'all reachable peers hold the same document as this one' }),
     policy: Type.Object({ max_services: nullable.integer({ description: 'null is no limit' }) }),
+    ...waitedField,
     propagation_ms: Type.Object({
       p50: nullable.number(),
       p99: nullable.number(),

@@ -3,6 +3,7 @@ import { tokenScopesMax, tokenTtlMaxMs } from '../../../crdt/limits.ts'
 import { SCOPES } from '../../../crdt/scopes.ts'
 import { pageParameters } from '../list.ts'
 import { strict, timestamp } from './common.ts'
+import { waitedField } from './wait.ts'
 
 export const TokenInputSchema = strict({
   scopes: Type.Array(Type.String({ minLength: 1 }), {
@@ -32,7 +33,7 @@ const fields = {
 export const TokenSchema = Type.Object(fields, { $id: 'Token' })
 
 export const NewTokenSchema = Type.Object(
-  { ...fields, token: Type.String({ description: 'secret; shown once' }) },
+  { ...fields, token: Type.String({ description: 'secret; shown once' }), ...waitedField },
   { $id: 'NewToken' }
 )
 
