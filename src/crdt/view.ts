@@ -65,3 +65,9 @@ export interface View {
   /** Sorted hex hashes; equal on all peers that hold the same document. */
   readonly heads: readonly string[]
 }
+
+/** What a peer is that is no member. Who has left may come back, and is a stranger until then. */
+export function strangerState(id: PeerId, { departed }: Pick<View, 'departed'>): 'discovered' | 'revoked' {
+  const how = departed?.get(id)?.how
+  return how == null || how === 'left' ? 'discovered' : 'revoked'
+}

@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts'
 import type { PeerId, PeerRecord, Role, ServiceId } from '../crdt/schema.ts'
 import type { Signer } from '../crdt/signer.ts'
 import type { ReplicatedState } from '../crdt/state.ts'
-import type { View } from '../crdt/view.ts'
+import { strangerState, type View } from '../crdt/view.ts'
 import { NotInClusterError, PeerNotFoundError, UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
@@ -256,7 +256,8 @@ export class MeshRuntime implements Mesh {
       this.#redial.hint(inviter, addresses)
       await network.dial(inviter, addresses, { signal })
       // Only now others can dial this peer, and only once they have its record.
-      await replica.putPeer(this.#record())
+      // A peer that comes back has the name that it has just asked for, not the one it had before.
+      await replica.putPeer(this.#parts.record())
       await this.#ownRecord(signal)
       await this.#sync.sync(inviter, { signal })
       this.#log.info({ cluster: replica.clusterId(), inviter }, 'joined')
@@ -379,7 +380,7 @@ export class MeshRuntime implements Mesh {
       this.actors.membersChanged()
       this.#redial.members(this.#wanted(view))
       for (const peer of previous.members.keys()) if (!view.members.has(peer)) this.#reports.forget(peer)
-      if (this.#isThrownOut(view)) this.#hangUpAll()
+      if (!view.members.has(this.self) && strangerState(this.self, view) === 'revoked') this.#hangUpAll()
       for (const [id, member] of view.members) {
         const before = previous.members.get(id)?.record?.mesh_addresses
         if (id !== this.self && before?.join() !== member.record?.mesh_addresses.join()) this.#redial.hint(id)
@@ -437,8 +438,7 @@ export class MeshRuntime implements Mesh {
   #presenceOf(id: PeerId): PeerPresence {
     const { network, replica, clock, version } = this.#parts
     const admitted = replica.isMember(id)
-    const how = replica.view().departed?.get(id)?.how
-    const state = admitted ? 'admitted' : how == null || how === 'left' ? 'discovered' : 'revoked'
+    const state = admitted ? 'admitted' : strangerState(id, replica.view())
     if (id === this.self) {
       return {
         id,
@@ -463,11 +463,6 @@ export class MeshRuntime implements Mesh {
   /** Members that this peer keeps a connection to: none once it has left or was thrown out. */
   #wanted(view: View): PeerId[] {
     return view.departed?.has(this.self) === true ? [] : this.#others(view)
-  }
-
-  #isThrownOut({ departed }: View): boolean {
-    const how = departed?.get(this.self)?.how
-    return how === 'revoked' || how === 'proven'
   }
 
   #hangUpAll(): void {

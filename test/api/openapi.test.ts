@@ -12,7 +12,8 @@ interface Operation {
 
 const byText = (a = '', b = ''): number => (a < b ? -1 : a > b ? 1 : 0)
 
-describe('api: openapi.json', () => {
+describe('api: openapi.json', function () {
+  this.timeout(20_000)
   let host: ApiHost
   let document: {
     openapi: string

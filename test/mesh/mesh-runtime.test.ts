@@ -255,6 +255,8 @@ describe('the mesh of real peers', function () {
       const [a, b, c] = all
       await cluster(all)
       await allReachable(all)
+      await a.replica.renamePeer(c.id, 'branch')
+      await equalEverywhere(all)
       await c.replica.leave()
       const { told, missed } = await c.mesh.depart()
       deepEqual([new Set(told), missed], [new Set([a.id, b.id]), []])
@@ -263,6 +265,7 @@ describe('the mesh of real peers', function () {
       equal(c.replica.clusterId(), null)
       await until('nobody is connected to it', () => c.network.connected().length === 0, 5_000)
       await c.mesh.join(await b.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'member' }), { signal: signal() })
+      equal(c.replica.view().members.get(c.id)?.name, 'c')
       await allReachable(all)
       await equalEverywhere(all)
       equal(a.replica.view().members.get(c.id)?.role, 'member')

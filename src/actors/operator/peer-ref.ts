@@ -1,5 +1,5 @@
 import type { PeerId } from '../../crdt/schema.ts'
-import type { View } from '../../crdt/view.ts'
+import { strangerState, type View } from '../../crdt/view.ts'
 import { InvalidRequestError, PeerNotFoundError, TargetPeerNotAdmittedError } from '../../errors.ts'
 import type { Mesh } from '../../mesh/mesh.ts'
 
@@ -33,12 +33,6 @@ const MATCHES_SHOWN = 8
 /** Of a member, or of one that was; null for a stranger. */
 export const nameOfPeer = (id: PeerId, view: View): string | null =>
   view.members.get(id)?.name ?? view.departed?.get(id)?.name ?? null
-
-/** Of a peer that is no member. Who has left may come back, and is a stranger until then. */
-export function strangerState(id: PeerId, { departed }: View): 'discovered' | 'revoked' {
-  const how = departed?.get(id)?.how
-  return how == null || how === 'left' ? 'discovered' : 'revoked'
-}
 
 const describe = (id: PeerId, view: View): string => {
   const name = nameOfPeer(id, view)

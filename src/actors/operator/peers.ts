@@ -1,8 +1,9 @@
+import { strangerState } from '../../crdt/view.ts'
 import { InvalidRequestError, NameTakenError } from '../../errors.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { departureJson, peerJson } from './json.ts'
 import type { PeerJson, PeerPatch } from './operator.ts'
-import { nameOfPeer, resolvePeer, strangerState } from './peer-ref.ts'
+import { nameOfPeer, resolvePeer } from './peer-ref.ts'
 
 /** What an operator can ask of peers. Looking works without a cluster too: then there are only strangers, and this peer. */
 export class PeerNouns {

@@ -1,6 +1,7 @@
 import { Type } from 'typebox'
 import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax, servicesPolicyMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
+import { PeerNameSchema } from './peer.ts'
 import { waitedField } from './wait.ts'
 
 const ttlSecondsMax = inviteTtlMaxMs / 1000
@@ -67,14 +68,12 @@ const DepartedSchema = Type.Object(
   { $id: 'Departed' }
 )
 
-const ToldSchema = Type.Object({ id: Type.String(), name: Type.String() }, { $id: 'Told' })
-
 export const LeaveSchema = Type.Object(
   {
     id: Type.String(),
     name: Type.String(),
-    told: Type.Array(ref(ToldSchema), { description: 'members that know of it' }),
-    missed: Type.Array(ref(ToldSchema), { description: 'members that could not be reached; others tell them' }),
+    told: Type.Array(ref(PeerNameSchema), { description: 'members that know of it' }),
+    missed: Type.Array(ref(PeerNameSchema), { description: 'members that could not be reached; others tell them' }),
     log_kept_as: Type.String({ description: 'where the log of the cluster is kept' })
   },
   { $id: 'Leave' }
@@ -133,7 +132,6 @@ export const clusterComponents = [
   InviteSchema,
   MemberSchema,
   DepartedSchema,
-  ToldSchema,
   LeaveSchema,
   RejectedChangeSchema,
   ClusterSchema,

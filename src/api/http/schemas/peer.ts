@@ -31,7 +31,7 @@ const TunnelSchema = Type.Object(
   { $id: 'Tunnel' }
 )
 
-const PeerNameSchema = Type.Object({ id: Type.String(), name: Type.String() }, { $id: 'PeerName' })
+export const PeerNameSchema = Type.Object({ id: Type.String(), name: Type.String() }, { $id: 'PeerName' })
 
 const DepartureSchema = Type.Object(
   {
