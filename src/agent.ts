@@ -10,6 +10,8 @@ import type { PeerRecord } from './crdt/schema.ts'
 import { Replica } from './crdt/replica.ts'
 import type { Dataplane } from './dataplane/desired.ts'
 import { traces } from './dataplane/traces.ts'
+import { examineHost } from './dataplane/doctor/examine.ts'
+import { connects } from './dataplane/doctor/reach.ts'
 import { KernelDataplane } from './dataplane/kernel.ts'
 import { NoDataplane } from './dataplane/none.ts'
 import { UnavailableError } from './errors.ts'
@@ -100,6 +102,10 @@ export class Agent {
       version,
       stateDir: config.stateDir,
       license: () => license.state,
+      hostDoctor: {
+        host: () => examineHost({ stateDir: config.stateDir, kernel: config.dataplane === 'kernel', ports: [] }),
+        connects: (address) => connects(address, clock)
+      },
       selfRecord: record,
       listen: () => ({
         mesh: network.addresses(),

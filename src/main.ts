@@ -15,5 +15,7 @@ if (command === 'agent' && !rest.includes('--help') && !rest.includes('-h')) {
   process.exitCode = await runSim(process.argv.slice(2))
 } else {
   const { runCli } = await import('./api/cli/index.ts')
-  process.exitCode = await runCli(process.argv.slice(2), process.env, process)
+  process.exitCode = await runCli(process.argv.slice(2), process.env, process, {
+    examineHost: async () => (await import('./host-doctor.ts')).examineThisHost(process.env)
+  })
 }

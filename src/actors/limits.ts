@@ -100,3 +100,13 @@ export const flowsRememberedMax = 100
 
 /** Steps of the flight recorder in a report: the newest, some 4 MB of JSON. */
 export const diagnosticStepsMax = 20_000
+
+/** Members that `doctor` tries to reach, all at once; of a bigger cluster the rest is named as not looked at. */
+export const doctorPeersMax = 128
+
+/** Clocks that differ by this are worth a word, and by that make short-lived invites and tokens useless. */
+export const clockSkewMs = 2_000
+export const clockSkewBadMs = 60_000
+
+/** WireGuard makes a new handshake every two minutes and rejects a session after three. */
+export const handshakeAgeMs = 180_000

@@ -10,6 +10,7 @@ import { EventFeed } from './event-feed.ts'
 import { stopWaitMs } from './limits.ts'
 import { createOperator } from './operator/create.ts'
 import type { HostDiagnostics } from './operator/diagnostics.ts'
+import type { HostDoctor } from './operator/doctor.ts'
 import type { Operator, StatusJson } from './operator/operator.ts'
 import type { ReplicaPort } from './ports.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
@@ -31,6 +32,8 @@ export interface ActorsOptions {
   selfRecord: () => PeerRecord
   /** Asked whenever it matters, since a licence may expire or be replaced; left out: the community edition. */
   license?: () => LicenseState
+  /** Looks at the host for `doctor`; left out: nobody does. */
+  hostDoctor?: HostDoctor
   /** Asked at each `status`, since ports and the API's fingerprint are known only after listening. */
   listen: () => StatusJson['listen']
   /** For a bug report; without it there is nothing but what the actors know themselves. */
@@ -113,6 +116,7 @@ export function startActors(options: ActorsOptions): Actors {
     clock,
     log: log.module('actors:operator'),
     license: options.license ?? (() => COMMUNITY),
+    hostDoctor: options.hostDoctor ?? null,
     selfRecord: options.selfRecord,
     version: options.version,
     stateDir: options.stateDir,

@@ -6,89 +6,139 @@ import { nft } from './nft.ts'
 const CAP_NET_ADMIN = 12
 const INSTEAD = 'or start with --dataplane none for the control plane alone'
 
+/** Something of the host that the data plane stands on. */
+export interface Feature {
+  /** For `doctor`. */
+  name: string
+  /** Tries it for real; null when it is there. */
+  missing: () => Promise<Missing | null>
+}
+
+export interface Missing {
+  /** CamelCase. */
+  reason: 'MissingCapability' | 'ProgramMissing' | 'KernelFeatureMissing'
+  found: string
+  mend: string
+}
+
 /**
- * What the kernel data plane cannot do without, each tried for real and the first that is missing named.
+ * What the kernel data plane cannot do without; the first that is missing is named.
  *
  * @throws {UnavailableError} with the reason in `details.reason`
  */
 export async function checkHost(): Promise<void> {
-  await checkCapability()
-  await checkPrograms()
-  await checkNftables()
-  await checkTun()
+  for (const { missing } of FEATURES) {
+    const lack = await missing()
+    if (lack == null) continue
+    const { reason, found, mend } = lack
+    throw new UnavailableError(`the kernel data plane cannot start: ${found}; ${mend}, ${INSTEAD}`, { reason })
+  }
 }
 
-async function checkCapability(): Promise<void> {
-  const status = await readFile('/proc/self/status', 'utf8')
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`)
-  if ((effective & (1n << BigInt(CAP_NET_ADMIN))) !== 0n) return
-  throw unfit(
-    'MissingCapability',
-    `the capability CAP_NET_ADMIN is missing; run the agent as root or give it that capability, ${INSTEAD}`
-  )
+export const capability: Feature = {
+  name: 'capability CAP_NET_ADMIN',
+  missing: async () => {
+    const status = await readFile('/proc/self/status', 'utf8')
+    const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? '0'}`)
+    if ((effective & (1n << BigInt(CAP_NET_ADMIN))) !== 0n) return null
+    return {
+      reason: 'MissingCapability',
+      found: 'the capability CAP_NET_ADMIN is missing',
+      mend: 'run the agent as root or give it that capability'
+    }
+  }
 }
 
-async function checkPrograms(): Promise<void> {
-  for (const [program, debian] of [
+export const programs: readonly Feature[] = (
+  [
     ['nft', 'nftables'],
     ['ip', 'iproute2']
-  ] as const) {
+  ] as const
+).map(([program, debian]) => ({
+  name: `program ${program}`,
+  missing: async () => {
     try {
       await run(program, ['-V'])
+      return null
     } catch (error) {
       if (!(error instanceof ProgramMissingError)) throw error
-      throw unfit('ProgramMissing', `${error.message}; install it (Debian: apt install ${debian}), ${INSTEAD}`)
+      return { reason: 'ProgramMissing', found: error.message, mend: `install it (Debian: apt install ${debian})` }
     }
   }
-}
+}))
 
 /** One table with each expression the ruleset is made of; the kernel is asked without committing it. */
-const PROBES: [feature: string, rule: string, hook: string][] = [
-  ['nftables', 'accept', 'filter hook prerouting priority mangle'],
+const nftables: readonly Feature[] = (
   [
-    'nftables TPROXY (nft_tproxy)',
-    'meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:1',
-    'filter hook prerouting priority mangle'
-  ],
-  [
-    'nftables socket matching (nft_socket)',
-    'socket transparent 1 socket wildcard 0 accept',
-    'filter hook prerouting priority mangle'
-  ],
-  ['nftables fib lookups (nft_fib_inet)', 'fib daddr type local accept', 'filter hook prerouting priority mangle'],
-  ['conntrack zones (nft_ct)', 'ct original zone set 1', 'filter hook prerouting priority raw'],
-  ['masquerading (nft_masq)', 'masquerade', 'nat hook postrouting priority srcnat']
-]
-
-async function checkNftables(): Promise<void> {
-  for (const [feature, rule, hook] of PROBES) {
+    ['nftables', 'accept', 'filter hook prerouting priority mangle'],
+    [
+      'nftables TPROXY (nft_tproxy)',
+      'meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:1',
+      'filter hook prerouting priority mangle'
+    ],
+    [
+      'nftables socket matching (nft_socket)',
+      'socket transparent 1 socket wildcard 0 accept',
+      'filter hook prerouting priority mangle'
+    ],
+    ['nftables fib lookups (nft_fib_inet)', 'fib daddr type local accept', 'filter hook prerouting priority mangle'],
+    ['conntrack zones (nft_ct)', 'ct original zone set 1', 'filter hook prerouting priority raw'],
+    ['masquerading (nft_masq)', 'masquerade', 'nat hook postrouting priority srcnat']
+  ] as const
+).map(([name, rule, hook]) => ({
+  name,
+  missing: async () => {
     try {
       await nft.check(`table inet arctic_probe {\n chain probe {\n type ${hook}; policy accept;\n ${rule}\n}\n}\n`)
+      return null
     } catch (error) {
       if (!(error instanceof ProgramFailedError)) throw error
-      throw unfit(
-        'KernelFeatureMissing',
-        `the kernel has no ${feature}: ${error.message}; load or build that module, ${INSTEAD}`
-      )
+      return {
+        reason: 'KernelFeatureMissing',
+        found: `the kernel has no ${name}: ${error.message}`,
+        mend: 'load or build that module'
+      }
+    }
+  }
+}))
+
+/** Makes and removes a TUN device under a name of its own. */
+const tun: Feature = {
+  name: 'TUN devices',
+  missing: async () => {
+    const name = `arct-p${process.pid.toString(36)}`
+    try {
+      await (await open('/dev/net/tun', 'r+')).close()
+      await runOrThrow('ip', ['tuntap', 'add', 'dev', name, 'mode', 'tun', 'vnet_hdr'])
+      await runOrThrow('ip', ['link', 'delete', 'dev', name])
+      return null
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error)
+      return {
+        reason: 'KernelFeatureMissing',
+        found: `TUN devices cannot be made: ${said}`,
+        mend: 'load the tun module and make /dev/net/tun accessible'
+      }
     }
   }
 }
 
-/** Makes and removes a TUN device under a name of its own. */
-async function checkTun(): Promise<void> {
-  const name = `arct-p${process.pid.toString(36)}`
-  try {
-    await (await open('/dev/net/tun', 'r+')).close()
-    await runOrThrow('ip', ['tuntap', 'add', 'dev', name, 'mode', 'tun', 'vnet_hdr'])
-    await runOrThrow('ip', ['link', 'delete', 'dev', name])
-  } catch (error) {
-    const said = error instanceof Error ? error.message : String(error)
-    throw unfit(
-      'KernelFeatureMissing',
-      `TUN devices cannot be made: ${said}; load the tun module and make /dev/net/tun accessible, ${INSTEAD}`
-    )
+/** Only services with a device of their own need it. Loopback cannot carry one, and what the kernel says tells why. */
+export const macvlan: Feature = {
+  name: 'MACVLAN devices',
+  missing: async () => {
+    const name = `arct-p${process.pid.toString(36)}`
+    const { stderr } = await run('ip', ['link', 'add', 'link', 'lo', 'name', name, 'type', 'macvlan'])
+    if (!/Unknown device type|Operation not supported/.test(stderr)) return null
+    return {
+      reason: 'KernelFeatureMissing',
+      found: 'the kernel has no MACVLAN, so services with a device of their own cannot work here',
+      mend: 'load or build the module macvlan'
+    }
   }
 }
 
-const unfit = (reason: string, message: string): UnavailableError =>
-  new UnavailableError(`the kernel data plane cannot start: ${message}`, { reason })
+/** In the order in which each needs the one before it. */
+export const needed: readonly Feature[] = [...nftables, tun]
+
+const FEATURES: readonly Feature[] = [capability, ...programs, ...needed]

@@ -32,6 +32,12 @@ export interface IpRoute {
 
 export interface IpRule {
   priority: number
+  /** Present, whatever its value, in a rule that takes all but what it says. */
+  not?: null
+  src?: string
+  dst?: string
+  iif?: string
+  oif?: string
   fwmark?: string
   fwmask?: string
   table: string
@@ -65,6 +71,17 @@ export const ip = {
         ])
       ).stdout
     ),
+
+  /** Numbers of the tables that hold a route which was not made under `protocol`. */
+  tablesOfOthers: async (protocol: number): Promise<number[]> => {
+    const all: IpRoute[] = []
+    for (const family of [4, 6] as const) {
+      const { code, stdout } = await run('ip', [...flag(family), '-N', '-d', '-j', 'route', 'show', 'table', 'all'])
+      if (code === 0) all.push(...parse<IpRoute>(stdout))
+    }
+    const others = all.filter((route) => Number(route.protocol) !== protocol && route.table != null)
+    return [...new Set(others.map(({ table }) => Number(table)))]
+  },
 
   /** The host's own routes. */
   mainRoutes: async (family: Family): Promise<IpRoute[]> => {

@@ -79,3 +79,6 @@ export const traceCandidatesMax = 1_000
 
 /** How long the holder of the host's lock may take to say who it is, ms. */
 export const hostLockAnswerMs = 1_000
+
+/** `doctor` waits so long for a peer's data port, ms: a wide-area round trip and two lost SYNs fit. */
+export const reachTimeoutMs = 3_000

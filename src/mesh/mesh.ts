@@ -56,6 +56,8 @@ export interface PeerPresence {
   /** Wall-clock ms of the last beat or message. */
   lastSeenAt: number | null
   version: string | null
+  /** How far its wall clock is behind this one's, ms, as its beats tell; null or left out before the first. */
+  clockBehindMs?: number | null
   /** Document heads the peer last announced; null before its first beat. */
   heads: readonly string[] | null
 }

@@ -14,6 +14,7 @@ import type {
 import type { DiagnosticsJson } from '../../src/actors/operator/diagnostics.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from '../../src/actors/operator/history-json.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
+import type { CheckJson, DoctorJson } from '../../src/actors/operator/doctor.ts'
 import type { LicenseJson } from '../../src/actors/operator/license.ts'
 import type { Concerned } from '../../src/actors/operator/wait.ts'
 import { type NewTokenJson, type TokenJson, TokenNouns, type TokenRequest } from '../../src/actors/operator/tokens.ts'
@@ -168,6 +169,12 @@ export class MemoryOperator implements Operator {
   async setPolicy(patch: Partial<Policy>): Promise<ClusterJson> {
     this.policy = checkPolicy({ ...this.policy, ...patch })
     return this.clusterStatus()
+  }
+
+  checks: CheckJson[] = [{ name: 'open files', status: 'ok', found: 'up to 20000', mend: null }]
+
+  async doctor(): Promise<DoctorJson> {
+    return { ok: this.checks.every(({ status }) => status !== 'fail'), checks: this.checks }
   }
 
   async license(): Promise<LicenseJson> {

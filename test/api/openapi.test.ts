@@ -78,6 +78,7 @@ describe('api: openapi.json', function () {
       'DELETE /v1/tokens/{id}',
       'PUT /v1/cluster',
       'GET /v1/license',
+      'GET /v1/doctor',
       'GET /v1/events',
       'GET /v1/openapi.json',
       'GET /healthz',

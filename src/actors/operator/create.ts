@@ -5,6 +5,7 @@ import { ClusterNouns } from './cluster.ts'
 import { HistoryNouns } from './history.ts'
 import { diagnosticsOf } from './diagnostics.ts'
 import type { OperatorDeps } from './deps.ts'
+import { doctor } from './doctor.ts'
 import { licenseJson } from './license.ts'
 import { Metrics } from './metrics.ts'
 import type { Operator } from './operator.ts'
@@ -71,6 +72,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     tellActor: (path, event, options) => actors.tell(path, event, options),
     watchActor: (path, listener, options) => actors.watch(path, listener, options),
     monitorActor: (path, onEnd, options) => actors.monitor(path, onEnd, options),
+    doctor: () => doctor(deps),
     license: async () => licenseJson(deps),
     ready: async () => readiness(deps),
     diagnostics: () => diagnosticsOf(deps, deps.host),

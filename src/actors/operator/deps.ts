@@ -13,6 +13,7 @@ import type { Reconciler } from '../reconcile/reconciler.ts'
 import type { FlightRecorder } from '../runtime/recorder.ts'
 import type { StallWatch } from '../stall.ts'
 import type { HostDiagnostics } from './diagnostics.ts'
+import type { HostDoctor } from './doctor.ts'
 import type { StatusJson } from './operator.ts'
 
 /** What the operator's nouns share. */
@@ -28,6 +29,7 @@ export interface OperatorDeps {
   clock: Clock
   log: Logger
   license: () => LicenseState
+  hostDoctor: HostDoctor | null
   selfRecord: () => PeerRecord
   version: string
   stateDir: string

@@ -25,6 +25,7 @@ import type {
   SentEvent,
   TransitionJson
 } from './actor-json.ts'
+import type { DoctorJson } from './doctor.ts'
 import type { LicenseJson } from './license.ts'
 import type { NewTokenJson, TokenJson, TokenRequest } from './tokens.ts'
 
@@ -116,6 +117,8 @@ export interface Operator {
   /** Calls once when the actor ends, or its peer cannot be reached any more. Resolves with the unsubscriber. */
   monitorActor(path: string, onEnd: (notice: DeathNotice) => void, options?: ActorOptions): Promise<() => void>
   license(): Promise<LicenseJson>
+  /** Looks at the host, this agent, and its way to each member; takes as long as the slowest peer's answer. */
+  doctor(): Promise<DoctorJson>
   /** Not ready is an answer with the reasons, not an error. */
   ready(): Promise<{ ready: boolean; reasons: string[] }>
   /** What a bug report needs and no other answer has; no secrets. */

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream'
+import type { CheckJson } from '../../actors/operator/doctor.ts'
 import type { Clock } from '../../clock.ts'
 import type { Client } from './client.ts'
 import type { Printer } from './printer.ts'
@@ -22,8 +23,8 @@ export interface Command {
   local?: true
   /** It goes on until Ctrl-C, which is then no failure. */
   endless?: true
-  /** Null: the command is listed here and run elsewhere. */
-  run: ((context: Context, input: Input) => Promise<void>) | null
+  /** Resolves with the exit code, if it is another than 0. Null: the command is listed here and run elsewhere. */
+  run: ((context: Context, input: Input) => Promise<number | void>) | null
 }
 
 /** What a shell completes a value with: things that the agent knows, or this program. */
@@ -82,6 +83,8 @@ export interface Context {
   confirm: (question: string, otherwise?: string) => Promise<boolean>
   /** Somebody sits there: `confirm` can ask. */
   terminal: boolean
+  /** Looks at this host without an agent; null where nothing can. */
+  examineHost: (() => Promise<CheckJson[]>) | null
   /** For what talks with its user by itself. */
   streams: { stdin: Readable & { isTTY?: boolean }; stdout: Writable & { isTTY?: boolean } }
   /** Reads stdin to its end. */

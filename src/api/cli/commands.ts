@@ -6,6 +6,7 @@ import { clusterCommands } from './commands/cluster.ts'
 import { contextCommands } from './commands/context.ts'
 import { declareCommands } from './commands/declare.ts'
 import { historyCommands } from './commands/history.ts'
+import { doctorCommands } from './commands/doctor.ts'
 import { licenseCommands } from './commands/license.ts'
 import { peerCommands } from './commands/peers.ts'
 import { replCommands } from './commands/repl.ts'
@@ -30,6 +31,7 @@ export const COMMANDS: readonly Command[] = [
   ...tokenCommands,
   ...licenseCommands,
   ...statusCommands,
+  ...doctorCommands,
   ...actorCommands,
   ...replCommands,
   ...topCommands,

@@ -4,6 +4,7 @@ import { agentComponents, StatusSchema } from '../http/schemas/agent.ts'
 import { clusterComponents, ClusterSchema } from '../http/schemas/cluster.ts'
 import { AppliedSchema, declareComponents, MeshSchema } from '../http/schemas/declare.ts'
 import { ChangeSchema, historyComponents, UndoneSchema, VerificationSchema } from '../http/schemas/history.ts'
+import { doctorComponents, DoctorSchema } from '../http/schemas/doctor.ts'
 import { LicenseSchema } from '../http/schemas/license.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
 import { routeComponents, RouteInputSchema, RouteSchema, RouteTestSchema } from '../http/schemas/route.ts'
@@ -59,6 +60,7 @@ const OBJECTS: Record<string, Explained> = {
     schema: ChangeSchema as Schema
   },
   license: { what: 'What this agent is licensed for, and what of it is in use.', schema: LicenseSchema as Schema },
+  doctor: { what: 'What "arctic doctor" answers.', schema: DoctorSchema as Schema },
   status: { what: 'Health of the answering agent.', schema: StatusSchema as Schema },
   mesh: { what: 'A file for "arctic apply": services and routes, peers by name.', schema: MeshSchema as Schema },
   applied: { what: 'What "arctic apply" and "arctic diff" answer.', schema: AppliedSchema as Schema },
@@ -82,7 +84,8 @@ const COMPONENTS = new Map<string, Schema>(
     ...declareComponents,
     ...waitComponents,
     ...tokenComponents,
-    LicenseSchema
+    LicenseSchema,
+    ...doctorComponents
   ].map((schema) => [(schema as Schema).$id ?? '', schema as Schema])
 )
 

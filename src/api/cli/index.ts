@@ -23,7 +23,12 @@ type Env = Readonly<Record<string, string | undefined>>
  * 3. Say how it failed, in the form that was asked for.
  * Ctrl-C ends a command with 130, one that watches with 0; a reader that closes stdout ends it quietly.
  */
-export async function runCli(argv: string[], env: Env, io: CliIo, clock: Clock = systemClock): Promise<number> {
+export async function runCli(
+  argv: string[],
+  env: Env,
+  io: CliIo,
+  { clock = systemClock, examineHost }: { clock?: Clock; examineHost?: Context['examineHost'] } = {}
+): Promise<number> {
   if (argv[0] === '__complete') {
     const { complete } = await import('./complete.ts')
     const words = argv[1] === '--' ? argv.slice(2) : argv.slice(1)
@@ -52,7 +57,7 @@ export async function runCli(argv: string[], env: Env, io: CliIo, clock: Clock =
         io.stdout.write(`arctic ${await version()}\n`)
         return 0
       case 'run':
-        return await run(ask, { globals, env, io, clock, signal: interrupted.signal })
+        return await run(ask, { globals, env, io, clock, signal: interrupted.signal, examineHost })
     }
   } catch (error) {
     const cause = interrupted.signal.aborted ? interrupted.signal.reason : error
@@ -80,7 +85,14 @@ const watches = (ask: Parsed['ask']): boolean =>
 
 async function run(
   { command, input }: Extract<Parsed['ask'], { kind: 'run' }>,
-  host: { globals: Readonly<Record<string, FlagValue>>; env: Env; io: CliIo; clock: Clock; signal: AbortSignal }
+  host: {
+    globals: Readonly<Record<string, FlagValue>>
+    env: Env
+    io: CliIo
+    clock: Clock
+    signal: AbortSignal
+    examineHost: Context['examineHost'] | undefined
+  }
 ): Promise<number> {
   const { globals, env, io, clock, signal } = host
   if (command.run == null) {
@@ -126,12 +138,13 @@ async function run(
       return agreed
     },
     terminal: io.stdin.isTTY === true,
+    examineHost: host.examineHost ?? null,
     streams: io,
     readInput: () => readInput(io.stdin)
   }
-  await command.run(context, input)
+  const exit = await command.run(context, input)
   signal.throwIfAborted()
-  if (declined == null) return 0
+  if (declined == null) return exit ?? 0
   context.print.remark(declined)
   return 1
 }

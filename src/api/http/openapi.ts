@@ -9,6 +9,7 @@ import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
 import { clusterComponents } from './schemas/cluster.ts'
 import { historyComponents } from './schemas/history.ts'
+import { doctorComponents } from './schemas/doctor.ts'
 import { LicenseSchema } from './schemas/license.ts'
 import { peerComponents } from './schemas/peer.ts'
 import { routeComponents } from './schemas/route.ts'
@@ -45,7 +46,8 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...activityComponents,
     ...declareComponents,
     ...tokenComponents,
-    LicenseSchema
+    LicenseSchema,
+    ...doctorComponents
   ]
   for (const schema of components) app.addSchema(schema)
 

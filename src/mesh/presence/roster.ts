@@ -129,6 +129,7 @@ export class Roster {
       rttMs: entry?.rttMs ?? null,
       lastSeenAt: entry?.seenAt ?? null,
       version: entry?.beat?.version ?? null,
+      clockBehindMs: entry?.beat == null ? null : this.clockOffsetMs(peer),
       heads: entry?.beat?.heads ?? null
     }
   }

@@ -1,5 +1,6 @@
 import { silentLogger, type Logger } from '../../../src/log.ts'
 import { COMMUNITY, type LicenseState } from '../../../src/license.ts'
+import type { HostDoctor } from '../../../src/actors/operator/doctor.ts'
 import { startActors, type Actors } from '../../../src/actors/start.ts'
 import type { ServiceJson } from '../../../src/actors/operator/operator.ts'
 import { FakeClock } from './clock.ts'
@@ -31,8 +32,9 @@ export class FakeLab {
     {
       admitted = true,
       log = silentLogger,
-      license = () => COMMUNITY
-    }: { admitted?: boolean; log?: Logger; license?: () => LicenseState } = {}
+      license = () => COMMUNITY,
+      hostDoctor
+    }: { admitted?: boolean; log?: Logger; license?: () => LicenseState; hostDoctor?: HostDoctor | undefined } = {}
   ): Promise<FakeAgent> {
     if (admitted) this.document.admit(member(name))
     const mesh = new FakeMesh(peerId(name), this.wire)
@@ -50,6 +52,7 @@ export class FakeLab {
       version: '0.1.0',
       stateDir: '/nowhere',
       license,
+      ...(hostDoctor == null ? {} : { hostDoctor }),
       selfRecord: () => peerRecord(name),
       listen: () => ({ mesh: [], data: '0.0.0.0:7947', api: null, socket: '/nowhere.sock', api_fingerprint: null }),
       onFatal: (error) => fatal.push(error)

@@ -42,6 +42,8 @@ export class FakeMesh implements Mesh {
   announces = true
   own: ReadonlyMap<string, ServiceReport> = new Map()
   published = 0
+  /** How far this peer's clock is behind everybody else's, as they see it. */
+  clockBehindMs: number | null = null
   refreshed: string[] = []
   joined: string[] = []
   copies: Twin[] = []
@@ -78,6 +80,7 @@ export class FakeMesh implements Mesh {
       rttMs: reachable ? 1 : null,
       lastSeenAt: reachable ? 1 : null,
       version: '0.1.0',
+      clockBehindMs: this.#wire.meshes.get(id)?.clockBehindMs ?? null,
       heads: this.heads(id)
     }
   }

@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import type { Access } from '../access.ts'
 import { ReadySchema, StatusSchema } from '../schemas/agent.ts'
 import { ref } from '../schemas/common.ts'
+import { DoctorSchema } from '../schemas/doctor.ts'
 import type { App } from '../type-provider.ts'
 
 /** What concerns the answering agent alone: its health, metrics, and the description of this API. */
@@ -74,6 +75,20 @@ export function agentRoutes(app: App, operator: Operator, access: Access): void 
       }
     },
     async () => operator.status()
+  )
+
+  app.get(
+    '/v1/doctor',
+    {
+      config: { demand: { scopes: ['cluster.read', 'peers.read'] } },
+      schema: {
+        operationId: 'doctor',
+        summary: "Checks this agent's host, itself and its way to each member, with what to do about what it finds",
+        tags,
+        response: { 200: ref(DoctorSchema) }
+      }
+    },
+    async () => operator.doctor()
   )
 
   app.get(
