@@ -5,6 +5,7 @@ import type { Logger } from '../log.ts'
 import { Background } from './background.ts'
 import { gossipBytesMax, intakeEnvelopesMax, syncBatchBytes } from './limits.ts'
 import type { Network } from './network.ts'
+import type { Refusals } from './refusals.ts'
 
 /** First byte of a message: the envelope itself, or the word that there is one too large for gossip. */
 const INLINE = 0
@@ -20,13 +21,21 @@ export class ChangeGossip {
   readonly #replica: Replicated
   readonly #fetch: (peer: PeerId) => void
   readonly #log: Logger
+  readonly #refusals: Refusals
   readonly #background: Background
   readonly #releases: Array<() => void> = []
   #intake: Array<{ envelope: EnvelopeBytes; from: PeerId }> = []
   #draining = false
   #topic: string | null = null
 
-  constructor(parts: { network: Network; replica: Replicated; log: Logger; fetch: (peer: PeerId) => void }) {
+  constructor(parts: {
+    network: Network
+    replica: Replicated
+    log: Logger
+    refusals: Refusals
+    fetch: (peer: PeerId) => void
+  }) {
+    this.#refusals = parts.refusals
     this.#network = parts.network
     this.#replica = parts.replica
     this.#fetch = parts.fetch
@@ -38,7 +47,7 @@ export class ChangeGossip {
     const topic = `arctic/${cluster}/changes/1`
     this.#topic = topic
     const unsubscribe = this.#network.subscribe(topic, {
-      validate: (data) => this.#validate(data),
+      validate: (data) => this.#refusals.judged('changes', this.#validate(data)),
       deliver: (data, from) => this.#deliver(data, from)
     })
     const ignore = this.#replica.onLocal((envelope) => {

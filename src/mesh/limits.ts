@@ -71,6 +71,8 @@ export const syncEveryMaxMs = 5_000
 /** Syncs under way that this peer began, and that it serves; others wait or are told to come back. */
 export const syncsOutMax = 4
 export const syncsInMax = 8
+/** Of those, by one peer: it needs one, and one more while it gives up the first. */
+export const syncsInPerPeerMax = 2
 /** A peer that says nothing for this long in the middle of a sync is given up. Covers a slow fdatasync of one batch. */
 export const syncSilenceMs = 15_000
 /** Of what sync brings, changes up to this many are gossiped on: more is somebody who was away, and everybody may know. */
@@ -111,6 +113,10 @@ export const pingsMissedMax = 2
 /** Reports in one message of a fetch, and removals remembered for deltas; whoever is further behind gets everything. */
 export const reportsPerMessageMax = 256
 export const reportRemovalsMax = 1_024
+/** Characters of any text in a report: a message with an error's text in it is some hundreds. */
+export const reportTextMax = 8_192
+/** Messages of one answer: all reports, a page each for what may be in between. */
+export const reportPagesMax = 256
 /** Counters alone announce themselves at most this often. */
 export const reportCountersMs = 1_000
 /** A report fetch that takes longer is given up; the next beat asks again. */

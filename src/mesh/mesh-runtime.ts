@@ -22,6 +22,7 @@ import { Presence } from './presence/presence.ts'
 import { Roster } from './presence/roster.ts'
 import { Twins, type Twin } from './presence/twins.ts'
 import { Redial } from './redial.ts'
+import { Refusals, type Refused } from './refusals.ts'
 import { ReportBook } from './report/book.ts'
 import { ReportExchange } from './report/exchange.ts'
 import { partners } from './report/partners.ts'
@@ -60,6 +61,7 @@ export class MeshRuntime implements Mesh {
   readonly #roster: Roster
   readonly #presence: Presence
   readonly #twins: Twins
+  readonly #refusals = new Refusals()
   readonly #sync: AntiEntropy
   readonly #gossip: ChangeGossip
   readonly #book: ReportBook
@@ -87,6 +89,7 @@ export class MeshRuntime implements Mesh {
     const log = parts.log.module('mesh')
     const incarnation = clock.now()
     const isMember = (peer: PeerId): boolean => replica.isMember(peer)
+    const refusals = this.#refusals
     this.self = network.self
     this.#parts = parts
     this.#log = log
@@ -98,22 +101,24 @@ export class MeshRuntime implements Mesh {
       clock,
       random,
       log,
+      refusals,
       onNews: (envelopes) => this.#gossip.forward(envelopes),
       onRefused: (peer) => {
         this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))
       }
     })
-    this.#gossip = new ChangeGossip({ network, replica, log, fetch: (peer) => this.#sync.want(peer) })
+    this.#gossip = new ChangeGossip({ network, replica, log, refusals, fetch: (peer) => this.#sync.want(peer) })
     const roleOf = (peer: PeerId): Role | null => replica.view().members.get(peer)?.role ?? null
     this.actors = new ActorExchange({ network, clock, log, roleOf })
     this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })
-    this.#admission = new Admission({ network, replica, clock, log })
+    this.#admission = new Admission({ network, replica, clock, log, refusals })
     this.#book = new ReportBook({ incarnation, clock, onChange: () => this.#presence.changed() })
     this.#reports = new ReportExchange({
       network,
       book: this.#book,
       clock,
       log,
+      refusals,
       onReport: (peer, news) => {
         for (const listener of this.#onReport) listener(peer, news)
       }
@@ -131,6 +136,7 @@ export class MeshRuntime implements Mesh {
       clock,
       random,
       log,
+      refusals,
       incarnation,
       isMember,
       roster: this.#roster,
@@ -303,6 +309,10 @@ export class MeshRuntime implements Mesh {
         }
       })
     )
+  }
+
+  refusals(): readonly Refused[] {
+    return this.#refusals.all()
   }
 
   twins(): readonly Twin[] {

@@ -1,6 +1,7 @@
 import type { PeerId, Role, ServiceId } from '../crdt/schema.ts'
 import type { PeerActors } from './actor-protocol/actors.ts'
 import type { Twin } from './presence/twins.ts'
+import type { Refused } from './refusals.ts'
 
 /** What the rest of the agent sees of the mesh: who is there, who joins, and what peers report of their own work. */
 export interface Mesh {
@@ -38,6 +39,8 @@ export interface Mesh {
   syncAll(options: { signal: AbortSignal }): Promise<SyncOutcome[]>
   /** Milliseconds from "written by its author" to "durable here", for changes of others seen lately; newest last. */
   propagation(): readonly number[]
+  /** What others have spoken wrongly since the start, by protocol. */
+  refusals(): readonly Refused[]
   /** Peers, this one among them, whose identity two agents bear at once: a state directory was copied. */
   twins(): readonly Twin[]
   start(): Promise<void>

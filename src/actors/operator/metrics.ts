@@ -64,6 +64,12 @@ export class Metrics {
         [...replica.view().members.keys()].filter((id) => id !== mesh.self && reconciler.reach(id) === 'reachable')
           .length
     )
+    this.#counter(
+      'arctic_mesh_refused_total',
+      'What other peers spoke wrongly, by protocol and reason.',
+      () => mesh.refusals().map(({ protocol, reason, count }) => [{ protocol, reason }, count]),
+      ['protocol', 'reason']
+    )
     this.#gauge(
       'arctic_mesh_copied_identities',
       'Members whose identity two agents bear at once.',

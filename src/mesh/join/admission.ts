@@ -8,6 +8,7 @@ import { deadline } from '../deadline.ts'
 import { introductionBytesMax, joinTimeoutMs, strangerIdleMs, syncBatchBytes } from '../limits.ts'
 import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
+import type { Refusals } from '../refusals.ts'
 import { transfer } from '../sync/transfer.ts'
 import { parseQuestion, type JoinAnswer } from './answer.ts'
 
@@ -40,9 +41,11 @@ export class Admission {
   readonly #clock: Clock
   readonly #log: Logger
   readonly #quiet: QuietLog
+  readonly #refusals: Refusals
   readonly #stopped = new AbortController()
 
-  constructor(parts: { network: Network; replica: Admitting; clock: Clock; log: Logger }) {
+  constructor(parts: { network: Network; replica: Admitting; clock: Clock; log: Logger; refusals: Refusals }) {
+    this.#refusals = parts.refusals
     this.#network = parts.network
     this.#replica = parts.replica
     this.#clock = parts.clock
@@ -51,7 +54,10 @@ export class Admission {
   }
 
   async start(): Promise<void> {
-    await this.#network.handle(JOIN_PROTOCOL, (channel, from) => this.#serve(channel, from))
+    await this.#network.handle(
+      JOIN_PROTOCOL,
+      this.#refusals.guard('join', (channel, from: PeerId) => this.#serve(channel, from))
+    )
   }
 
   stop(): void {
@@ -66,6 +72,7 @@ export class Admission {
       const message = await channel.receive({ signal: limit.signal })
       if (message == null) return
       const question = parseQuestion(message)
+      if (question == null) this.#refusals.add('join', 'malformed')
       if (question == null) throw new InviteInvalidError('the joining agent asked in a way that this one does not know')
       if (this.#replica.clusterId() == null) throw new NotInClusterError()
       if ('introduce' in question) {
@@ -76,6 +83,7 @@ export class Admission {
       await this.#replica.admit({ token: question.token, peer, name: question.name })
       this.#log.info({ peer, name: question.name }, 'admitted a peer')
     } catch (error) {
+      this.#refusals.note('join', error)
       const body = toErrorBody(error)
       this.#quiet.info('refused a join', { peer, code: body.code })
       if (body.code === 'internal') this.#log.debug({ error, peer }, 'a join broke off')

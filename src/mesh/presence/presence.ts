@@ -5,6 +5,7 @@ import type { Logger } from '../../log.ts'
 import type { Random } from '../../random.ts'
 import { beatMs } from '../limits.ts'
 import type { Network } from '../network.ts'
+import type { Refusals } from '../refusals.ts'
 import { Beacon } from './beacon.ts'
 import { beatIntervalMs, beatSignedBy, encodeBeat, parseBeat, type Beat } from './beat.ts'
 import type { Roster } from './roster.ts'
@@ -22,6 +23,7 @@ export class Presence {
   readonly #isMember: (peer: PeerId) => boolean
   readonly #statement: () => Statement
   readonly #roster: Roster
+  readonly #refusals: Refusals
   readonly #onBeat: (beat: Beat) => void
   readonly #onAnyBeat: (beat: Beat) => void
   readonly #log: Logger
@@ -37,6 +39,7 @@ export class Presence {
     clock: Clock
     random: Random
     log: Logger
+    refusals: Refusals
     incarnation: number
     roster: Roster
     members: () => number
@@ -51,6 +54,7 @@ export class Presence {
     this.#clock = parts.clock
     this.#incarnation = parts.incarnation
     this.#roster = parts.roster
+    this.#refusals = parts.refusals
     this.#members = parts.members
     this.#isMember = parts.isMember
     this.#statement = parts.statement
@@ -64,7 +68,7 @@ export class Presence {
   start(cluster: string): void {
     this.#cluster = cluster
     this.#unsubscribe = this.#network.subscribe(this.#topic(cluster), {
-      validate: (data) => this.#validate(data),
+      validate: (data) => this.#refusals.judged('presence', this.#validate(data)),
       deliver: (data) => this.#deliver(data),
       // Whoever can hear from now on should not wait a second for it; in a big cluster it has to.
       onSubscriber: () => this.#beacon.headsChanged()

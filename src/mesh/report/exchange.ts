@@ -1,18 +1,24 @@
 import type { Clock } from '../../clock.ts'
 import type { PeerId, ServiceId } from '../../crdt/schema.ts'
-import { UnavailableError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { Background } from '../background.ts'
 import { deadline } from '../deadline.ts'
-import { reportFetchesMax, reportsPerMessageMax, reportsPerPeerMax, reportTimeoutMs } from '../limits.ts'
+import {
+  reportFetchesMax,
+  reportPagesMax,
+  reportsPerMessageMax,
+  reportsPerPeerMax,
+  reportTimeoutMs
+} from '../limits.ts'
 import type { ServiceReport } from '../mesh.ts'
 import type { Channel, Network } from '../network.ts'
 import { Slots } from '../slots.ts'
+import { MisspokenError } from '../misspoken.ts'
+import type { Refusals } from '../refusals.ts'
 import { sameStatement, type ReportBook, type ReportDelta } from './book.ts'
+import { parsePage, parseQuestion, type Page } from './page.ts'
 
 const REPORT_PROTOCOL = '/arctic/report/1.0.0'
-
-type Page = ReportDelta & { more: boolean }
 
 interface Held {
   incarnation: number
@@ -33,6 +39,7 @@ export class ReportExchange {
   readonly #clock: Clock
   readonly #onReport: (peer: PeerId, news: readonly ServiceId[]) => void
   readonly #background: Background
+  readonly #refusals: Refusals
   readonly #slots = new Slots(reportFetchesMax)
   readonly #held = new Map<PeerId, Held>()
   readonly #fetching = new Map<PeerId, Promise<Held>>()
@@ -42,11 +49,13 @@ export class ReportExchange {
     book: ReportBook
     clock: Clock
     log: Logger
+    refusals: Refusals
     onReport: (peer: PeerId, news: readonly ServiceId[]) => void
   }) {
     this.#network = parts.network
     this.#book = parts.book
     this.#clock = parts.clock
+    this.#refusals = parts.refusals
     this.#onReport = parts.onReport
     const log = parts.log.module('mesh:report')
     this.#background = new Background((error) =>
@@ -55,7 +64,10 @@ export class ReportExchange {
   }
 
   async start(): Promise<void> {
-    await this.#network.handle(REPORT_PROTOCOL, (channel) => this.#serve(channel))
+    await this.#network.handle(
+      REPORT_PROTOCOL,
+      this.#refusals.guard('report', (channel) => this.#serve(channel))
+    )
   }
 
   async stop(): Promise<void> {
@@ -102,6 +114,7 @@ export class ReportExchange {
       if (next.seq !== held.seq || next.incarnation !== held.incarnation) this.#onReport(peer, news)
       return next
     } catch (error) {
+      this.#refusals.note('report', error)
       channel.abort(error as Error)
       throw error
     }
@@ -113,12 +126,13 @@ export class ReportExchange {
     let reports = 0
     for (;;) {
       const message = await channel.receive({ signal })
-      if (message == null) throw new UnavailableError(`peer ${peer} closed a report before it was done`)
-      const page = JSON.parse(Buffer.from(message).toString()) as Page
-      pages.push(page)
+      if (message == null) throw new MisspokenError('cut_short', `peer ${peer} closed a report before it was done`)
+      const page = parsePage(message)
+      if (pages.push(page) > reportPagesMax)
+        throw new MisspokenError('oversized', `peer ${peer} reports without an end`)
       reports += page.changed.length
       if (reports > reportsPerPeerMax || (!page.whole && reports + known > 2 * reportsPerPeerMax)) {
-        throw new UnavailableError(`peer ${peer} reports on too many services`)
+        throw new MisspokenError('oversized', `peer ${peer} reports on too many services`)
       }
       if (!page.more) return pages as [Page, ...Page[]]
     }
@@ -128,8 +142,8 @@ export class ReportExchange {
     using limit = deadline(this.#clock, reportTimeoutMs, { signal: this.#background.signal })
     const message = await channel.receive({ signal: limit.signal })
     if (message == null) return
-    const { since, incarnation } = JSON.parse(Buffer.from(message).toString()) as Record<string, number>
-    const delta = this.#book.since(Number(since), Number(incarnation))
+    const { since, incarnation } = parseQuestion(message)
+    const delta = this.#book.since(since, incarnation)
     for (const page of pages(delta)) await channel.send(Buffer.from(JSON.stringify(page)))
   }
 }

@@ -13,11 +13,14 @@ import {
   syncEveryMinMs,
   syncRetryMs,
   syncsInMax,
+  syncsInPerPeerMax,
   syncsOutMax
 } from '../limits.ts'
 import type { SyncOutcome } from '../mesh.ts'
+import { MisspokenError } from '../misspoken.ts'
 import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
+import type { Refusals } from '../refusals.ts'
 import { Slots } from '../slots.ts'
 import { frames, vectorDigest } from './frame.ts'
 import { nextFrame, transfer } from './transfer.ts'
@@ -43,6 +46,9 @@ export class AntiEntropy {
   readonly #log: Logger
   readonly #quiet: QuietLog
   readonly #background: Background
+  readonly #refusals: Refusals
+  /** Syncs that each peer has begun here and that are under way. */
+  readonly #served = new Map<PeerId, number>()
   readonly #out = new Slots(syncsOutMax)
   readonly #in = new Slots(syncsInMax)
   readonly #turns = new Map<PeerId, { running: Promise<Outcome>; next: Promise<Outcome> | null }>()
@@ -56,6 +62,7 @@ export class AntiEntropy {
     clock: Clock
     random: Random
     log: Logger
+    refusals: Refusals
     /** A few envelopes that were new here: others may not have them either. */
     onNews: (envelopes: EnvelopeBytes[]) => void
     /** A peer that this one has just dialled does not sync with it. */
@@ -67,6 +74,7 @@ export class AntiEntropy {
     this.#random = parts.random
     this.#onNews = parts.onNews
     this.#onRefused = parts.onRefused
+    this.#refusals = parts.refusals
     this.#log = parts.log.module('mesh:sync')
     this.#quiet = new QuietLog(parts.clock, this.#log)
     this.#background = new Background((error) => this.#log.debug({ error }, 'a sync failed; another one follows'))
@@ -82,7 +90,10 @@ export class AntiEntropy {
         })
       )
     })
-    await this.#network.handle(SYNC_PROTOCOL, (channel, from) => this.#serve(channel, from))
+    await this.#network.handle(
+      SYNC_PROTOCOL,
+      this.#refusals.guard('sync', (channel, from: PeerId) => this.#serve(channel, from))
+    )
     this.#schedule()
   }
 
@@ -125,6 +136,7 @@ export class AntiEntropy {
         void channel.close()
         return outcome
       } catch (error) {
+        this.#refusals.note('sync', error)
         channel.abort(error as Error)
         throw error
       }
@@ -138,28 +150,44 @@ export class AntiEntropy {
     const answer = await nextFrame(channel, this.#clock, { signal })
     if (answer.type === 'same') return { received: 0, sent: 0 }
     if (answer.type === 'busy') throw new UnavailableError(`peer ${peer} is busy with other syncs`)
-    if (answer.type !== 'vector') throw new UnavailableError(`peer ${peer} sent "${answer.type}" instead of its vector`)
+    if (answer.type !== 'vector')
+      throw new MisspokenError('out_of_turn', `peer ${peer} sent "${answer.type}" instead of its vector`)
     await channel.send(frames.vector(this.#replica.vector()))
     return this.#exchange(channel, peer, answer.vector, signal)
   }
 
   async #serve(channel: Channel, from: PeerId): Promise<void> {
     const { signal } = this.#background
-    const slot = this.#in.tryTake()
+    const served = this.#served.get(from) ?? 0
+    // A peer that holds on to its streams must not keep the others from theirs.
+    const slot = served >= syncsInPerPeerMax ? null : this.#in.tryTake()
     if (slot == null) {
       await channel.send(frames.busy())
       return
     }
     using _ = slot
+    this.#served.set(from, served + 1)
+    try {
+      await this.#answer(channel, from, signal)
+    } finally {
+      const left = (this.#served.get(from) ?? 1) - 1
+      if (left === 0) this.#served.delete(from)
+      else this.#served.set(from, left)
+    }
+  }
+
+  async #answer(channel: Channel, from: PeerId, signal: AbortSignal): Promise<void> {
     const question = await nextFrame(channel, this.#clock, { signal })
-    if (question.type !== 'digest') throw new UnavailableError(`peer ${from} began a sync with "${question.type}"`)
+    if (question.type !== 'digest')
+      throw new MisspokenError('out_of_turn', `peer ${from} began a sync with "${question.type}"`)
     if (equals(question.digest, this.#digest())) {
       await channel.send(frames.same())
       return
     }
     await channel.send(frames.vector(this.#replica.vector()))
     const answer = await nextFrame(channel, this.#clock, { signal })
-    if (answer.type !== 'vector') throw new UnavailableError(`peer ${from} sent "${answer.type}" instead of its vector`)
+    if (answer.type !== 'vector')
+      throw new MisspokenError('out_of_turn', `peer ${from} sent "${answer.type}" instead of its vector`)
     await this.#exchange(channel, from, answer.vector, signal)
   }
 
@@ -179,6 +207,7 @@ export class AntiEntropy {
         if (result.accepted > 0 && envelopes.length <= forwardEnvelopesMax) this.#onNews(envelopes)
         const refused = result.refused[0]
         if (refused != null) {
+          this.#refusals.add('sync', 'invalid', result.refused.length)
           this.#quiet.info('a member sent entries that are not valid; they are not stored', {
             peer,
             why: refused.reason

@@ -1,16 +1,16 @@
 import type { Clock } from '../../clock.ts'
 import type { EnvelopeBytes } from '../../crdt/replicated.ts'
-import { UnavailableError } from '../../errors.ts'
+import { MisspokenError } from '../misspoken.ts'
 import { deadline } from '../deadline.ts'
 import { syncSilenceMs, syncWindowBytes } from '../limits.ts'
 import type { Channel } from '../network.ts'
 import { frames, parseFrame, type Frame } from './frame.ts'
 
-/** The next frame. UnavailableError when the other side closes or says nothing for `syncSilenceMs`. */
+/** The next frame. MisspokenError when the other side closes, TimedOutError when it says nothing for `syncSilenceMs`. */
 export async function nextFrame(channel: Channel, clock: Clock, { signal }: { signal: AbortSignal }): Promise<Frame> {
   using limit = deadline(clock, syncSilenceMs, { signal })
   const message = await channel.receive({ signal: limit.signal })
-  if (message == null) throw new UnavailableError('the peer closed the stream before it was done')
+  if (message == null) throw new MisspokenError('cut_short', 'the peer closed the stream before it was done')
   return parseFrame(message)
 }
 
@@ -62,7 +62,7 @@ export async function transfer(
       } else if (frame.type === 'done') {
         confirmed = true
       } else {
-        throw new UnavailableError(`the peer sent "${frame.type}" out of turn`)
+        throw new MisspokenError('out_of_turn', `the peer sent "${frame.type}" out of turn`)
       }
     }
   }

@@ -2,6 +2,7 @@ import type { Role } from '../../../src/crdt/schema.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from '../../../src/mesh/mesh.ts'
 import { FakePeerActors } from './peer-actors.ts'
 import type { Twin } from '../../../src/mesh/presence/twins.ts'
+import type { Refused } from '../../../src/mesh/refusals.ts'
 
 /** Several meshes in one process that reach each other as a test says, and fetch each other's reports. */
 export class FakeWire {
@@ -56,6 +57,10 @@ export class FakeMesh implements Mesh {
     this.#wire = wire
     this.actors = new FakePeerActors(self, wire)
     wire.meshes.set(self, this)
+  }
+
+  refusals(): readonly Refused[] {
+    return []
   }
 
   twins(): readonly Twin[] {
