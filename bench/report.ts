@@ -68,3 +68,9 @@ export async function circumstances(
     `- UDP: datagrams of ${datagramBytes} bytes as fast as one sender sends them; what arrived is counted`
   ].join('\n')
 }
+
+/** Jain's fairness index: 1 when all have the same, 1/n when one has everything. */
+export function jain(values: readonly number[]): number {
+  const sum = values.reduce((a, b) => a + b, 0)
+  return sum ** 2 / (values.length * values.reduce((a, b) => a + b ** 2, 0))
+}

@@ -28,7 +28,7 @@ const FLAGS = {
   scenario: { type: 'string' },
   file: { type: 'string', short: 'f' },
   from: { type: 'string' },
-  flows: { type: 'string' },
+  'flow-log': { type: 'string' },
   listen: { type: 'string' },
   save: { type: 'string' },
   prune: { type: 'boolean' },

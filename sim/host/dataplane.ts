@@ -77,6 +77,10 @@ export class SimDataplane implements Dataplane {
     return []
   }
 
+  async flows(): Promise<[]> {
+    return []
+  }
+
   onEvent(listener: (event: DataplaneEvent) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

@@ -10,7 +10,7 @@ import { rehearse, type Rehearsal } from './rehearse.ts'
 export interface RehearseFlags {
   file?: string | undefined
   from?: string | undefined
-  flows?: string | undefined
+  'flow-log'?: string | undefined
   listen?: string | undefined
   save?: string | undefined
   prune?: boolean | undefined
@@ -32,14 +32,14 @@ export async function runRehearsal(
 }
 
 async function recordedFlows(
-  { flows, listen }: RehearseFlags,
+  { 'flow-log': file, listen }: RehearseFlags,
   cluster: LiveCluster,
   client: Client | null
 ): Promise<Recorded> {
-  if (flows != null) return readFlows(flows, cluster)
+  if (file != null) return readFlows(file, cluster)
   const seconds = Number(listen ?? Number.NaN)
   if (client == null || !(seconds > 0))
-    throw usageFailure('say which flows: --flows FILE, or --listen SECONDS to a live agent', 'sim rehearse')
+    throw usageFailure('say which flows: --flow-log FILE, or --listen SECONDS to a live agent', 'sim rehearse')
   const records: unknown[] = []
   const signal = AbortSignal.timeout(seconds * 1_000)
   try {

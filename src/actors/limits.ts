@@ -66,8 +66,10 @@ export const eventListenersMax = 1_000
 export const stallTickMs = 250
 export const stallWarnMs = 500
 
-/** Services that get metrics of their own; the rest is counted in the totals, so that a scrape stays bounded. */
+/** Services that get metrics of their own; the rest is summed up as one more, so that a scrape stays bounded. */
 export const metricServicesMax = 1_000
+/** Services with latency histograms of their own: 30 series each. */
+export const latencyServicesMax = 200
 
 /** A token lives a quarter of a year unless asked otherwise: who forgot one is not open for ever. */
 export const tokenTtlDefaultMs = 90 * 24 * 3_600_000

@@ -14,6 +14,7 @@ export function logFlow(log: Logger, flow: FlowRecord): void {
     bytes_in: flow.bytesIn,
     bytes_out: flow.bytesOut,
     duration_ms: flow.durationMs,
+    connect_ms: flow.connectMs,
     first_byte_ms: flow.firstByteMs,
     reason: flow.reason
   }

@@ -113,9 +113,33 @@ export interface FlowRecord {
   bytesIn: number
   bytesOut: number
   durationMs: number
+  /** How long the destination took to answer, at the target. */
+  connectMs: number | null
   firstByteMs: number | null
   /** Why it ended, e.g. `closed`, `client_reset`, `destination_refused`, `carrier_lost`, `refused_not_covered`. */
   reason: string
+}
+
+/** Which open flows of a service to tell: `bytes`, those with most of them first; `age`, the oldest first. */
+export interface FlowsQuery {
+  sort: 'bytes' | 'age'
+  limit: number
+}
+
+/** One open TCP flow as this side sees it. */
+export interface OpenFlow {
+  side: FlowRecord['side']
+  peer: PeerId
+  client: string
+  destination: string
+  dialledFrom: string | null
+  /** For a carrier; for the destination's answer; both ways open; one way has ended. */
+  state: 'waiting' | 'dialling' | 'open' | 'ending'
+  bytesIn: number
+  bytesOut: number
+  ageMs: number
+  connectMs: number | null
+  firstByteMs: number | null
 }
 
 export type DataplaneEvent =
@@ -140,6 +164,8 @@ export interface Dataplane {
   engines(): EngineStatus[]
   counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>>
   tunnels(): Promise<TunnelCounters[]>
+  /** Open flows of a service that this host is an end of. @throws {UnavailableError} when Pegasus cannot be asked */
+  flows(service: ServiceId, query: FlowsQuery): Promise<OpenFlow[]>
   onEvent(listener: (event: DataplaneEvent) => void): () => void
   /** The host's addresses and attached networks that steering goes by, for `routes test`; null before the first look. */
   host?(): HostNetworks | null

@@ -99,6 +99,12 @@ export class EngineClient {
     return this.#request(`stats ${id}`, { type: 'stats', id }, engineStatsTimeoutMs)
   }
 
+  /** Open flows of a service. @throws {EngineGoneError} */
+  flows<T>(query: { service_id: string; sort: string; limit: number }): Promise<T> {
+    const id = ++this.#requests
+    return this.#request(`flows ${id}`, { type: 'flows', id, ...query }, engineStatsTimeoutMs)
+  }
+
   /** Asks the engine to end its flows and exit; it answers by closing. */
   drain(timeoutMs: number): void {
     this.#socket.write(`${JSON.stringify({ type: 'drain', timeout_ms: timeoutMs })}\n`)

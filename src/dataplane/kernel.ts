@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { PeerId, ServiceId } from '../crdt/schema.ts'
+import { UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { logFlow } from './access-log.ts'
@@ -13,6 +14,8 @@ import type {
   DataplaneEvent,
   DesiredState,
   EngineStatus,
+  FlowsQuery,
+  OpenFlow,
   ServiceCounters,
   TunnelCounters
 } from './desired.ts'
@@ -25,7 +28,15 @@ import { lockHost, type HostLock } from './host-lock.ts'
 import { createMarks, type MarkOptions, type Marks } from './marks.ts'
 import { NetManager } from './netmgr.ts'
 import { appliedServices, type ApplyOutcome } from './outcome.ts'
-import { flowRecord, GENERAL_LISTENER, pegasusState, type LostReturnPath, type PegasusStats } from './pegasus.ts'
+import {
+  flowRecord,
+  GENERAL_LISTENER,
+  openFlows,
+  pegasusState,
+  type LostReturnPath,
+  type PegasusFlows,
+  type PegasusStats
+} from './pegasus.ts'
 import { planDevices, planSteering, steeringLines, type SteeringPlan } from './plan.ts'
 import { counterName, rulesetText, type Counter } from './ruleset.ts'
 import { Serial } from './serial.ts'
@@ -159,6 +170,17 @@ export class KernelDataplane implements Dataplane {
   async tunnels(): Promise<TunnelCounters[]> {
     const stats = await this.#engines.tempest.client?.stats<TempestStats>().catch(() => null)
     return stats == null ? [] : tunnelCounters(stats)
+  }
+
+  async flows(service: ServiceId, { sort, limit }: FlowsQuery): Promise<OpenFlow[]> {
+    const { client } = this.#engines.pegasus
+    if (client == null) throw new UnavailableError('pegasus is not running; it is being started again')
+    try {
+      return openFlows(await client.flows<PegasusFlows>({ service_id: service, sort, limit }))
+    } catch (error) {
+      const said = error instanceof Error ? error.message : String(error)
+      throw new UnavailableError(`pegasus does not tell its flows: ${said}; try again`, {}, { cause: error })
+    }
   }
 
   onEvent(listener: (event: DataplaneEvent) => void): () => void {

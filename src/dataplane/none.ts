@@ -40,6 +40,10 @@ export class NoDataplane implements Dataplane {
     return []
   }
 
+  async flows(): Promise<[]> {
+    return []
+  }
+
   onEvent(listener: (event: DataplaneEvent) => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)

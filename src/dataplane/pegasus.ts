@@ -1,5 +1,5 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
-import type { DesiredState, FlowRecord } from './desired.ts'
+import type { DesiredState, FlowRecord, OpenFlow } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
 import { formatPrefix } from './prefix.ts'
 import type { Route } from './route.ts'
@@ -145,6 +145,7 @@ interface FlowEvent {
   bytes_in: number
   bytes_out: number
   duration_ms: number
+  connect_ms?: number | null
   first_byte_ms: number | null
   reason: string
 }
@@ -163,7 +164,41 @@ export function flowRecord(event: EngineEvent): FlowRecord {
     bytesIn: flow.bytes_in,
     bytesOut: flow.bytes_out,
     durationMs: flow.duration_ms,
+    connectMs: flow.connect_ms ?? null,
     firstByteMs: flow.first_byte_ms ?? null,
     reason: flow.reason
   }
 }
+
+/** The answer to `flows`. */
+export interface PegasusFlows {
+  total: number
+  flows: {
+    side: OpenFlow['side']
+    peer_id: PeerId
+    client: string
+    destination: string
+    dialled_from: string | null
+    state: OpenFlow['state']
+    bytes_in: number
+    bytes_out: number
+    age_ms: number
+    connect_ms: number | null
+    first_byte_ms: number | null
+  }[]
+}
+
+export const openFlows = ({ flows }: PegasusFlows): OpenFlow[] =>
+  flows.map((flow) => ({
+    side: flow.side,
+    peer: flow.peer_id,
+    client: flow.client,
+    destination: flow.destination,
+    dialledFrom: flow.dialled_from,
+    state: flow.state,
+    bytesIn: flow.bytes_in,
+    bytesOut: flow.bytes_out,
+    ageMs: flow.age_ms,
+    connectMs: flow.connect_ms,
+    firstByteMs: flow.first_byte_ms
+  }))

@@ -210,6 +210,9 @@ function hooks({
   // Reused ports: a new connection must not inherit what an old one of the same addresses was.
   const forget = `${syn} ct mark ${ours} != 0 ct mark set ct mark & ${hex(marks.keep)}`
 
+  // Answers to a connection made with a client's address. Also when its socket is gone: this host answers with a reset,
+  // and nothing goes on to the client in the clear.
+  const toDialler = `ct direction reply ct mark ${ours} == ${hex(marks.bypass)} ${setMark('meta', marks, marks.tproxy)} accept`
   const mine = (verdict: (service: SteeredService) => string): string[] => [
     ...vmap('ip saddr', byAddress(own, 4, verdict)),
     ...vmap('ip6 saddr', byAddress(own, 6, verdict))
@@ -251,12 +254,7 @@ function hooks({
       ),
       `meta mark ${ours} == ${hex(marks.bypass)} accept`,
       `${syn.replace('==', '!=')} socket transparent 1 socket wildcard 0 ${setMark('meta', marks, marks.tproxy)} accept`,
-      // Also when the socket is gone: this host answers with a reset, and nothing goes on to the client in the clear.
-      ...(transparent
-        ? [
-            `iifname != "lo" ct direction reply ct mark ${ours} == ${hex(marks.bypass)} ${setMark('meta', marks, marks.tproxy)} accept`
-          ]
-        : []),
+      ...(transparent ? [`iifname != "lo" ${toDialler}`] : []),
       ...vmap('ct direction reply ct zone', replies),
       ...leaveOld,
       ...take
@@ -268,6 +266,7 @@ function hooks({
           ]
         : []),
       `meta mark ${ours} == ${hex(marks.bypass)} accept`,
+      ...(transparent ? [toDialler] : []),
       ...vmap('ct direction reply ct zone', replies),
       ...leaveOld,
       ...(draining

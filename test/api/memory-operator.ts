@@ -13,6 +13,8 @@ import type {
 } from '../../src/actors/operator/operator.ts'
 import type { DiagnosticsJson } from '../../src/actors/operator/diagnostics.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from '../../src/actors/operator/history-json.ts'
+import type { FlowJson } from '../../src/actors/operator/flows.ts'
+import type { FlowsQuery } from '../../src/dataplane/desired.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
 import type { CheckJson, DoctorJson } from '../../src/actors/operator/doctor.ts'
 import type { LicenseJson } from '../../src/actors/operator/license.ts'
@@ -69,6 +71,8 @@ export const GOOD_TOKEN = 'arctic-good-token'
  * not admitted. Services and routes are validated and kept as the product does it, in memory.
  */
 export class MemoryOperator implements Operator {
+  /** Of every service. */
+  flows: FlowJson[] = []
   readonly #clock: Clock
   #memory: MemoryActors | null = null
   readonly #listeners = new Set<(event: OperatorEvent) => void>()
@@ -276,6 +280,12 @@ export class MemoryOperator implements Operator {
       .filter((service) => target == null || service.target_peer_id === target)
       .filter((service) => source == null || service.source_peer_id === source)
       .map((service) => this.#service(service))
+  }
+
+  async listFlows(id: string, { sort, limit }: FlowsQuery): Promise<FlowJson[]> {
+    this.#find(id)
+    const rank = (flow: FlowJson): number => (sort === 'age' ? flow.age_ms : flow.bytes_in + flow.bytes_out)
+    return this.flows.toSorted((a, b) => rank(b) - rank(a)).slice(0, limit)
   }
 
   async getService(id: string): Promise<ServiceJson> {

@@ -49,6 +49,7 @@ describe('api: openapi.json', function () {
       'POST /v1/services',
       'GET /v1/services',
       'GET /v1/services/{id}',
+      'GET /v1/services/{id}/flows',
       'PUT /v1/services/{id}',
       'DELETE /v1/services/{id}',
       'POST /v1/services/{id}/routes',

@@ -1,8 +1,24 @@
 import assert from 'node:assert/strict'
+import type { FlowJson } from '../../src/actors/operator/flows.ts'
 import { isoTime } from '../../src/clock.ts'
 import { newService } from '../../src/crdt/validate.ts'
 import { ApiHost } from './api-host.ts'
 import { EDGE_A, EDGE_B, EDGE_C } from './memory-operator.ts'
+
+const openFlow = (n: number, more: Partial<FlowJson>): FlowJson => ({
+  side: 'source',
+  peer_id: EDGE_B,
+  client: `10.1.0.${n}:1`,
+  destination: '10.2.0.2:80',
+  dialled_from: null,
+  state: 'open',
+  bytes_in: 0,
+  bytes_out: 0,
+  age_ms: 0,
+  connect_ms: null,
+  first_byte_ms: null,
+  ...more
+})
 
 describe('api: services', () => {
   let host: ApiHost
@@ -41,6 +57,30 @@ describe('api: services', () => {
     const missing = await host.ask('GET', path)
     assert.equal(missing.status, 404)
     assert.equal(missing.json.error.code, 'service_not_found')
+  })
+
+  it('tells its open flows, most bytes first unless asked for the oldest, and no more than asked for', async () => {
+    const { id } = await create()
+    host.operator.flows = [1, 2, 3].map((n) => openFlow(n, { bytes_in: n, age_ms: 10 - n }))
+    const clients = async (query: string): Promise<string[]> => {
+      const answer = await host.ask('GET', `/v1/services/${id}/flows${query}`)
+      assert.equal(answer.status, 200, answer.text)
+      return answer.json.map(({ client }: { client: string }) => client)
+    }
+    assert.deepEqual(await clients(''), ['10.1.0.3:1', '10.1.0.2:1', '10.1.0.1:1'])
+    assert.deepEqual(await clients('?sort=age&limit=1'), ['10.1.0.1:1'])
+    for (const query of ['?limit=0', '?limit=10001', '?sort=name', '?order=1'])
+      assert.equal((await host.ask('GET', `/v1/services/${id}/flows${query}`)).status, 400, query)
+    assert.equal((await host.ask('GET', '/v1/services/01JNOBODY/flows')).status, 404)
+
+    const shown = await host.cli(['services', 'get', id, '--flows', '--limit', '2'])
+    assert.equal(shown.err, '')
+    assert.match(shown.out, /CLIENT +DESTINATION.*\n10\.1\.0\.3:1 +10\.2\.0\.2:80 +open/)
+    const json = (await host.cli(['services', 'get', id, '--flows', '-j'])).json
+    assert.deepEqual([json.id, json.open_flows.length], [id, 3])
+    assert.equal((await host.cli(['services', 'get', id, '--sort', 'age'])).exit, 2)
+    host.operator.flows = []
+    assert.match((await host.cli(['services', 'get', id, '--flows'])).out, /no open flows\n$/)
   })
 
   it('starts at the answering peer when no source is named', async () => {

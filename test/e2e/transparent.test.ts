@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
+import type { FlowJson } from '../../src/actors/operator/flows.ts'
 import type { ServiceJson } from '../../src/actors/operator/operator.ts'
+import { askApi } from '../../lab/api.ts'
 import { Capture } from '../../lab/capture.ts'
 import { settledSnapshot, snapshotDiff, snapshotHost, type Snapshot } from '../../lab/snapshot.ts'
 import type { Task } from '../../lab/task.ts'
-import { CLIENT, SERVER, SERVER_NET } from '../../lab/topology.ts'
+import { CLIENT, EDGE_B, SERVER, SERVER_NET } from '../../lab/topology.ts'
 import { tcp, tcpServer, ticker } from '../../lab/traffic/tools.ts'
 import { until } from '../../lab/wait.ts'
 import { meshOf, type Mesh } from './two-sites.ts'
@@ -95,23 +97,56 @@ describe('e2e: fully transparent services', function () {
     })
   }
 
+  it('a server on the target peer itself sees the client too', async () => {
+    const { sites } = mesh
+    const here = await tcpServer(sites.edgeB, EDGE_B.lan4, { greet: 7003 })
+    const order = { address: EDGE_B.lan4, port: 7003, from: { port: 40_006 }, waitMs: 500 }
+    const outcome = await tcp(sites.client, order)
+    assert.equal(outcome.text, 'hello, who is there?\n', JSON.stringify(outcome))
+    const { from, from_port } = await here.says(({ event }) => event === 'open')
+    assert.deepEqual([from, from_port], [CLIENT.v4, 40_006])
+    await here.stop()
+  })
+
+  it('an open flow is in the list of its service on both peers, with the address that was dialled from', async () => {
+    const { a, b, sites } = mesh
+    const flow = await ticker(sites.client, SERVER.v4, 7001, 20)
+    const client = String((await flow.says(({ event }) => event === 'open'))['local'])
+    await flow.says(({ event }) => event === 'tick')
+    const seen = async (peer: typeof a): Promise<FlowJson[]> => {
+      const { open_flows } = await peer.ask<{ open_flows: FlowJson[] }>('services', 'get', service.id, '--flows')
+      return open_flows.filter((one) => one.client === client)
+    }
+    const [[atSource], [atTarget]] = await Promise.all([seen(a), seen(b)])
+    assert.deepEqual(
+      [atSource?.side, atSource?.state, atSource?.destination, atTarget?.side, atTarget?.dialled_from],
+      ['source', 'open', `${SERVER.v4}:7001`, 'target', client]
+    )
+    assert.ok((atSource?.bytes_in ?? 0) > 0 && (atTarget?.bytes_out ?? 0) > 0)
+    await flow.stop()
+    await until('the list without it', async () => (await seen(a)).length + (await seen(b)).length === 0, {
+      timeoutMs: 5000
+    })
+    const metrics = await askApi(a.socket, 'GET', '/metrics')
+    assert.match(String(metrics.body), new RegExp(`arctic_pegasus_first_byte_seconds_count\\{service="${service.id}"`))
+  })
+
   it('an engine that dies leaves no flow half open, and what the server still says does not go on to the client', async () => {
     const { b, sites } = mesh
     const flow = await ticker(sites.client, SERVER.v4, 7001, 20)
     await flow.says(({ event }) => event === 'tick')
     const { dataplane } = await b.status()
     const pid = dataplane.engines.find(({ engine }) => engine === 'pegasus')?.pid ?? 0
+    const closed = (): number =>
+      servers.v4.json().filter(({ event, manner }) => event === 'closed' && manner === 'echo').length
+    const before_ = closed()
     const wire = await Capture.start(sites.edgeB, 'wire0', 'tcp port 7001')
     process.kill(pid, 'SIGKILL')
     await flow.says(({ event }) => event === 'broken')
-    await until(
-      'the server to hear of it',
-      async () => servers.v4.json().some(({ event, manner }) => event === 'closed' && manner === 'echo'),
-      { timeoutMs: 5000 }
-    )
+    await until('the server to hear of it', async () => closed() > before_, { timeoutMs: 5000 })
     assert.equal((await wire.stop()).packets, 0)
     await Promise.all([mesh.a.active(service.id), b.active(service.id)])
-    await visit('v4', 40_005)
+    await until('the way again', () => visit('v4', 40_005), { timeoutMs: 10_000 })
   })
 
   it('answers that go another way than through the target peer: a condition says so, until they come back', async () => {

@@ -73,7 +73,7 @@ describe('sim: rehearsal', function () {
     const { code, out, err } = await arctic(['sim', 'rehearse', '-f', file, '-j', ...more])
     return { code, err, answer: (out === '' ? null : JSON.parse(out)) as Answer }
   }
-  const live = (): string[] => ['--socket', api.socket, '--flows', flows]
+  const live = (): string[] => ['--socket', api.socket, '--flow-log', flows]
 
   it('says that nothing happens to the flows when nothing is changed', async () => {
     const { code, answer } = await play(
@@ -111,7 +111,7 @@ describe('sim: rehearsal', function () {
       mesh([{ ...web, routes: [{ dest_cidr: '10.8.0.0/16' }] }]),
       '--from',
       saved,
-      '--flows',
+      '--flow-log',
       flows,
       '--prune'
     )
@@ -129,7 +129,7 @@ describe('sim: rehearsal', function () {
     assert.match(bad.err, /edge-z/)
     const silent = await play(mesh([web]), '--socket', api.socket)
     assert.equal(silent.code, 2)
-    assert.match(silent.err, /--flows FILE, or --listen SECONDS/)
+    assert.match(silent.err, /--flow-log FILE, or --listen SECONDS/)
     assert.match((await arctic(['sim', 'rehearse'])).err, /--file FILE is missing/)
   })
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Secrets;
+use crate::{FlowsQuery, Secrets};
 
 /// The calls come from one thread, one at a time. None may wait: each answers within milliseconds.
 pub trait Engine {
@@ -21,6 +21,10 @@ pub trait Engine {
     /// Brings the whole engine to `state`. What is not in the returned errors is in force on return.
     fn apply(&mut self, generation: u64, secrets: &Secrets, state: Self::State) -> Vec<ObjectError>;
     fn stats(&mut self) -> Self::Stats;
+    /// Open flows of a service as `{"total": N, "flows": […]}`; None: this engine knows no flows.
+    fn flows(&mut self, _query: &FlowsQuery) -> Option<serde_json::Value> {
+        None
+    }
     /// Takes nothing new from now on and ends what is left at the timeout. A second call may only shorten it.
     fn drain(&mut self, timeout: Duration);
     /// True once nothing is left; asked every few milliseconds after [`Engine::drain`].

@@ -39,6 +39,7 @@ mod startup;
 
 pub use engine::{Engine, ObjectError};
 pub use events::Events;
+pub use message::{FlowsQuery, FlowsSort};
 pub use rate::LineRate;
 pub use rss::rss_bytes;
 pub use secret::{PrivateKey, Secrets};

@@ -18,3 +18,5 @@ pub const DRAIN_POLL: Duration = Duration::from_millis(10);
 pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Events are written at most this often, all that have come since: a wake-up per flow would cost a tenth of the engine.
 pub const EVENTS_EVERY: Duration = Duration::from_millis(5);
+/// Flows told in one answer: some 300 bytes each.
+pub const FLOWS_MAX: usize = 10_000;

@@ -12,6 +12,7 @@ pub const PROTOCOL: u32 = 1;
 pub enum Request<S> {
     Apply(Apply<S>),
     Stats { id: u64 },
+    Flows { id: u64, query: FlowsQuery },
     Drain { timeout_ms: u64 },
     Ping { id: u64 },
 }
@@ -24,6 +25,24 @@ pub struct Apply<S> {
     pub generation: u64,
     pub secrets: Secrets,
     pub state: S,
+}
+
+/// Which open flows of one service to tell, and in which order.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct FlowsQuery {
+    pub service_id: String,
+    pub sort: FlowsSort,
+    /// At most so many; see [`crate::limits::FLOWS_MAX`].
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FlowsSort {
+    /// Most bytes, both ways together, first.
+    Bytes,
+    /// Oldest first.
+    Age,
 }
 
 #[derive(Debug, Deserialize)]
@@ -64,6 +83,10 @@ pub fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Request<S>, Misundersto
         "apply" => Request::Apply(serde_json::from_slice(line).map_err(|error| misunderstood("InvalidState", &error))?),
         "stats" => Request::Stats { id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id },
         "ping" => Request::Ping { id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id },
+        "flows" => Request::Flows {
+            id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id,
+            query: serde_json::from_slice(line).map_err(invalid)?,
+        },
         "drain" => Request::Drain { timeout_ms: serde_json::from_slice::<Drain>(line).map_err(invalid)?.timeout_ms },
         other => {
             let message =
@@ -102,6 +125,11 @@ pub enum Answer<'a, Status, Stats> {
         stats: Stats,
         events_dropped: u64,
         rss_bytes: u64,
+    },
+    Flows {
+        id: u64,
+        #[serde(flatten)]
+        flows: serde_json::Value,
     },
     Pong {
         id: u64,

@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::{
     Engine, Events, Exit, Failure,
     client::Client,
-    limits::{CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, LAST_WORDS_TIMEOUT, READ_BYTES},
+    limits::{CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, FLOWS_MAX, LAST_WORDS_TIMEOUT, READ_BYTES},
     log,
     message::{Answer, Misunderstood, PROTOCOL, Request, parse},
     rss::rss_bytes,
@@ -185,6 +185,13 @@ impl Server {
                 events_dropped: self.events.dropped(),
                 rss_bytes: rss_bytes(),
             },
+            Ok(Request::Flows { id, mut query }) => {
+                query.limit = query.limit.min(FLOWS_MAX);
+                match engine.flows(&query) {
+                    Some(flows) => Answer::Flows { id, flows },
+                    None => Answer::Error { code: "UnknownType", message: "this engine carries no flows" },
+                }
+            }
             Ok(Request::Drain { timeout_ms }) => {
                 self.drain(engine, Duration::from_millis(timeout_ms));
                 Answer::Draining

@@ -12,7 +12,6 @@ use crate::{
     arena::Arena,
     carrier::{End, Phase},
     frame::{self, HEADER_BYTES, Kind, Open, Reset},
-    limiter::QUANTUM_BYTES,
     limits::{READ_BYTES, READ_BYTES_STALLED, TURN_BYTES},
     reason::Reason,
     service::Side,
@@ -109,11 +108,12 @@ impl Worker {
                 return self.queue_flow(key);
             }
             let limited = flow.service.bucket.is_limited();
-            if limited && !std::mem::take(&mut flow.granted) {
+            let granted = if limited { std::mem::take(&mut flow.granted) as usize } else { 0 };
+            if limited && granted == 0 {
                 return self.wait_for_bandwidth(key);
             }
             let most = if limited {
-                QUANTUM_BYTES
+                granted
             } else if flow.stalled {
                 READ_BYTES_STALLED
             } else {
@@ -121,7 +121,7 @@ impl Worker {
             };
             let read = arena.read_payloads(&mut flow.plain, most);
             if limited {
-                let unread = QUANTUM_BYTES - read.as_ref().map_or(0, |read| read.unwrap_or(0));
+                let unread = granted - read.as_ref().map_or(0, |read| read.unwrap_or(0));
                 if let Some(throttle) = self.throttles.iter_mut().find(|throttle| throttle.is_of(&flow.service)) {
                     throttle.refund(unread);
                 }

@@ -2,13 +2,13 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::limits::{CARRIER_KEEPALIVE, PLAIN_KEEPALIVE};
+use crate::limits::{CARRIER_KEEPALIVE, FIRST_UNPRIVILEGED_PORT, PLAIN_KEEPALIVE, PORT_TRIES};
 
 /// A socket for `address` that the host's own rules let pass.
 pub fn socket(address: SocketAddr, mark: u32) -> io::Result<Socket> {
@@ -28,11 +28,54 @@ pub fn connect(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     }
 }
 
+/// A connection on its way to `address`, and whether it could start. When all the ports that the kernel gives out are in
+/// use towards this address, one of the others has to do: the limit is the 4-tuple's, not `ip_local_port_range`'s.
+pub fn connect_from_any_port(address: SocketAddr, mark: u32, hops: Option<u8>) -> io::Result<(Socket, io::Result<()>)> {
+    let first = limited_socket(address, mark, hops)?;
+    let mut dialling = (connect(&first, address), first);
+    for _ in 0..PORT_TRIES {
+        let Err(error) = &dialling.0 else { break };
+        if !matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE)) {
+            break;
+        }
+        let socket = limited_socket(address, mark, hops)?;
+        // Whoever wants to listen on that port some day can: both say so.
+        socket.set_reuse_address(true)?;
+        let from = SocketAddr::new(unspecified(address), random_port());
+        let started = socket.bind(&from.into()).and_then(|()| connect(&socket, address));
+        dialling = (started, socket);
+    }
+    Ok((dialling.1, dialling.0))
+}
+
+fn limited_socket(address: SocketAddr, mark: u32, hops: Option<u8>) -> io::Result<Socket> {
+    let socket = socket(address, mark)?;
+    if let Some(hops) = hops {
+        crate::hops::limit(&socket, address.is_ipv6(), hops)?;
+    }
+    Ok(socket)
+}
+
+fn unspecified(address: SocketAddr) -> IpAddr {
+    if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
+fn random_port() -> u16 {
+    let mut bytes = [0; 2];
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u16::from_ne_bytes(bytes).max(FIRST_UNPRIVILEGED_PORT)
+}
+
 /// A connection on its way to `destination` from the client's own address and, if it is free here, port; else from
 /// another port of that address. The way back to us is the host's rules' business.
-pub fn connect_as(client: SocketAddr, destination: SocketAddr, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
+pub fn connect_as(
+    client: SocketAddr,
+    destination: SocketAddr,
+    mark: u32,
+    hops: u8,
+) -> io::Result<(Socket, io::Result<()>)> {
     let from = |address: SocketAddr| -> io::Result<(Socket, io::Result<()>)> {
-        let socket = socket(destination, mark)?;
+        let socket = limited_socket(destination, mark, Some(hops))?;
         crate::listener::set_transparent(&socket, destination.is_ipv6())?;
         socket.set_reuse_address(true)?;
         if address.port() == 0 {
@@ -68,9 +111,9 @@ fn bind_without_port(socket: &Socket) -> io::Result<()> {
 
 /// A carrier on its way to a peer.
 pub fn carrier(address: SocketAddr, mark: u32) -> io::Result<OwnedFd> {
-    let socket = socket(address, mark)?;
+    let (socket, started) = connect_from_any_port(address, mark, None)?;
+    started?;
     keep_carrier_alive(&socket);
-    connect(&socket, address)?;
     Ok(socket.into())
 }
 

@@ -9,15 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control::{Events, Exit, Failure, ObjectError, Options, Secrets};
+use control::{Events, Exit, Failure, FlowsQuery, ObjectError, Options, Secrets};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::{
     aead::fast_aes,
     config::Config,
+    flow_list::FlowList,
     gate::Gate,
-    limits::APPLY_TIMEOUT,
+    limits::{APPLY_TIMEOUT, FLOWS_TIMEOUT},
     listener::{self, Bound, LOOPBACKS, OwnAddresses},
     peer::PeerStats,
     refusals::Refusals,
@@ -173,6 +174,27 @@ impl control::Engine for Pegasus {
         let services = outbound.chain(config.inbound.values().map(|inbound| inbound.service.stats())).collect();
         let peers = config.peers.values().map(|peer| peer.stats()).collect();
         Stats { services, peers, refused_total: self.shared.refusals.total() }
+    }
+
+    fn flows(&mut self, query: &FlowsQuery) -> Option<serde_json::Value> {
+        let id = query.service_id.as_str();
+        let outbound = self.config.outbound.get(id).map(|outbound| outbound.service.clone());
+        let inbound = self.config.inbound.get(id).map(|inbound| inbound.service.clone());
+        let services: Vec<_> = outbound.into_iter().chain(inbound).collect();
+        let (answer, answers) = channel();
+        for mailbox in &self.mailboxes {
+            let (services, query, answer) = (services.clone(), query.clone(), answer.clone());
+            mailbox.post(Command::Flows { services, query, answer });
+        }
+        let deadline = Instant::now() + FLOWS_TIMEOUT;
+        let mut list = FlowList::default();
+        for _ in &self.mailboxes {
+            match answers.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(more) => list.join(more, query),
+                Err(_) => break,
+            }
+        }
+        serde_json::to_value(list).ok()
     }
 
     fn drain(&mut self, timeout: Duration) {

@@ -33,7 +33,11 @@ pub struct Flow {
     pub peer: Arc<Peer>,
     pub client: SocketAddr,
     pub destination: SocketAddr,
+    /// Of the client's first packet; see `hops`.
+    pub hops: u8,
     pub dialled_from: Option<SocketAddr>,
+    /// How long the destination took to answer.
+    pub connect_ms: Option<u32>,
     pub dialling: bool,
     /// Plain → carrier is over.
     pub up_ended: bool,
@@ -46,9 +50,10 @@ pub struct Flow {
     /// The carrier did not keep up lately: read less.
     pub stalled: bool,
     pub queued: bool,
-    /// Waits in its service's throttle / has its turn there.
+    /// Waits in its service's throttle.
     pub throttled: bool,
-    pub granted: bool,
+    /// What it may read there, it being its turn.
+    pub granted: u32,
     pub has_keepalive: bool,
     pub started: Instant,
     first_byte_ms: Option<u32>,
@@ -68,6 +73,7 @@ struct FlowEvent<'a> {
     bytes_in: u64,
     bytes_out: u64,
     duration_ms: u64,
+    connect_ms: Option<u32>,
     first_byte_ms: Option<u32>,
     reason: &'static str,
 }
@@ -90,7 +96,9 @@ impl Flow {
             peer,
             client,
             destination,
+            hops: 0,
             dialled_from: None,
+            connect_ms: None,
             dialling: false,
             up_ended: false,
             down_ended: false,
@@ -99,7 +107,7 @@ impl Flow {
             stalled: false,
             queued: false,
             throttled: false,
-            granted: false,
+            granted: 0,
             has_keepalive: false,
             started: now,
             first_byte_ms: None,
@@ -144,6 +152,18 @@ impl Flow {
         }
     }
 
+    /// Payload from the client towards the destination, and back.
+    pub fn bytes(&self) -> (u64, u64) {
+        match self.service.side {
+            Side::Source => (self.bytes_up, self.bytes_down),
+            Side::Target => (self.bytes_down, self.bytes_up),
+        }
+    }
+
+    pub fn first_byte_ms(&self) -> Option<u32> {
+        self.first_byte_ms
+    }
+
     /// The first byte from the destination.
     fn note_first_byte(&mut self, now: Instant) {
         if self.first_byte_ms.is_none() {
@@ -154,10 +174,7 @@ impl Flow {
     /// Writes the one line that a flow leaves.
     pub fn report(&self, reason: Reason, events: &Events, now: Instant) {
         self.service.counters.flows.fetch_sub(1, Relaxed);
-        let (bytes_in, bytes_out) = match self.service.side {
-            Side::Source => (self.bytes_up, self.bytes_down),
-            Side::Target => (self.bytes_down, self.bytes_up),
-        };
+        let (bytes_in, bytes_out) = self.bytes();
         events.send(
             "flow",
             FlowEvent {
@@ -171,6 +188,7 @@ impl Flow {
                 bytes_in,
                 bytes_out,
                 duration_ms: now.duration_since(self.started).as_millis() as u64,
+                connect_ms: self.connect_ms,
                 first_byte_ms: self.first_byte_ms,
                 reason: reason.word(),
             },

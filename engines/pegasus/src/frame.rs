@@ -17,7 +17,7 @@ pub const TAG_BYTES: usize = 16;
 pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 pub const FRAME_BYTES_MAX: usize = FRAME_PAYLOAD_BYTES_MAX + OVERHEAD_BYTES;
 /// Longest payload of a frame that is not DATA: an OPEN with the longest name and two IPv6 addresses.
-pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 4 + 1 + NAME_BYTES_MAX + 2 * 19;
+pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 4 + 1 + NAME_BYTES_MAX + 2 * 19 + 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -78,7 +78,7 @@ pub fn next(bytes: &[u8]) -> Result<Option<Header>, Malformed> {
     Ok((bytes.len() >= header.frame_bytes()).then_some(header))
 }
 
-/// `[number u32 LE][name length u8][name][client][destination]`; an address is `[4 or 6][IP][port u16 BE]`.
+/// `[number u32 LE][name length u8][name][client][destination][hops u8]`; an address is `[4 or 6][IP][port u16 BE]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open<'a> {
     /// Counts the flows of this carrier, so that a late RESET of the one before hits nobody.
@@ -86,6 +86,8 @@ pub struct Open<'a> {
     pub service_id: &'a str,
     pub client: SocketAddr,
     pub destination: SocketAddr,
+    /// So many more routers may be passed, the target peer among them.
+    pub hops: u8,
 }
 
 impl<'a> Open<'a> {
@@ -106,6 +108,7 @@ impl<'a> Open<'a> {
             }
             out.extend_from_slice(&address.port().to_be_bytes());
         }
+        out.push(self.hops);
     }
 
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
@@ -119,7 +122,8 @@ impl<'a> Open<'a> {
         let service_id = std::str::from_utf8(name).map_err(|_| Malformed)?;
         let client = take_address(&mut rest)?;
         let destination = take_address(&mut rest)?;
-        if rest.is_empty() { Ok(Self { number, service_id, client, destination }) } else { Err(Malformed) }
+        let [hops] = *take::<1>(&mut rest)?;
+        if rest.is_empty() { Ok(Self { number, service_id, client, destination, hops }) } else { Err(Malformed) }
     }
 }
 
@@ -170,8 +174,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_open_round_trips(number: u32, service_id in "[0-9A-Za-z]{0,128}", client in address(), destination in address()) {
-            let open = Open { number, service_id: &service_id, client, destination };
+        fn an_open_round_trips(number: u32, service_id in "[0-9A-Za-z]{0,128}", client in address(), destination in address(), hops: u8) {
+            let open = Open { number, service_id: &service_id, client, destination, hops };
             let mut bytes = Vec::new();
             open.encode(&mut bytes);
             prop_assert!(bytes.len() <= CONTROL_PAYLOAD_BYTES_MAX);

@@ -128,6 +128,9 @@ impl Worker {
         {
             return Err(Reason::NotCovered);
         }
+        if open.hops <= 1 {
+            return Err(Reason::HopLimit);
+        }
         Ok(inbound.clone())
     }
 
@@ -178,6 +181,7 @@ impl Worker {
             return;
         }
         flow.dialling = false;
+        flow.connect_ms = Some(self.now.duration_since(flow.started).as_millis() as u32);
         let carrier = flow.carrier;
         self.destination_answered(key);
         if let Some(carrier) = carrier {
@@ -190,12 +194,11 @@ impl Worker {
 /// A socket that connects to the destination, from this host's own address or the client's, and whether it could
 /// start to.
 fn dial(open: &Open, transparent: bool, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
+    let hops = open.hops.saturating_sub(1);
     if transparent {
-        return crate::dial::connect_as(open.client, open.destination, mark);
+        return crate::dial::connect_as(open.client, open.destination, mark, hops);
     }
-    let socket = crate::dial::socket(open.destination, mark)?;
-    let started = crate::dial::connect(&socket, open.destination);
-    Ok((socket, started))
+    crate::dial::connect_from_any_port(open.destination, mark, Some(hops))
 }
 
 /// What the kernel's refusal means to whoever waits for the destination.

@@ -15,11 +15,13 @@ use std::{
 
 use crate::service::Service;
 
-/// What a flow may read when it is its turn, bytes.
-pub const QUANTUM_BYTES: usize = 16 << 10;
+/// What a flow may read when it is its turn: as much as the service may in this time, within these bytes. Slow services
+/// go round often enough that a new flow has its share at once; fast ones are not eaten up by turns.
+const QUANTUM: Duration = Duration::from_millis(1);
+const QUANTUM_BYTES_MIN: usize = 2 << 10;
+const QUANTUM_BYTES_MAX: usize = 64 << 10;
 /// Tokens kept for a late worker: this much time, and at least two quanta.
 const BURST: Duration = Duration::from_millis(20);
-const BURST_BYTES_MIN: f64 = 2.0 * QUANTUM_BYTES as f64;
 
 /// The limit of a service's direction, shared by all workers. Rate 0 is no limit.
 #[derive(Debug, Default)]
@@ -35,6 +37,11 @@ impl Bucket {
 
     pub fn is_limited(&self) -> bool {
         self.bytes_per_second.load(Relaxed) > 0
+    }
+
+    fn quantum(&self) -> usize {
+        let bytes = self.bytes_per_second.load(Relaxed) as f64 * QUANTUM.as_secs_f64();
+        (bytes as usize).clamp(QUANTUM_BYTES_MIN, QUANTUM_BYTES_MAX)
     }
 }
 
@@ -70,20 +77,20 @@ impl<K> Throttle<K> {
         self.queue.push_back(flow);
     }
 
-    /// The next flow whose turn it is. Then give back what it did not read with [`Throttle::refund`], let it wait again if
-    /// it wants more, and call [`Throttle::served`].
-    pub fn grant(&mut self, now: Instant) -> Option<K> {
+    /// The next flow whose turn it is, and how many bytes it may read. Then give back what it did not read with
+    /// [`Throttle::refund`], let it wait again if it wants more, and call [`Throttle::served`].
+    pub fn grant(&mut self, now: Instant) -> Option<(K, usize)> {
         self.fill(now);
-        let limited = self.service.bucket.is_limited();
-        if limited && self.tokens < QUANTUM_BYTES as f64 {
+        let (limited, quantum) = (self.service.bucket.is_limited(), self.service.bucket.quantum());
+        if limited && self.tokens < quantum as f64 {
             return None;
         }
         let flow = self.queue.pop_front()?;
         self.in_service += 1;
         if limited {
-            self.tokens -= QUANTUM_BYTES as f64;
+            self.tokens -= quantum as f64;
         }
-        Some(flow)
+        Some((flow, quantum))
     }
 
     pub fn served(&mut self) {
@@ -100,7 +107,7 @@ impl<K> Throttle<K> {
         if self.queue.is_empty() {
             return None;
         }
-        let missing = (QUANTUM_BYTES as f64 - self.tokens).max(0.0);
+        let missing = (self.service.bucket.quantum() as f64 - self.tokens).max(0.0);
         Some(Duration::from_secs_f64((missing / self.rate().max(1.0)).min(1.0)))
     }
 
@@ -108,7 +115,7 @@ impl<K> Throttle<K> {
         let rate = self.rate();
         let elapsed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
-        let most = (rate * BURST.as_secs_f64()).max(BURST_BYTES_MIN);
+        let most = (rate * BURST.as_secs_f64()).max(2.0 * self.service.bucket.quantum() as f64);
         self.tokens = (self.tokens + elapsed * rate).min(most);
     }
 
@@ -147,8 +154,8 @@ mod tests {
         for step in 0..(seconds * 10_000.0) as u32 {
             let now = start + Duration::from_micros(100) * step;
             for (throttle, _) in throttles.iter_mut() {
-                while let Some(flow) = throttle.grant(now) {
-                    got[flow] += QUANTUM_BYTES;
+                while let Some((flow, bytes)) = throttle.grant(now) {
+                    got[flow] += bytes;
                     throttle.wait(flow, now);
                     throttle.served();
                 }
@@ -179,6 +186,30 @@ mod tests {
     }
 
     #[test]
+    fn a_new_flow_among_seven_has_its_turn_within_200_ms_at_any_rate() {
+        for mbps in [1.0, 10.0, 1000.0, 10_000.0] {
+            let start = Instant::now();
+            let mut throttle = Throttle::new(service(mbps), start);
+            (0..7).for_each(|flow| throttle.wait(flow, start));
+            let mut waited = None;
+            for step in 0..12_000 {
+                let now = start + Duration::from_micros(100) * step;
+                if step == 10_000 {
+                    throttle.wait(7, now);
+                }
+                while let Some((flow, _)) = throttle.grant(now) {
+                    throttle.wait(flow, now);
+                    throttle.served();
+                    if flow == 7 {
+                        waited = waited.or(Some(step - 10_000));
+                    }
+                }
+            }
+            assert!(waited.is_some(), "at {mbps} Mbit/s not within 200 ms");
+        }
+    }
+
+    #[test]
     fn what_was_not_read_is_given_back_and_no_limit_never_waits() {
         let service = service(1.0);
         let start = Instant::now();
@@ -186,14 +217,14 @@ mod tests {
         throttle.wait(1, start);
         assert_eq!(throttle.grant(start), None);
         let later = start + Duration::from_secs(1);
-        assert_eq!(throttle.grant(later), Some(1));
-        throttle.refund(QUANTUM_BYTES);
+        assert_eq!(throttle.grant(later), Some((1, QUANTUM_BYTES_MIN)));
+        throttle.refund(QUANTUM_BYTES_MIN);
         throttle.wait(1, later);
         throttle.served();
         assert_eq!(throttle.wait_time(), Some(Duration::ZERO));
         service.bucket.set_mbps(0.0);
         for _ in 0..100 {
-            assert_eq!(throttle.grant(later), Some(1));
+            assert_eq!(throttle.grant(later).map(|(flow, _)| flow), Some(1));
             throttle.wait(1, later);
             throttle.served();
         }

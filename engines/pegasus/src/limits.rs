@@ -69,3 +69,9 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub const POOL_TICK: Duration = Duration::from_millis(50);
 /// A worker confirms a new state within this or the engine is broken.
 pub const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Workers tell their flows within this, or the list goes without them.
+pub const FLOWS_TIMEOUT: Duration = Duration::from_millis(500);
+/// When the ports that the kernel gives out are used up, so many others are tried before it is given up; of the highest
+/// number of connections, 63,000 to one address and port, one try in 40 still finds a free one.
+pub const PORT_TRIES: usize = 64;
+pub const FIRST_UNPRIVILEGED_PORT: u16 = 1024;

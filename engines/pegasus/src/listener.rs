@@ -98,6 +98,7 @@ fn bind(address: SocketAddr, transparent: bool, share: bool) -> io::Result<Socke
     }
     if transparent {
         set_transparent(&socket, address.is_ipv6())?;
+        crate::hops::keep_first_packets(&socket)?;
     }
     socket.bind(&address.into())?;
     Ok(socket)

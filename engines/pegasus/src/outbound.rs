@@ -98,8 +98,13 @@ impl Worker {
             plain.reset();
             return self.shared.refusals.count(Some(&outbound.peer_id), client, Reason::PeerUnknown.word(), self.now);
         };
-        let flow = Flow::new(plain, outbound.service.clone(), peer, client, destination, self.now);
+        let hops = crate::hops::of_client(&plain);
+        let mut flow = Flow::new(plain, outbound.service.clone(), peer, client, destination, self.now);
+        flow.hops = hops;
         let key = self.flows.insert(flow);
+        if hops <= 1 {
+            return self.reset_flow(key, Reason::HopLimit);
+        }
         if outbound.transport != Transport::Tcp {
             return self.reset_flow(key, Reason::TransportNotBuilt);
         }
@@ -123,6 +128,7 @@ impl Worker {
             service_id: &flow.service.id,
             client: flow.client,
             destination: flow.destination,
+            hops: flow.hops,
         };
         let mut payload = Vec::with_capacity(CONTROL_PAYLOAD_BYTES_MAX);
         open.encode(&mut payload);

@@ -42,6 +42,7 @@ reasons! {
     TransportNotBuilt = 16 "transport_not_built",
     PeerRemoved = 17 "peer_removed",
     ProtocolError = 18 "protocol_error",
+    HopLimit = 19 "hop_limit",
 }
 
 #[cfg(test)]

@@ -1,10 +1,6 @@
 //! Flows of limited services taking turns; the arithmetic is in `limiter`.
 
-use crate::{
-    limiter::{QUANTUM_BYTES, Throttle},
-    slots::Key,
-    worker::Worker,
-};
+use crate::{limiter::Throttle, slots::Key, worker::Worker};
 
 impl Worker {
     /// The flow wants to read and has to wait for its turn.
@@ -23,18 +19,17 @@ impl Worker {
     /// Gives turns to those for whom there is bandwidth.
     pub fn serve_throttles(&mut self) {
         for index in 0..self.throttles.len() {
-            while let Some(key) = self.throttles[index].grant(self.now) {
+            while let Some((key, bytes)) = self.throttles[index].grant(self.now) {
                 match self.flows.get_mut(key) {
-                    None => self.throttles[index].refund(QUANTUM_BYTES),
+                    None => self.throttles[index].refund(bytes),
                     Some(flow) => {
                         flow.throttled = false;
-                        flow.granted = true;
+                        flow.granted = bytes as u32;
                         self.carry_up(key);
-                        if let Some(flow) = self.flows.get_mut(key)
-                            && std::mem::take(&mut flow.granted)
-                        {
-                            // It could not read after all.
-                            self.throttles[index].refund(QUANTUM_BYTES);
+                        if let Some(flow) = self.flows.get_mut(key) {
+                            // What is left when it could not read after all.
+                            let left = std::mem::take(&mut flow.granted);
+                            self.throttles[index].refund(left as usize);
                         }
                     }
                 }

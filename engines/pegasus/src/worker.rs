@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use control::Events;
+use control::{Events, FlowsQuery};
 use rustc_hash::FxHashMap;
 use rustix::{
     event::{
@@ -36,6 +36,7 @@ use crate::{
     carrier::Carrier,
     config::{Config, Steering},
     flow::Flow,
+    flow_list::FlowList,
     gate::Gate,
     limiter::Throttle,
     limits::{EPOLL_EVENTS, POOL_TICK, SWEEP_EVERY},
@@ -44,6 +45,7 @@ use crate::{
     reason::Reason,
     refusals::Refusals,
     return_path::Probe,
+    service::Service,
     slots::{Key, Slots, Token},
 };
 
@@ -67,6 +69,7 @@ pub struct Mailbox {
 pub enum Command {
     Apply { config: Arc<Config>, data: DataPort, new: Vec<Bound>, done: Sender<()> },
     Drain { deadline: Instant },
+    Flows { services: Vec<Arc<Service>>, query: FlowsQuery, answer: Sender<FlowList> },
 }
 
 pub enum DataPort {
@@ -214,6 +217,9 @@ impl Worker {
                             let _ = done.send(());
                         }
                         Command::Drain { deadline } => self.start_drain(deadline),
+                        Command::Flows { services, query, answer } => {
+                            let _ = answer.send(self.list_flows(&services, &query));
+                        }
                     }
                 }
             }

@@ -184,10 +184,13 @@ fn an_engine_that_dies_resets_both_ends_and_comes_back() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     flowing(&lab);
     // And the other way round: the server must not take the end of engine a for the end of the stream.
-    let server = serve(&lab, v4(8001), |mut stream| ends_in_reset(&mut stream));
+    let server = serve(&lab, v4(8001), |mut stream| {
+        stream.write_all(b"!").unwrap();
+        ends_in_reset(&mut stream)
+    });
     let mut client = connect(&lab, v4(8001));
     client.write_all(b"half of it").unwrap();
-    b.until("the flow", |stats| stats["services"][0]["flows"] == 1);
+    client.read_exact(&mut [0]).unwrap();
     let mut a = a;
     a.kill();
     assert!(server.join().unwrap(), "a truncation is an RST");

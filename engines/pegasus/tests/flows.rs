@@ -9,10 +9,11 @@ use std::{
 };
 
 use lab::{
-    PATIENCE,
+    PATIENCE, SERVICE,
     stream::{connect, drink, echo, echoes, pour, serve},
     target_state, v4, v6,
 };
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 #[test]
@@ -174,6 +175,51 @@ fn a_burst_of_flows_is_carried_and_leaves_nothing_behind() {
         let files = engine.open_files();
         assert!(files < carriers + 40, "{} has {files} files open with {carriers} carriers", engine.name);
     }
+}
+
+#[test]
+fn more_flows_than_the_kernel_has_ports_to_give() {
+    let Some(lab) = lab::lab() else { return };
+    for host in ["edge-a", "edge-b"] {
+        lab.on(host, || std::fs::write("/proc/sys/net/ipv4/ip_local_port_range", "50000 50009").unwrap());
+    }
+    let (a, b) = lab.pair(2);
+    echo(&lab, v4(7));
+    let mut clients: Vec<TcpStream> = (0..60).map(|_| connect(&lab, v4(7))).collect();
+    for client in &mut clients {
+        assert!(echoes(client, b"there"), "{} {}", a.stats(), b.stats());
+    }
+    assert_eq!((&a.service()["flows"], &b.service()["flows"]), (&60.into(), &60.into()));
+}
+
+#[test]
+fn the_flows_of_a_service_can_be_listed_while_they_last() {
+    let Some(lab) = lab::lab() else { return };
+    let (a, b) = lab.pair(2);
+    echo(&lab, v4(7));
+    let mut clients: Vec<TcpStream> = (0..5).map(|_| connect(&lab, v4(7))).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert!(echoes(client, &vec![b'x'; 1 + 100 * number]));
+    }
+    let ask = |engine: &lab::Engine, sort: &str, limit: usize| {
+        engine.say(&json!({"type": "flows", "id": 9, "service_id": SERVICE, "sort": sort, "limit": limit}));
+        engine.hear("flows", |message| message["type"] == "flows")
+    };
+    for (engine, side) in [(&a, "source"), (&b, "target")] {
+        let list = ask(engine, "bytes", 2);
+        assert_eq!((&list["total"], &list["flows"][0]["side"]), (&5.into(), &side.into()), "{list}");
+        let bytes: Vec<u64> =
+            list["flows"].as_array().unwrap().iter().map(|flow| flow["bytes_in"].as_u64().unwrap()).collect();
+        assert_eq!(bytes, [401, 301], "{list}");
+        assert_eq!(list["flows"][0]["client"], clients[4].local_addr().unwrap().to_string());
+        assert_eq!(list["flows"][0]["state"], "open");
+        let ages = ask(engine, "age", 10);
+        assert_eq!(ages["flows"].as_array().unwrap().len(), 5);
+        assert_eq!(ages["flows"][0]["client"], clients[0].local_addr().unwrap().to_string());
+    }
+    assert!(ask(&b, "bytes", 1)["flows"][0]["connect_ms"].is_u64());
+    b.say(&json!({"type": "flows", "id": 9, "service_id": "01JNOBODY", "sort": "age", "limit": 10}));
+    assert_eq!(b.hear("flows", |message| message["type"] == "flows")["total"], 0);
 }
 
 #[test]

@@ -2,6 +2,7 @@ import { activityOf, type ActivityJson } from './activity.ts'
 import { ActorWindow, servedActors } from './actor-window.ts'
 import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
+import { listFlows } from './flows.ts'
 import { HistoryNouns } from './history.ts'
 import { diagnosticsOf } from './diagnostics.ts'
 import type { OperatorDeps } from './deps.ts'
@@ -30,7 +31,7 @@ export function createOperator(deps: OperatorDeps): Operator {
   const peers = new PeerNouns(deps)
   const services = new ServiceNouns(deps)
   const tokens = new TokenNouns(deps)
-  let metrics: Metrics | null = null
+  const metrics = new Metrics(deps)
   return {
     status: () => agentStatus(deps),
     clusterInit: (input) => cluster.init(input),
@@ -49,6 +50,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     createService: (input) => services.create(input),
     listServices: (input) => services.list(input),
     getService: (id) => services.get(id),
+    listFlows: (id, query) => listFlows(deps, id, query),
     updateService: (id, patch, options) => services.update(id, patch, options),
     deleteService: (id, options) => services.delete(id, options),
     addRoutes: (service, routes) => services.addRoutes(service, routes),
@@ -76,7 +78,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     license: async () => licenseJson(deps),
     ready: async () => readiness(deps),
     diagnostics: () => diagnosticsOf(deps, deps.host),
-    metrics: () => (metrics ??= new Metrics(deps)).text(),
+    metrics: () => metrics.text(),
     onEvent: (listener) => deps.feed.on(listener)
   }
 }

@@ -2,12 +2,13 @@ import { Counter, Gauge, Registry } from 'prom-client'
 import type { ServiceReport } from '../../mesh/mesh.ts'
 import { metricServicesMax } from '../limits.ts'
 import type { OperatorDeps } from './deps.ts'
+import { FlowMetrics, OTHER } from './flow-metrics.ts'
 import { quantile } from './quantile.ts'
 import { readiness } from './status.ts'
 
 /**
  * The agent's figures in Prometheus text format, read when they are asked for. Services get series of their own up to
- * `metricServicesMax`, in the order of their ids; `arctic_agent_services` counts all of this host's.
+ * `metricServicesMax`, the rest together one called `other`; `arctic_agent_services` counts all of this host's.
  */
 export class Metrics {
   readonly #deps: OperatorDeps
@@ -16,6 +17,10 @@ export class Metrics {
   constructor(deps: OperatorDeps) {
     this.#deps = deps
     const { replica, mesh, dataplane, reconciler, stalls, clock, feed } = deps
+    const flows = new FlowMetrics(this.#registry, (service) => reconciler.reports.get(service) != null)
+    dataplane.onEvent((event) => {
+      if (event.type === 'flow.closed') flows.observe(event.flow)
+    })
     const own = (): Array<{ id: string }> => [
       ...(reconciler.desired?.outbound ?? []),
       ...(reconciler.desired?.inbound ?? [])
@@ -147,10 +152,13 @@ export class Metrics {
 
   #services(value: (report: ServiceReport) => number): Sample[] {
     const samples: Sample[] = []
+    const others = new Map<string, number>()
     for (const report of this.#deps.reconciler.reports.all()) {
-      if (samples.length >= metricServicesMax) break
-      samples.push([{ service: report.service_id, role: report.role }, value(report)])
+      const { service_id: service, role } = report
+      if (samples.length < metricServicesMax) samples.push([{ service, role }, value(report)])
+      else others.set(role, (others.get(role) ?? 0) + value(report))
     }
+    for (const [role, sum] of others) samples.push([{ service: OTHER, role }, sum])
     return samples
   }
 

@@ -10,7 +10,8 @@ import type {
   ServicePatch,
   TransportType
 } from '../../crdt/schema.ts'
-import type { FlowRecord } from '../../dataplane/desired.ts'
+import type { FlowRecord, FlowsQuery } from '../../dataplane/desired.ts'
+import type { FlowJson } from './flows.ts'
 import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { RouteTestInput } from './route-test.ts'
@@ -63,6 +64,8 @@ export interface Operator {
   createService(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson>
   listServices(input: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]>
   getService(id: ServiceId): Promise<ServiceJson>
+  /** Open TCP flows of a service at this peer, an end of it. InvalidRequestError at any other. */
+  listFlows(id: ServiceId, query: FlowsQuery): Promise<FlowJson[]>
   /** `ifMatch`: entity tags, see service-tag.ts; ConflictError when none is the service's as this peer knows it now. */
   updateService(id: ServiceId, patch: ServicePatch, options?: { ifMatch?: readonly string[] }): Promise<ServiceJson>
   deleteService(id: ServiceId, options?: { ifMatch?: readonly string[] }): Promise<void>

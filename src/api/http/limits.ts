@@ -90,3 +90,7 @@ export const watchedActorsWaitingMax = 1_024
 /** `?wait=true` and `--wait`: an nft load of 100,000 routes fits thrice; the longest wait holds its connection so long. */
 export const waitDefaultSeconds = 30
 export const waitSecondsMax = 600
+
+/** Open flows in one answer: a screenful or two unless asked for more, and at most what an engine tells (PROTOCOL.md). */
+export const flowsDefault = 100
+export const flowsMax = 10_000

@@ -8,6 +8,7 @@ import { actorComponents } from './schemas/actor.ts'
 import { agentComponents } from './schemas/agent.ts'
 import { declareComponents } from './schemas/declare.ts'
 import { clusterComponents } from './schemas/cluster.ts'
+import { flowComponents } from './schemas/flow.ts'
 import { historyComponents } from './schemas/history.ts'
 import { doctorComponents } from './schemas/doctor.ts'
 import { LicenseSchema } from './schemas/license.ts'
@@ -36,6 +37,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ErrorSchema,
     ...waitComponents,
     ...serviceComponents,
+    ...flowComponents,
     ...routeComponents,
     ...peerComponents,
     ...clusterComponents,

@@ -5,6 +5,8 @@ import type {
   DataplaneEvent,
   DesiredState,
   EngineStatus,
+  FlowsQuery,
+  OpenFlow,
   ServiceCounters,
   TunnelCounters
 } from '../../../src/dataplane/desired.ts'
@@ -15,6 +17,7 @@ export class FakeDataplane implements Dataplane {
   readonly listeners = new Set<(event: DataplaneEvent) => void>()
   readonly told: DesiredState[] = []
   readonly figures = new Map<string, ServiceCounters>()
+  readonly openFlows = new Map<string, OpenFlow[]>()
   readonly tunnelFigures: TunnelCounters[] = []
   readonly serviceFailures = new Map<string, AppliedFailure>()
   readonly warnings = new Map<string, AppliedFailure[]>()
@@ -75,6 +78,10 @@ export class FakeDataplane implements Dataplane {
 
   async tunnels(): Promise<TunnelCounters[]> {
     return [...this.tunnelFigures]
+  }
+
+  async flows(service: string, query: FlowsQuery): Promise<OpenFlow[]> {
+    return (this.openFlows.get(service) ?? []).slice(0, query.limit)
   }
 
   onEvent(listener: (event: DataplaneEvent) => void): () => void {

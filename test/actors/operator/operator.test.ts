@@ -1,10 +1,41 @@
 import assert from 'node:assert/strict'
 import { syncGraceMs } from '../../../src/actors/limits.ts'
 import type { LicenseState } from '../../../src/license.ts'
+import type { FlowRecord, OpenFlow } from '../../../src/dataplane/desired.ts'
 import type { OperatorEvent } from '../../../src/actors/operator/operator.ts'
 import { quantile } from '../../../src/actors/operator/quantile.ts'
 import { FakeLab, type FakeAgent } from '../fakes/agents.ts'
 import { member, peerId, ulid } from '../fakes/records.ts'
+
+const openFlow = (client: string): OpenFlow => ({
+  side: 'source',
+  peer: peerId('b'),
+  client,
+  destination: '10.2.0.2:80',
+  dialledFrom: null,
+  state: 'open',
+  bytesIn: 10,
+  bytesOut: 20,
+  ageMs: 1000,
+  connectMs: null,
+  firstByteMs: 12
+})
+
+const flowRecord = (serviceId: string): FlowRecord => ({
+  side: 'source',
+  serviceId,
+  peer: peerId('b'),
+  client: '10.1.0.2:40000',
+  destination: '10.2.0.2:80',
+  dialledFrom: null,
+  dialled: null,
+  bytesIn: 10,
+  bytesOut: 20,
+  durationMs: 30,
+  connectMs: null,
+  firstByteMs: 12,
+  reason: 'closed'
+})
 
 describe('the operator', () => {
   let lab: FakeLab
@@ -328,6 +359,41 @@ describe('the operator', () => {
       assert.match(text, /arctic_mesh_propagation_seconds\{quantile="0.99"\} 0.004/)
       assert.match(text, /arctic_engine_ready_state\{engine="pegasus"\} 1/)
       assert.match(text, /arctic_agent_ready_state 1/)
+    })
+
+    it('lists the open flows of a service at its ends, and says where to ask elsewhere', async () => {
+      const c = await lab.agent('c')
+      const { id } = await a.actors.operator.createService({ target_peer_id: 'b' })
+      a.dataplane.openFlows.set(id, [openFlow('10.1.0.2:40000'), openFlow('10.1.0.2:40001')])
+      const listed = await a.actors.operator.listFlows(id, { sort: 'bytes', limit: 1 })
+      assert.deepEqual(
+        listed.map(({ client, peer_id, connect_ms }) => [client, peer_id, connect_ms]),
+        [['10.1.0.2:40000', peerId('b'), null]]
+      )
+      assert.deepEqual(await b.actors.operator.listFlows(id, { sort: 'age', limit: 9 }), [])
+      const elsewhere = c.actors.operator.listFlows(id, { sort: 'age', limit: 9 })
+      await assert.rejects(elsewhere, { code: 'invalid_request', message: /ask a or b$/ })
+      await assert.rejects(a.actors.operator.listFlows(ulid(99), { sort: 'age', limit: 9 }), {
+        code: 'service_not_found'
+      })
+    })
+
+    it('counts flows by service as they end, and those of services that it does not know as "other"', async () => {
+      const { id } = await a.actors.operator.createService({ target_peer_id: 'b' })
+      await a.actors.operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+      await lab.clock.advance(100)
+      for (const service of [id, id, ulid(77)]) a.dataplane.emit({ type: 'flow.closed', flow: flowRecord(service) })
+      const text = await a.actors.operator.metrics()
+      assert.match(text, new RegExp(`arctic_pegasus_flows_total\\{service="${id}",role="source"\\} 2`))
+      assert.match(text, /arctic_pegasus_flows_total\{service="other",role="source"\} 1/)
+      assert.match(text, /arctic_pegasus_flow_ends_total\{role="source",reason="closed"\} 3/)
+      assert.match(
+        text,
+        new RegExp(`arctic_pegasus_first_byte_seconds_bucket\\{le="0.025",service="${id}",role="source"\\} 2`)
+      )
+      await a.actors.operator.deleteService(id)
+      await lab.clock.advance(100)
+      assert.doesNotMatch(await a.actors.operator.metrics(), new RegExp(`_total\\{service="${id}"`))
     })
 
     it('passes on what the data plane tells', async () => {

@@ -1,4 +1,5 @@
 import type { PastServiceJson, PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
+import type { FlowJson } from '../../../actors/operator/flows.ts'
 import type { AskOptions } from '../client.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
 import { usageFailure } from '../failure.ts'
@@ -120,12 +121,30 @@ export const serviceCommands: readonly Command[] = [
     kind: 'service',
     summary: 'Show one service and what is in force of it',
     args: [ID],
-    flags: [atFlag],
-    examples: ['arctic services get ID --at 1d'],
+    flags: [
+      atFlag,
+      { name: 'flows', kind: 'boolean', help: 'its open TCP flows too, as the answering peer sees them' },
+      { name: 'sort', kind: ['bytes', 'age'], help: 'of the flows: most bytes first (default), or oldest' },
+      { name: 'limit', short: 'n', kind: 'number', placeholder: 'N', help: 'at most so many flows (100)' }
+    ],
+    examples: ['arctic services get ID --at 1d', 'arctic services get ID --flows --sort age -n 20'],
     async run(context, { args, flags }) {
-      const query = momentOf(flags, context.clock.now(), 'services get')
-      const { body, headers } = await context.api.exchange('GET', servicePath(args), { query })
-      await printService(context, body as ServiceJson | PastServiceJson, headers.etag)
+      const { api, print, clock } = context
+      const moment = momentOf(flags, clock.now(), 'services get')
+      const { body, headers } = await api.exchange('GET', servicePath(args), { query: moment })
+      if (flags['flows'] !== true) {
+        if (flags['sort'] != null || flags['limit'] != null)
+          throw usageFailure('--sort and --limit are about flows; add --flows', 'services get')
+        return printService(context, body as ServiceJson | PastServiceJson, headers.etag)
+      }
+      if (flags['at'] != null) throw usageFailure('flows are told as they are now only; leave out --at', 'services get')
+      const service = body as ServiceJson
+      const query = { sort: flags['sort'] as string | undefined, limit: flags['limit'] as number | undefined }
+      const flows = await api.get<FlowJson[]>(`${servicePath(args)}/flows`, { query })
+      await print.data({ ...service, open_flows: flows }, async () => {
+        const text = await serviceText(context, service, headers.etag)
+        return `${text}\n${(await import('../views/flow.ts')).flowsText(flows, service.status.flows, print)}`
+      })
     }
   },
   {
@@ -170,12 +189,12 @@ const condition = ({ 'if-match': etag }: Input['flags']): AskOptions =>
 const servicePath = ({ ID: id = '' }: Readonly<Record<string, string>>): string =>
   `/v1/services/${encodeURIComponent(id)}`
 
-async function printService(
+async function printService(context: Context, service: ServiceJson | PastServiceJson, etag?: string): Promise<void> {
+  await context.print.data(service, () => serviceText(context, service, etag))
+}
+
+const serviceText = async (
   { print, clock }: Context,
   service: ServiceJson | PastServiceJson,
   etag?: string
-): Promise<void> {
-  await print.data(service, async () =>
-    (await import('../views/service.ts')).serviceText(service, clock.now(), print.colours, etag)
-  )
-}
+): Promise<string> => (await import('../views/service.ts')).serviceText(service, clock.now(), print.colours, etag)

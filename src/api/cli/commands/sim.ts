@@ -36,7 +36,7 @@ export const simCommands: readonly Command[] = [
       { name: 'prune', kind: 'boolean', help: 'as "apply --prune": services that the file does not name are deleted' },
       { name: 'from', kind: 'text', placeholder: 'live|FILE', live: 'file', help: 'the cluster to begin with (live)' },
       {
-        name: 'flows',
+        name: 'flow-log',
         kind: 'text',
         placeholder: 'FILE',
         live: 'file',
@@ -45,7 +45,7 @@ export const simCommands: readonly Command[] = [
       { name: 'listen', kind: 'integer', placeholder: 'SECONDS', help: 'or listen to the agent for flows that end' },
       { name: 'save', kind: 'text', placeholder: 'FILE', live: 'file', help: 'keep the cluster for a later --from' }
     ],
-    examples: ['arctic sim rehearse -f mesh.yaml --flows /var/log/arctic/agent.log'],
+    examples: ['arctic sim rehearse -f mesh.yaml --flow-log /var/log/arctic/agent.log'],
     run: null
   }
 ]

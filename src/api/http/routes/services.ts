@@ -2,8 +2,10 @@ import type { Operator, ServiceJson } from '../../../actors/operator/operator.ts
 import type { FastifyReply } from 'fastify'
 import { serviceTag } from '../../../actors/operator/service-tag.ts'
 import { IfMatchSchema, readIfMatch } from '../if-match.ts'
-import { sendList } from '../list.ts'
+import { flowsDefault, flowsMax } from '../limits.ts'
+import { readLimit, sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
+import { FlowSchema, FlowsQuerySchema } from '../schemas/flow.ts'
 import {
   AtQuerySchema,
   ServiceInputSchema,
@@ -75,6 +77,22 @@ export function serviceRoutes(app: App, operator: Operator): void {
       // No entity tag: nothing of the past can be changed.
       return reply.send((await operator.at(at)).getService(params.id))
     }
+  )
+
+  app.get(
+    '/v1/services/:id/flows',
+    {
+      schema: {
+        operationId: 'listFlows',
+        summary: 'Open TCP flows of a service, live, as this peer sees them; it has to be an end of the service',
+        tags,
+        params: ServiceParamsSchema,
+        querystring: FlowsQuerySchema,
+        response: { 200: listOf(FlowSchema) }
+      }
+    },
+    async ({ params, query: { sort = 'bytes', limit } }) =>
+      operator.listFlows(params.id, { sort, limit: limit == null ? flowsDefault : readLimit(limit, flowsMax) })
   )
 
   app.put(
