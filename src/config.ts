@@ -175,7 +175,7 @@ function readFile(path: string, required: boolean): Record<string, unknown> | nu
   }
   let content: unknown
   try {
-    content = parseYaml(source)
+    content = parseYaml(source, { logLevel: 'error' })
   } catch (error) {
     throw new InvalidRequestError(`config file ${path} is not YAML: ${(error as Error).message.split('\n')[0]}`)
   }

@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as fc from 'fast-check'
 import { readAgentConfig } from '../../src/config.ts'
+import { ArcticError } from '../../src/errors.ts'
+import { yamlTexts } from '../yaml-corpus.ts'
 
 describe('agent configuration', () => {
   let dir: string
@@ -47,6 +50,32 @@ describe('agent configuration', () => {
       license: null,
       licenseKey: null
     })
+  })
+
+  it('reads any file, or says in one line why not', function () {
+    this.timeout(30_000)
+    const right = [
+      'name: edge-a\nlog_level: warn\ndrain_timeout: 3s\n',
+      'mesh_listen: [/ip4/127.0.0.1/tcp/7000]\nadvertise:\n  - 10.0.0.1\ndataplane: none\n'
+    ]
+    let read_ = 0
+    let refused_ = 0
+    fc.assert(
+      fc.property(yamlTexts(right), (text) => {
+        const path = file(text)
+        try {
+          const config = read(['--config', path, '--name', 'a'])
+          assert.ok(config.meshListen.length > 0 && Number.isFinite(config.drainMs))
+          read_++
+        } catch (error) {
+          assert.ok(error instanceof ArcticError && error.code === 'invalid_request', String(error))
+          assert.ok(error.message.length > 0 && !error.message.includes('\n'), error.message)
+          refused_++
+        }
+      }),
+      { numRuns: 500 }
+    )
+    assert.ok(read_ > 10 && refused_ > 10, `${read_} read, ${refused_} refused`)
   })
 
   it('takes flag over environment over file over default, setting by setting', () => {

@@ -146,24 +146,33 @@ describe('the mesh of real peers', function () {
     await until('all have the routes', () => all.every((one) => one.replica.view().routes.size === 600), 5_000)
   })
 
-  it('heals a partition in which both sides wrote', async () => {
-    const all = await hosts('a', 'b', 'c')
+  it('heals a partition of two and three peers in which both sides wrote', async () => {
+    const all = await hosts('a', 'b', 'c', 'd', 'e')
     await cluster(all)
     await allReachable(all)
-    const [a, b, c] = all as [Host, Host, Host]
-    divide([a, b], [c], true)
-    await until('c is alone', () => reachableFrom(c) === 1 && reachableFrom(a) === 2)
-    const { id: left } = await a.replica.createService({ source_peer_id: a.id, target_peer_id: b.id })
-    const { id: right } = await c.replica.createService({ source_peer_id: b.id, target_peer_id: c.id })
-    await until('b knows of a’s', () => b.replica.view().services.has(left))
-    equal(c.replica.view().services.has(left), false)
-    divide([a, b], [c], false)
+    const [a, b, c, d, e] = all as [Host, Host, Host, Host, Host]
+    const [left, right] = [
+      [a, b],
+      [c, d, e]
+    ]
+    divide(left, right, true)
+    await until('each side is alone', () => reachableFrom(a) === 2 && reachableFrom(c) === 3)
+    const write = async (by: Host, of: Host[]): Promise<string[]> => {
+      const ids: string[] = []
+      for (let i = 0; i < 20; i++) {
+        const { id } = await by.replica.createService({ source_peer_id: by.id, target_peer_id: of[i % of.length]!.id })
+        ids.push(id)
+      }
+      return ids
+    }
+    const [lefts, rights] = await Promise.all([write(a, right), write(d, left)])
+    const holds = (host: Host, ids: string[]): boolean => ids.every((id) => host.replica.view().services.has(id))
+    await until('each side knows its own', () => holds(b, lefts) && holds(c, rights) && holds(e, rights))
+    equal(a.replica.view().services.size, 20)
+    equal(c.replica.view().services.size, 20)
+    divide(left, right, false)
     await equalEverywhere(all)
-    for (const one of all)
-      deepEqual(
-        [left, right].map((id) => one.replica.view().services.has(id)),
-        [true, true]
-      )
+    for (const one of all) ok(holds(one, [...lefts, ...rights]), `${one.name} lacks some`)
     await allReachable(all)
   })
 

@@ -35,7 +35,7 @@ export async function readContextFile(path: string): Promise<ContextFile> {
   }
   let content: unknown
   try {
-    content = parse(text)
+    content = parse(text, { logLevel: 'error' })
   } catch (error) {
     throw usageFailure(`${path} is not YAML: ${(error as Error).message.split('\n')[0]}; mend or remove it`)
   }

@@ -7,7 +7,7 @@ import { usageFailure } from './failure.ts'
 export async function readMeshFile(path: string, readInput: () => Promise<string>): Promise<object> {
   const text = path === '-' ? await readInput() : await read(path)
   const where = path === '-' ? 'stdin' : path
-  const document = parseDocument(text)
+  const document = parseDocument(text, { logLevel: 'error' })
   const [error] = document.errors
   if (error != null) throw usageFailure(`${where} is not YAML: ${error.message.split('\n')[0]}`)
   let mesh: unknown

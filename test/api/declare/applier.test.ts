@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import * as fc from 'fast-check'
 import { Applier } from '../../../src/api/declare/applier.ts'
 import { Journal } from '../../../src/api/declare/journal.ts'
 import { revertRetryMs } from '../../../src/api/declare/limits.ts'
 import { type Clock, systemClock } from '../../../src/clock.ts'
 import { UnavailableError } from '../../../src/errors.ts'
 import { silentLogger } from '../../../src/log.ts'
+import { yamlTexts } from '../../yaml-corpus.ts'
 import { ApiHost } from '../api-host.ts'
 import { MemoryOperator } from '../memory-operator.ts'
 
@@ -260,6 +262,23 @@ services:
     const missing = await host.cli(['apply', '-f', join(host.directory, 'none.yaml')])
     assert.deepEqual([missing.exit, /none\.yaml cannot be read \(ENOENT\)/.test(missing.err)], [2, true])
     assert.match((await host.cli(['apply'])).err, /--file FILE is missing/)
+  })
+
+  it('of any file are done or refused with a reason, and never half', async () => {
+    await fc.assert(
+      fc.asyncProperty(yamlTexts([MESH, 'services:\n']), async (text) => {
+        write(text)
+        const before = host.operator.services.size
+        const ran = await host.cli(['apply', '-f', file, '--yes'])
+        assert.ok([0, 1, 2, 4, 5].includes(ran.exit), `${ran.exit}: ${ran.err}`)
+        if (ran.exit === 0) return
+        assert.match(ran.err, /^error: \w+: /)
+        assert.doesNotMatch(ran.err, /error: internal/)
+        assert.equal(host.operator.services.size, before, text)
+      }),
+      { numRuns: 150 }
+    )
+    assert.deepEqual(host.errors, [])
   })
 
   it('take ten thousand services in one file', async () => {
