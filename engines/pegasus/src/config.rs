@@ -166,6 +166,9 @@ impl Compiler<'_> {
         self.check_transport(&state.service_id, state.transport);
         let before = self.before.inbound.get(state.service_id.as_str()).map(|inbound| inbound.service.clone());
         let service = self.service(&state.service_id, Side::Target, before, state.bandwidth_mbps)?;
+        if !state.transparent {
+            service.return_path.forget();
+        }
         let object = || format!("service:{}", state.service_id);
         let rules: Vec<Rule> =
             state.routes.iter().filter_map(|route| self.rule(object, &route.source, &route.dest)).collect();

@@ -48,7 +48,7 @@ impl FlowList {
     pub fn join(&mut self, other: FlowList, query: &FlowsQuery) {
         self.total += other.total;
         self.flows.extend(other.flows);
-        self.flows.sort_by_cached_key(|row| row.rank(query.sort));
+        self.flows.sort_by_key(|row| row.rank(query.sort));
         self.flows.truncate(query.limit);
     }
 }
@@ -89,22 +89,14 @@ impl FlowRow {
 
 impl Worker {
     pub fn list_flows(&self, services: &[Arc<Service>], query: &FlowsQuery) -> FlowList {
-        let of_service = |flow: &&Flow| services.iter().any(|service| Arc::ptr_eq(service, &flow.service));
-        let mut rows: Vec<(u64, &Flow)> = self
-            .flows
-            .iter()
-            .map(|(_, flow)| flow)
-            .filter(of_service)
-            .map(|flow| match query.sort {
-                FlowsSort::Bytes => (flow.bytes().0 + flow.bytes().1, flow),
-                FlowsSort::Age => (self.now.duration_since(flow.started).as_millis() as u64, flow),
-            })
-            .collect();
+        let is_asked_for = |flow: &&Flow| services.iter().any(|service| Arc::ptr_eq(service, &flow.service));
+        let flows = self.flows.iter().map(|(_, flow)| flow).filter(is_asked_for);
+        let mut rows: Vec<FlowRow> = flows.map(|flow| FlowRow::of(flow, self.now)).collect();
         let total = rows.len();
         if query.limit < total {
-            rows.select_nth_unstable_by_key(query.limit, |(rank, _)| Reverse(*rank));
+            rows.select_nth_unstable_by_key(query.limit, |row| row.rank(query.sort));
             rows.truncate(query.limit);
         }
-        FlowList { total, flows: rows.into_iter().map(|(_, flow)| FlowRow::of(flow, self.now)).collect() }
+        FlowList { total, flows: rows }
     }
 }

@@ -43,6 +43,11 @@ impl ReturnPath {
         self.known().lost
     }
 
+    /// The service does not show clients' addresses (any more).
+    pub fn forget(&self) {
+        *self.known() = Known::default();
+    }
+
     fn may_ask(&self, now: Instant) -> bool {
         let mut known = self.known();
         let due = known.asked.is_none_or(|asked| now.duration_since(asked) >= PROBES_EVERY);
