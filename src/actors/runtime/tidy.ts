@@ -1,11 +1,12 @@
-import type { AnyActorLogic, AnyActorScope, EventObject } from 'xstate'
+import type { AnyActorLogic, AnyActorScope, AnyStateMachine, EventObject } from 'xstate'
 
 /**
  * Actor logic that lets go of what it holds when it throws. xstate leaves the children of a throwing machine running
  * (statelyai/xstate#5153) and never runs the disposer of a throwing callback (#5433): a tidy actor takes the stop
  * transition first, which does both, and then fails as it would have.
  */
-export function tidy<TLogic extends AnyActorLogic>(logic: TLogic): TLogic {
+export function tidy<TLogic extends AnyActorLogic>(bare: TLogic): TLogic {
+  const logic = withTidyChildren(bare)
   const release = (scope: AnyActorScope): void => {
     const live = scope.self.getSnapshot()
     if (live?.status !== 'active') return
@@ -48,4 +49,13 @@ export function tidy<TLogic extends AnyActorLogic>(logic: TLogic): TLogic {
       }
     }
   }) as TLogic
+}
+
+/** What a machine spawns by name is as tidy as itself: a child that throws takes the machine with it, and is gone first. */
+function withTidyChildren<TLogic extends AnyActorLogic>(logic: TLogic): TLogic {
+  const { implementations, provide } = logic as Partial<Pick<AnyStateMachine, 'implementations' | 'provide'>>
+  const actors = Object.entries((implementations?.actors ?? {}) as Record<string, AnyActorLogic>)
+  if (provide == null || actors.length === 0) return logic
+  const tidied = Object.fromEntries(actors.map(([src, child]) => [src, tidy(child)]))
+  return provide.call(logic, { actors: tidied } as never) as unknown as TLogic
 }
