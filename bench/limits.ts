@@ -17,3 +17,11 @@ export const manyFlows = 8
 
 /** Extra time for a load generator to end by itself, ms. */
 export const graceMs = 20_000
+
+/** Peers that the services of the actors' bench lead to: a tunnel each. */
+export const actorPeers = 200
+
+/** Asks of another peer's actor: before it counts, one after the other, and how long 64 at a time. */
+export const asksWarmUp = 300
+export const asksAlone = 3_000
+export const askSeconds = 4

@@ -143,15 +143,15 @@ export function parseAnswer(bytes: Uint8Array): unknown {
   } catch {
     throw malformed('its content is no JSON')
   }
-  const waiting = [{ value: parsed, depth: 0 }]
-  for (let next = waiting.pop(); next != null; next = waiting.pop()) {
-    const { value, depth } = next
-    if (value == null || typeof value !== 'object') continue
+  let level = isNested(parsed) ? [parsed] : []
+  for (let depth = 0; level.length > 0; depth++) {
     if (depth >= actorDepthMax) throw malformed(`it is nested deeper than ${actorDepthMax} levels`)
-    for (const inner of Object.values(value)) waiting.push({ value: inner, depth: depth + 1 })
+    level = level.flatMap((value) => Object.values(value).filter(isNested))
   }
   return parsed
 }
+
+const isNested = (value: unknown): value is object => value != null && typeof value === 'object'
 
 function open(message: Uint8Array): { letter: string; id: number; content: Buffer } {
   if (message.byteLength < HEADER_BYTES) throw malformed('it is cut short')
