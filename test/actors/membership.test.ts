@@ -168,6 +168,15 @@ describe('membership, as operators have it', function () {
     assert.equal((await one.status()).cluster?.role, 'admin')
   })
 
+  it('a peer that ended between leaving and forgetting says so, and leaves again', async () => {
+    await c.leave()
+    const { cluster, ready } = await three.status()
+    assert.deepEqual([cluster?.role, ready], [null, false])
+    assert.match(cluster?.notice ?? '', /has left .* "arctic cluster leave" again/)
+    assert.deepEqual((await three.clusterLeave()).told.map(({ name }) => name).sort(), ['peer-1', 'peer-2'])
+    assert.equal((await three.status()).cluster, null)
+  })
+
   it('a peer that leaves is gone at once, and may found or join again', async () => {
     const { id } = await one.createService({ source_peer_id: 'peer-3', target_peer_id: 'peer-1' })
     await meet()

@@ -46,6 +46,7 @@ describe('cli: completion', () => {
       ['services create --transport=k', ['--transport=kcp']],
       ['services create --transport = k', ['kcp']],
       ['services list -o js', ['json', 'jsonl']],
+      ['peers role edge-b ', ['member', 'admin']],
       ['services create --target-peer edge-', ['edge-a', 'edge-b', 'edge-c']],
       ['services get ', [service]],
       ['-j services get ', [service]],

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict'
 import type { ClusterJson, LeaveJson, PeerJson, ServiceJson } from '../../src/actors/operator/operator.ts'
+import { askApi } from '../../lab/api.ts'
 import { cluster, invite, type Peer } from '../../lab/peer.ts'
 import { SERVER } from '../../lab/topology.ts'
 import { ping, tcp, tcpServer, ticker, udpEcho, udpEchoServer } from '../../lab/traffic/tools.ts'
-import { timed, until } from '../../lab/wait.ts'
+import { until } from '../../lab/wait.ts'
 import { threeSites, type ThreeSites } from './three-sites.ts'
 import { serveSites } from './two-sites.ts'
 
-/** What is promised for a peer that is revoked, ms; a busy machine gets as much again. */
-const cutOffMs = 2000
+/** Two seconds are promised for a peer that is revoked; a busy machine gets as much again. */
+const cutOffMs = 4000
 const patienceMs = 10_000
 
 describe('e2e: who belongs to the cluster', function () {
@@ -104,23 +105,15 @@ describe('e2e: who belongs to the cluster', function () {
     await refuses(a, ['peers', 'revoke', id], 2, /--yes/)
     // Its agent stands still, as one would that pretends not to hear; its engines go on.
     c.agent.kill('SIGSTOP')
-    const { ms } = await timed(async () => {
-      assert.equal((await a.ask<PeerJson>('peers', 'revoke', id, '--yes')).state, 'revoked')
-      await Promise.all([
-        until('the open flow to end', () => !flow.running, { timeoutMs: 2 * cutOffMs }),
-        ...[a, b].map((at) =>
-          until(
-            `${at.host.name} to have cut it off`,
-            async () => {
-              const { state, reachable, tunnels } = await peer(at, id)
-              return state === 'revoked' && !reachable && tunnels.length === 0
-            },
-            { timeoutMs: 2 * cutOffMs }
-          )
-        )
-      ])
-    })
-    assert.ok(ms < 2 * cutOffMs, `${ms} ms`)
+    assert.equal((await a.ask<PeerJson>('peers', 'revoke', id, '--yes')).state, 'revoked')
+    const isCutOff = async (at: Peer): Promise<boolean> => {
+      const { state, reachable, tunnels } = (await askApi(at.socket, 'GET', `/v1/peers/${id}`)).body as PeerJson
+      return state === 'revoked' && !reachable && tunnels.length === 0
+    }
+    await Promise.all([
+      until('the open flow to end', () => !flow.running, { timeoutMs: cutOffMs }),
+      ...[a, b].map((at) => until(`${at.host.name} to have cut it off`, () => isCutOff(at), { timeoutMs: cutOffMs }))
+    ])
     assert.equal((await ping(clientC, SERVER.v4)).received, 0)
     assert.equal((await udpEcho(clientC, { address: SERVER.v4, port: 7003, text: 'x', waitMs: 300 })).received, 0)
     assert.equal(await greets(), false)
