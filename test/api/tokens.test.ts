@@ -218,6 +218,16 @@ describe('api: tokens', () => {
     const api = ['--api', `http://${host.http.tcpAddress}`]
     const env = { ARCTIC_SOCKET: '', ARCTIC_TOKEN: made.out.trim() }
     assert.equal((await host.cli([...api, 'services', 'list', '-j'], { env })).exit, 0)
+    // Tables show names of peers and services where the token may know them, else ids.
+    await host.ask('POST', '/v1/services', { target_peer_id: 'edge-b' })
+    const narrow = (await make('services.read', 'routes.read')).token
+    for (const words of [
+      ['services', 'list'],
+      ['routes', 'list', '-o', 'wide']
+    ]) {
+      const listed = await host.cli([...api, '--token', narrow, ...words], { env: { ARCTIC_SOCKET: '' } })
+      assert.equal(listed.exit, 0, listed.err)
+    }
     const forbidden = await host.cli([...api, 'tokens', 'list'], { env })
     assert.equal(forbidden.exit, 6)
     assert.match(forbidden.err, /^error: forbidden: the token "ci" has no scope tokens.read/)

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { asCaller } from '../../src/caller.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
@@ -56,6 +58,25 @@ describe('crdt/tokens and policy', function () {
     const again = await bench.open(dir, signer(1))
     assert.deepEqual([...again.view().tokens.values()], [record])
     assert.deepEqual(again.view().policy, { max_services: 3 })
+  })
+
+  it('and a policy are in a snapshot, revocations too', async () => {
+    const dir = await bench.dir()
+    const a = await bench.open(dir, signer(1), undefined, 5)
+    await a.init({ name: 'test', record: peerRecord(a.self, 'peer-1') })
+    const kept = await a.createToken({ scopes: ['admin'], ...hour })
+    const revoked = await a.createToken({ scopes: ['admin'], ...hour })
+    await a.revokeToken(revoked.record.id)
+    await a.setPolicy({ max_services: 3 })
+    const taken = (): boolean => readdirSync(join(dir, 'cluster')).some((name) => name.includes('snapshot'))
+    for (let i = 0; i < 200 && !taken(); i++) {
+      await a.renamePeer(a.self, `peer-${i}`)
+      await systemClock.sleep(10)
+    }
+    assert.ok(taken(), readdirSync(join(dir, 'cluster')).join())
+    await a.close()
+    const { tokens, policy } = (await bench.open(dir, signer(1))).view()
+    assert.deepEqual([[...tokens.values()], policy], [[kept.record], { max_services: 3 }])
   })
 
   it('cannot be made by a member, twice by one name, of unknown scopes, or for ever', async () => {

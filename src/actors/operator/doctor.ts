@@ -68,9 +68,11 @@ function ownChecks(deps: OperatorDeps): Check[] {
       : warn('services', `${degraded} of ${view.services.size} are degraded`, 'see "arctic services get ID" for why')
   )
   const { edition, problem } = licenseJson(deps)
-  checks.push(
-    problem == null ? ok('licence', edition) : warn('licence', problem, 'until then this is the community edition')
-  )
+  if (problem == null) checks.push(ok('licence', edition))
+  else {
+    const [found = '', ...mend] = problem.split('; ')
+    checks.push(warn('licence', `${found}, so this is the community edition`, mend.join('; ')))
+  }
   return checks
 }
 

@@ -24,6 +24,12 @@ interface FailureOptions {
 export const usageFailure = (message: string, help = ''): Failure =>
   new Failure('invalid_request', `${message}; see "arctic${help === '' ? '' : ` ${help}`} --help"`)
 
+/** For what only makes an answer nicer, such as names beside ids: none of it for a token that may not know it. */
+export function noneIfForbidden(error: unknown): [] {
+  if (error instanceof Failure && error.code === 'forbidden') return []
+  throw error
+}
+
 /** From an answer of the API. A code this version does not know exits by its HTTP status. */
 export function failureOfAnswer(status: number, body: unknown, where: string): Failure {
   const error = (body as { error?: { code?: unknown; message?: unknown; details?: unknown } } | null)?.error

@@ -1,6 +1,6 @@
 import type { PastRouteJson, RouteJson, RouteTestJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
-import { usageFailure } from '../failure.ts'
+import { noneIfForbidden, usageFailure } from '../failure.ts'
 import { atFlag, momentOf } from '../moment.ts'
 import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
@@ -140,7 +140,7 @@ export const routeCommands: readonly Command[] = [
 
 /** For wide tables only, which show the service's name beside its id. */
 async function serviceNames({ api, print }: Context, query: { at?: string }): Promise<ReadonlyMap<string, string>> {
-  const services = print.wide ? await api.list<ServiceJson>('/v1/services', { query }) : []
+  const services = print.wide ? await api.list<ServiceJson>('/v1/services', { query }).catch(noneIfForbidden) : []
   return new Map(services.map(({ id, name }) => [id, name]))
 }
 

@@ -2,7 +2,7 @@ import type { PastServiceJson, PeerJson, ServiceJson } from '../../../actors/ope
 import type { FlowJson } from '../../../actors/operator/flows.ts'
 import type { AskOptions } from '../client.ts'
 import type { Command, Context, Flag, Input } from '../command.ts'
-import { usageFailure } from '../failure.ts'
+import { noneIfForbidden, usageFailure } from '../failure.ts'
 import { atFlag, momentOf } from '../moment.ts'
 import { change, judge, waitFlag, withWait } from '../wait.ts'
 import { listFlags, printList } from '../watch.ts'
@@ -110,7 +110,8 @@ export const serviceCommands: readonly Command[] = [
         types: 'service.*,peer.*',
         read: () => api.list<ServiceJson | PastServiceJson>('/v1/services', { query: { ...fields, ...moment } }),
         text: async (services) => {
-          const peers = await api.get<PeerJson[]>('/v1/peers', { query: { all: true, ...moment } })
+          const query = { all: true, ...moment }
+          const peers = await api.get<PeerJson[]>('/v1/peers', { query }).catch(noneIfForbidden)
           return (await import('../views/service.ts')).servicesText(services, peers, clock.now(), print)
         }
       })
