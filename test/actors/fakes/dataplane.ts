@@ -45,7 +45,12 @@ export class FakeDataplane implements Dataplane {
     ]
     const services = all.map(({ id, spec, transport, device }) => {
       const failure = this.serviceFailures.get(id) ?? null
-      const made = { name: id.slice(0, 15).toLowerCase(), mac: '02:00:00:00:00:01', ipv4: null, ipv6: null }
+      const made = {
+        name: id.slice(0, 15).toLowerCase(),
+        mac: '02:00:00:00:00:01',
+        ipv4: device?.ipv4Cidr ?? null,
+        ipv6: device?.ipv6Cidr ?? null
+      }
       return [
         id,
         {

@@ -361,6 +361,20 @@ describe('the operator', () => {
       assert.match(text, /arctic_agent_ready_state 1/)
     })
 
+    it("takes the address of a service's device for the device, as programs of the host use it", async () => {
+      const { operator } = a.actors
+      const { id } = await operator.createService({
+        target_peer_id: 'b',
+        requires_interface: true,
+        desired_ipv4_cidr: '10.1.0.50/24'
+      })
+      await operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+      await lab.clock.advance(100)
+      const carrier = async (source: string): Promise<string | null> =>
+        (await operator.testRoute({ source, dest: '10.2.0.2' })).service_id
+      assert.deepEqual([await carrier('10.1.0.50'), await carrier('10.1.0.51')], [id, null])
+    })
+
     it('lists the open flows of a service at its ends, and says where to ask elsewhere', async () => {
       const c = await lab.agent('c')
       const { id } = await a.actors.operator.createService({ target_peer_id: 'b' })
