@@ -98,6 +98,8 @@ export const actorWatchesMax = 256
 /** What one look at an agent's activity holds: a screen shows some 50 lines, a script that wants more has the lists. */
 export const activityServicesMax = 1_000
 export const activityActorsMax = 200
+export const activityFlowServicesMax = 8
+export const activityFlowsMax = 25
 export const flowsRememberedMax = 100
 
 /** Steps of the flight recorder in a report: the newest, some 4 MB of JSON. */

@@ -68,6 +68,12 @@ function refuse(cluster: Cluster, entry: Entry): void {
       change: entry.hash
     })
   }
+  if (entry.operationCount === 0) {
+    throw new InvalidRequestError(
+      `change ${short(entry)} tells of an event that was sent to an actor, and changed nothing that could be set back`,
+      { change: entry.hash }
+    )
+  }
   const other = entry.touches.find(({ kind }) => kind !== 'services' && kind !== 'routes')
   if (other != null) {
     const kind = SINGULAR[other.kind]

@@ -1,6 +1,7 @@
 import { createActor } from 'xstate'
 import { agentMachine } from '../../src/actors/agent/agent.machine.ts'
 import { EventFeed } from '../../src/actors/event-feed.ts'
+import type { OpenFlow } from '../../src/dataplane/desired.ts'
 import { FlowLog } from '../../src/actors/flow-log.ts'
 import { activityOf } from '../../src/actors/operator/activity.ts'
 import { ActorWindow, servedActors } from '../../src/actors/operator/actor-window.ts'
@@ -86,6 +87,7 @@ function activityDeps(
     clock,
     replica: { view },
     startedAt: 0,
+    dataplane: { flows: async () => [openFlow(mesh.self, clock, bytes())] },
     reconciler: {
       counters: { fresh: async () => {}, tunnels: [tunnel] },
       reports: { all: services },
@@ -94,6 +96,20 @@ function activityDeps(
     }
   } as unknown as Parameters<typeof activityOf>[0]
 }
+
+const openFlow = (peer: string, clock: Clock, bytes: number): OpenFlow => ({
+  side: 'source',
+  peer,
+  client: '10.1.0.2:40000',
+  destination: '10.2.0.2:80',
+  dialledFrom: null,
+  state: 'open',
+  bytesIn: bytes,
+  bytesOut: 2 * bytes,
+  ageMs: clock.now() % 1000,
+  connectMs: 1,
+  firstByteMs: null
+})
 
 function agentOf(mesh: FakeMesh, { clock, log, view }: { clock: Clock; log: Logger; view: () => View }) {
   const recorder = new FlightRecorder(() => clock.now())

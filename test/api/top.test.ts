@@ -76,6 +76,27 @@ describe('cli: top', function () {
     )
   })
 
+  it('shows open flows first, with rates, and those that have ended without', () => {
+    const flow = (client: string, reason: string, bytes_in: number): ActivityJson['flows'][number] => ({
+      at: reason === 'open' ? '2025-12-31T00:00:00.000Z' : AT,
+      service_id: service(1).id,
+      service_name: 'web',
+      side: 'source',
+      client,
+      destination: '10.2.0.2:80',
+      bytes_in,
+      bytes_out: 0,
+      duration_ms: 5,
+      reason
+    })
+    const flows = (bytes: number): ActivityJson['flows'] => [flow('c:2', 'closed', bytes), flow('c:1', 'open', bytes)]
+    const before = { activity: activity({ flows: flows(0) }), at: 0 }
+    const what = modelOf({ activity: activity({ flows: flows(2048) }), at: 1_000 }, before)
+    const lines = shown({ ...firstView, section: 'flows' }, { columns: 200, rows: 6 }, what).split('\n')
+    assert.match(lines[2]!, /c:1 +10\.2\.0\.2:80 +open +2\.0 KiB\/s /)
+    assert.match(lines[3]!, /c:2 +10\.2\.0\.2:80 +closed +- /)
+  })
+
   it('shows all tables where there is room, and the chosen one where there is little', () => {
     const large = shown(firstView)
     assert.match(
@@ -85,7 +106,7 @@ describe('cli: top', function () {
     assert.match(large, /^SERVICE +AS +PEER +PHASE +FLOWS +IN\/s +OUT\/s▼ +IN +OUT$/m)
     assert.match(large, /^web-2 +source +edge-b +degraded +2 +- +- +2\.0 KiB +0 B$/m)
     assert.match(large, /^edge-b +arct-1 +192\.0\.2\.1:7947 +30s/m)
-    for (const head of [/^ENDED▼ +FLOW/m, /^MOVED▼ +ACTOR/m, /^q quit/m]) assert.match(large, head)
+    for (const head of [/^SINCE▼ +FLOW/m, /^MOVED▼ +ACTOR/m, /^q quit/m]) assert.match(large, head)
     const small = shown({ ...firstView, section: 'tunnels' }, { columns: 60, rows: 10 })
     assert.match(small, /^TUNNEL/m)
     assert.doesNotMatch(small, /^SERVICE/m)
@@ -193,6 +214,8 @@ describe('cli: top', function () {
       assert.ok(json.services[0].rate_in > 0, JSON.stringify(json.services))
       const text = await host.cli(['top', '--sort', 'flows'])
       assert.match(text.out, /^web +source +edge-b +active +1 /m)
+      assert.equal(json.flows[0].reason, 'open')
+      assert.match(text.out, / web +source +10\.1\.0\.2:40000 +10\.2\.0\.2:80 +open /)
       assert.equal((await host.cli(['top', '-j', '--peer', 'edge-b'])).json.peer_id, EDGE_B)
       assert.equal((await host.cli(['top', '--sort', 'bogus'])).exit, 2)
       assert.equal((await host.cli(['top', '--peer', 'nobody'])).exit, 4)

@@ -1,4 +1,4 @@
-import { deepEqual, equal } from 'node:assert/strict'
+import { deepEqual, equal, rejects } from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { noteTextMax } from '../../src/crdt/limits.ts'
 import { encodeNote, parseNote } from '../../src/crdt/note.ts'
@@ -57,5 +57,6 @@ describe('crdt/note', function () {
       sent.every(({ valid, verified }) => valid && verified),
       true
     )
+    await rejects(a.undo(sent[0]!.id), { code: 'invalid_request', message: /sent to an actor/ })
   })
 })

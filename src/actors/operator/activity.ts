@@ -1,6 +1,8 @@
 import { isoTime } from '../../clock.ts'
 import type { PeerId, ServiceId } from '../../crdt/schema.ts'
-import { activityActorsMax, activityServicesMax } from '../limits.ts'
+import type { View } from '../../crdt/view.ts'
+import type { FlowLog } from '../flow-log.ts'
+import { activityActorsMax, activityFlowServicesMax, activityFlowsMax, activityServicesMax } from '../limits.ts'
 import { kindOf } from '../runtime/address.ts'
 import type { TransitionJson } from './actor-json.ts'
 import { transitionJson } from './actors.ts'
@@ -19,7 +21,7 @@ export interface ActivityJson {
   /** More services than `services` holds. */
   services_left_out: number
   tunnels: TunnelActivityJson[]
-  /** TCP flows that have ended last, newest first; open ones are counted by service. */
+  /** Open TCP flows of the services that have most of them, then those that ended last, newest first. */
   flows: FlowActivityJson[]
   actors: {
     total: number
@@ -54,6 +56,7 @@ export interface TunnelActivityJson {
 }
 
 export interface FlowActivityJson {
+  /** When it ended; of an open one, when it began. */
   at: string
   service_id: ServiceId
   service_name: string | null
@@ -63,10 +66,14 @@ export interface FlowActivityJson {
   bytes_in: number
   bytes_out: number
   duration_ms: number
+  /** Why it ended; `open` as long as it has not. */
   reason: string
 }
 
-type ActivityDeps = Pick<OperatorDeps, 'replica' | 'mesh' | 'reconciler' | 'recorder' | 'clock' | 'startedAt'>
+type ActivityDeps = Pick<
+  OperatorDeps,
+  'replica' | 'mesh' | 'dataplane' | 'reconciler' | 'recorder' | 'clock' | 'startedAt'
+>
 
 export async function activityOf(deps: ActivityDeps, tree: () => ActorJson): Promise<ActivityJson> {
   const { replica, mesh, reconciler, recorder, clock, startedAt } = deps
@@ -98,21 +105,50 @@ export async function activityOf(deps: ActivityDeps, tree: () => ActorJson): Pro
       bytes_in: tunnel.bytesIn,
       bytes_out: tunnel.bytesOut
     })),
-    flows: reconciler.flows.latest().map((flow) => ({
-      at: isoTime(flow.at),
-      service_id: flow.serviceId,
-      service_name: view.services.get(flow.serviceId)?.name ?? null,
-      side: flow.side,
-      client: flow.client,
-      destination: flow.destination,
-      bytes_in: flow.bytesIn,
-      bytes_out: flow.bytesOut,
-      duration_ms: flow.durationMs,
-      reason: flow.reason
-    })),
+    flows: [...(await openFlows(deps, services)), ...reconciler.flows.latest().map((flow) => endedFlow(flow, view))],
     actors: { ...census(tree()), latest: recorder.latest(activityActorsMax).map(transitionJson) }
   }
 }
+
+/** A data plane that cannot be asked right now has none to show; the services' counts are there all the same. */
+async function openFlows(
+  { dataplane, clock }: ActivityDeps,
+  services: readonly ServiceActivityJson[]
+): Promise<FlowActivityJson[]> {
+  const busiest = services.filter(({ flows }) => flows > 0).slice(0, activityFlowServicesMax)
+  const now = clock.now()
+  const found = await Promise.all(
+    busiest.map(async ({ id, name }) => {
+      const open = await dataplane.flows(id, { sort: 'bytes', limit: activityFlowsMax }).catch(() => [])
+      return open.map((flow) => ({
+        at: isoTime(now - flow.ageMs),
+        service_id: id,
+        service_name: name,
+        side: flow.side,
+        client: flow.client,
+        destination: flow.destination,
+        bytes_in: flow.bytesIn,
+        bytes_out: flow.bytesOut,
+        duration_ms: flow.ageMs,
+        reason: 'open'
+      }))
+    })
+  )
+  return found.flat()
+}
+
+const endedFlow = (flow: ReturnType<FlowLog['latest']>[number], view: View): FlowActivityJson => ({
+  at: isoTime(flow.at),
+  service_id: flow.serviceId,
+  service_name: view.services.get(flow.serviceId)?.name ?? null,
+  side: flow.side,
+  client: flow.client,
+  destination: flow.destination,
+  bytes_in: flow.bytesIn,
+  bytes_out: flow.bytesOut,
+  duration_ms: flow.durationMs,
+  reason: flow.reason
+})
 
 function census(tree: ActorJson): Pick<ActivityJson['actors'], 'total' | 'kinds'> {
   const counts = new Map<string, ActivityJson['actors']['kinds'][number]>()

@@ -71,19 +71,20 @@ export const COLUMNS: { [S in Section]: ReadonlyArray<Column<RowOf[S]>> } = {
     ...carried<RowOf['tunnels']>()
   ],
   flows: [
-    ago('ENDED', ({ at }) => at),
+    { ...ago<RowOf['flows']>('SINCE', ({ at }) => at), value: ({ at, reason }) => `${reason === 'open' ? 1 : 0}${at}` },
     text('FLOW', ({ service_id, service_name }) => service_name ?? service_id),
     text('AS', ({ side }) => side),
     text('CLIENT', ({ client }) => client),
     text('DESTINATION', ({ destination }) => destination),
+    phase('STATE', ({ reason }) => reason),
+    ...rates<RowOf['flows']>(),
     ...carried<RowOf['flows']>(),
     {
       title: 'LASTED',
       value: ({ duration_ms }) => duration_ms,
       text: ({ duration_ms }) => (duration_ms < 1000 ? `${Math.round(duration_ms)} ms` : duration(duration_ms / 1000)),
       right: true
-    },
-    text('WHY', ({ reason }) => reason)
+    }
   ],
   actors: [
     ago('MOVED', ({ at }) => at),
@@ -99,7 +100,7 @@ export const COLUMNS: { [S in Section]: ReadonlyArray<Column<RowOf[S]>> } = {
 export const FIRST_SORT: Record<Section, { column: number; down: boolean }> = {
   services: { column: indexOf('services', 'OUT/s'), down: true },
   tunnels: { column: indexOf('tunnels', 'OUT/s'), down: true },
-  flows: { column: indexOf('flows', 'ENDED'), down: true },
+  flows: { column: indexOf('flows', 'SINCE'), down: true },
   actors: { column: indexOf('actors', 'MOVED'), down: true }
 }
 

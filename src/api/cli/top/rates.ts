@@ -1,4 +1,9 @@
-import type { ActivityJson, ServiceActivityJson, TunnelActivityJson } from '../../../actors/operator/activity.ts'
+import type {
+  ActivityJson,
+  FlowActivityJson,
+  ServiceActivityJson,
+  TunnelActivityJson
+} from '../../../actors/operator/activity.ts'
 
 /** Bytes per second; null where there is nothing to compare with. */
 export interface Rate {
@@ -7,9 +12,10 @@ export interface Rate {
 }
 
 /** An agent's activity with what flows right now, beside what has flowed. */
-export type Model = Omit<ActivityJson, 'services' | 'tunnels'> & {
+export type Model = Omit<ActivityJson, 'services' | 'tunnels' | 'flows'> & {
   services: Array<ServiceActivityJson & Rate>
   tunnels: Array<TunnelActivityJson & Rate>
+  flows: Array<FlowActivityJson & Rate>
 }
 
 export interface Sample {
@@ -30,6 +36,10 @@ export function modelOf({ activity, at }: Sample, previous: Sample | null): Mode
   return {
     ...activity,
     services: rated(activity.services, previous?.activity.services ?? [], ({ id }) => id),
+    // What has ended flows no more.
+    flows: rated(activity.flows, previous?.activity.flows ?? [], ({ service_id, client, destination }) =>
+      [service_id, client, destination].join(' ')
+    ).map((flow) => (flow.reason === 'open' ? flow : { ...flow, rate_in: null, rate_out: null })),
     tunnels: rated(activity.tunnels, previous?.activity.tunnels ?? [], ({ peer_id, device }) => `${peer_id} ${device}`)
   }
 }

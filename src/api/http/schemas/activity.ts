@@ -32,7 +32,7 @@ const TunnelActivitySchema = Type.Object(
 
 const FlowActivitySchema = Type.Object(
   {
-    at: timestamp('when it ended'),
+    at: timestamp('when it ended; of an open one, when it began'),
     service_id: Type.String(),
     service_name: nullable.string(),
     side: oneOf(['source', 'target']),
@@ -40,7 +40,7 @@ const FlowActivitySchema = Type.Object(
     destination: Type.String(),
     ...counted,
     duration_ms: Type.Number(),
-    reason: Type.String({ description: 'why it ended' })
+    reason: Type.String({ description: 'why it ended; `open` as long as it has not' })
   },
   { $id: 'FlowActivity' }
 )
@@ -61,7 +61,9 @@ export const ActivitySchema = Type.Object(
     }),
     services_left_out: Type.Integer(),
     tunnels: listOf(TunnelActivitySchema),
-    flows: Type.Array(ref(FlowActivitySchema), { description: 'TCP flows that ended last, newest first' }),
+    flows: Type.Array(ref(FlowActivitySchema), {
+      description: 'open TCP flows of the busiest services, then those that ended last'
+    }),
     actors: Type.Object({
       total: Type.Integer(),
       kinds: listOf(ActorCountSchema),
