@@ -5,13 +5,20 @@ import { UnavailableError } from '../errors.ts'
 
 /**
  * Whether an engine could listen on `HOST:PORT`, found out by doing it for a moment: an engine opens its port with its
- * first state, which may be long after the agent's start, when nobody looks at it any more.
+ * first state, which may be long after the agent's start, when nobody looks at it any more. `above`: so many ports above.
  * @throws {UnavailableError} naming the address, the protocol and what to do
  */
-export async function checkDataPort(listen: string, protocol: 'tcp' | 'udp'): Promise<void> {
+export async function checkDataPort(listen: string, protocol: 'tcp' | 'udp', { above = 0 } = {}): Promise<void> {
   const at = listen.lastIndexOf(':')
   const host = listen.slice(0, at).replace(/^\[|\]$/g, '')
-  const port = Number(listen.slice(at + 1))
+  const port = Number(listen.slice(at + 1)) + above
+  if (port > 65535) {
+    throw new UnavailableError(
+      `cannot use the data address ${listen}: the port above it is needed as well (KCP), and there is none; choose a lower port with --data-listen`,
+      { address: listen, protocol }
+    )
+  }
+  const address = `${listen.slice(0, at)}:${port}`
   try {
     await (protocol === 'tcp' ? tryTcp(host, port) : tryUdp(host, port))
   } catch (error) {
@@ -20,8 +27,8 @@ export async function checkDataPort(listen: string, protocol: 'tcp' | 'udp'): Pr
       code === 'EADDRINUSE'
         ? `another program uses it: stop it (see "ss -${protocol === 'tcp' ? 'lt' : 'lu'}np"), or choose another port with --data-listen`
         : 'correct --data-listen'
-    throw new UnavailableError(`cannot listen on the data address ${listen} (${protocol}, ${code}); ${next}`, {
-      address: listen,
+    throw new UnavailableError(`cannot listen on the data address ${address} (${protocol}, ${code}); ${next}`, {
+      address,
       protocol,
       code
     })

@@ -128,11 +128,14 @@ export class KernelDataplane implements Dataplane {
     })
   }
 
-  /** Each engine's data port, unless the engine was adopted: then it is at work there. */
+  /** Each engine's data ports, unless the engine was adopted: then it is at work there. */
   async #checkPorts(): Promise<void> {
     const { pegasus, tempest } = this.#engines
     const { dataListen } = this.#options
-    if (pegasus.client?.hello.generation == null) await checkDataPort(dataListen, 'tcp')
+    if (pegasus.client?.hello.generation == null) {
+      await checkDataPort(dataListen, 'tcp')
+      await checkDataPort(dataListen, 'udp', { above: 1 })
+    }
     if (tempest.client?.hello.generation == null) await checkDataPort(dataListen, 'udp')
   }
 

@@ -37,7 +37,22 @@ describe('dataplane: the data port before an engine opens it', () => {
       await checkDataPort(at(port), 'udp')
       await checkDataPort(at(port), 'udp')
     })
+
+    it(`the UDP port above on ${host}: taken is told by its own number`, async () => {
+      const other = createSocket(host === '::1' ? 'udp6' : 'udp4').bind({ address: host, port: 0 })
+      await once(other, 'listening')
+      const { port } = other.address()
+      await assert.rejects(checkDataPort(at(port - 1), 'udp', { above: 1 }), (error: Error) =>
+        error.message.includes(`${at(port)} (udp, EADDRINUSE)`)
+      )
+      other.close()
+      await once(other, 'close')
+      await checkDataPort(at(port - 1), 'udp', { above: 1 })
+    })
   }
+
+  it('the highest port has none above it', () =>
+    assert.rejects(checkDataPort('127.0.0.1:65535', 'udp', { above: 1 }), /--data-listen/))
 
   it('an address that this host has not is told', () => refused('192.0.2.1:7947', 'tcp', /EADDRNOTAVAIL/))
 })

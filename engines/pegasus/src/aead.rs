@@ -79,7 +79,7 @@ impl DirectionKey {
         let (head, rest) = frame.split_first_chunk_mut::<HEADER_BYTES>().ok_or(Unspecified)?;
         let (payload, tag_room) = rest.split_at_mut_checked(header.length).ok_or(Unspecified)?;
         *head = header.encode();
-        let tag = self.key.seal_in_place_separate_tag(self.nonce(), Aad::from(*head), payload)?;
+        let tag = self.key.seal_in_place_separate_tag(nonce(self.used), Aad::from(*head), payload)?;
         tag_room.first_chunk_mut::<TAG_BYTES>().ok_or(Unspecified)?.copy_from_slice(tag.as_ref());
         self.used += 1;
         Ok(())
@@ -88,16 +88,38 @@ impl DirectionKey {
     /// Opens a whole frame in place; the payload then stands behind the header.
     pub fn open(&mut self, frame: &mut [u8]) -> Result<(), Unspecified> {
         let (head, sealed) = frame.split_first_chunk_mut::<HEADER_BYTES>().ok_or(Unspecified)?;
-        self.key.open_in_place(self.nonce(), Aad::from(*head), sealed)?;
+        self.key.open_in_place(nonce(self.used), Aad::from(*head), sealed)?;
         self.used += 1;
         Ok(())
     }
+}
 
-    fn nonce(&self) -> Nonce {
-        let mut nonce = [0; 12];
-        nonce[4..].copy_from_slice(&self.used.to_le_bytes());
-        Nonce::assume_unique_for_key(nonce)
+/// One direction's key for whole datagrams, which come in any order: the number is the caller's, who uses none twice.
+pub struct DatagramKey(LessSafeKey);
+
+impl DatagramKey {
+    /// `secret` is that of the direction's frames; what is made of it here is another key than theirs.
+    pub fn new(cipher: Cipher, secret: &[u8; 32]) -> Result<Self, Unspecified> {
+        let bytes = derive(secret, b"arctic pegasus 1 datagram")?;
+        Ok(Self(LessSafeKey::new(UnboundKey::new(cipher.algorithm(), bytes.as_slice())?)))
     }
+
+    /// Seals `body` in place; `head` is authenticated with it.
+    pub fn seal(&self, number: u64, head: &[u8], body: &mut [u8]) -> Result<[u8; TAG_BYTES], Unspecified> {
+        let tag = self.0.seal_in_place_separate_tag(nonce(number), Aad::from(head), body)?;
+        tag.as_ref().try_into().map_err(|_| Unspecified)
+    }
+
+    /// Opens `sealed`, which ends with its tag, in place and returns the body.
+    pub fn open<'a>(&self, number: u64, head: &[u8], sealed: &'a mut [u8]) -> Result<&'a [u8], Unspecified> {
+        Ok(self.0.open_in_place(nonce(number), Aad::from(head), sealed)?)
+    }
+}
+
+fn nonce(number: u64) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[4..].copy_from_slice(&number.to_le_bytes());
+    Nonce::assume_unique_for_key(nonce)
 }
 
 struct Length32;

@@ -11,6 +11,7 @@ use rustix::event::epoll::EventFlags;
 use crate::{
     arena::Arena,
     carrier::{End, Phase},
+    endpoint::Sink,
     frame::{self, HEADER_BYTES, Kind, Open, Reset},
     limits::{READ_BYTES, READ_BYTES_STALLED, TURN_BYTES},
     reason::Reason,
@@ -46,14 +47,14 @@ impl Worker {
 
     pub fn carrier_event(&mut self, key: Key, flags: EventFlags) {
         let Some(carrier) = self.carriers.get_mut(key) else { return };
-        carrier.endpoint.note(flags);
+        carrier.link.note(flags);
         match carrier.phase {
             Phase::Connecting => self.greet(key),
             Phase::Greeting(_) => self.hear_answer(key),
             Phase::Stranger => self.hear_stranger(key),
             _ => {
                 if flags.contains(EventFlags::ERR)
-                    && let Some(error) = carrier.endpoint.error()
+                    && let Some(error) = carrier.link.error()
                 {
                     carrier.suspect_after(&error);
                     return self.lose_carrier(key, &error.to_string());
@@ -183,7 +184,7 @@ impl Worker {
                 return kept;
             }
             let Some(carrier) = self.carriers.get_mut(key) else { return 0 };
-            if !carrier.endpoint.readable {
+            if !carrier.link.is_readable() {
                 return kept;
             }
             if left == 0 {
@@ -192,7 +193,7 @@ impl Worker {
                 }
                 return kept;
             }
-            let length = match carrier.endpoint.read(&mut arena.bytes[kept..kept + READ_BYTES]) {
+            let length = match carrier.link.read(&mut arena.bytes[kept..kept + READ_BYTES], self.now) {
                 Ok(None) => return kept,
                 Ok(Some(0)) => {
                     self.lose_carrier(key, "the other side has closed it");

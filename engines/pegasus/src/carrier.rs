@@ -1,4 +1,4 @@
-//! A carrier: one encrypted TCP connection between two engines, which carries one flow at a time.
+//! A carrier: one encrypted TCP connection or KCP conversation between two engines, which carries one flow at a time.
 //!
 //! ```text
 //! initiator:  connecting → greeting ┐                 ┌→ busy ──────→┐
@@ -19,17 +19,18 @@ use aws_lc_rs::error::Unspecified;
 
 use crate::{
     arena::Arena,
-    endpoint::{Backlog, Endpoint},
+    endpoint::{Backlog, Sink},
     frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, Header, Kind, OVERHEAD_BYTES},
     gate::Permit,
     handshake::{Initiator, Keys},
     limits::{FRAME_PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_FRAMES, RETIRE_AGE, RETIRE_BYTES},
+    link::Link,
     peer::Peer,
     slots::Key,
 };
 
 pub struct Carrier {
-    pub endpoint: Endpoint,
+    pub link: Link,
     pub phase: Phase,
     /// We made the connection: it is in a pool, and we alone open flows on it.
     pub ours: bool,
@@ -37,7 +38,7 @@ pub struct Carrier {
     pub peer: Option<Arc<Peer>>,
     pub address: SocketAddr,
     pub keys: Option<Keys>,
-    /// Sealed bytes that the socket did not take.
+    /// Sealed bytes that the link did not take.
     pub backlog: Backlog,
     /// Sealed bytes that go with what is sent next.
     held: Vec<u8>,
@@ -100,7 +101,7 @@ impl From<Unspecified> for Broken {
 
 impl Carrier {
     pub fn new(
-        endpoint: Endpoint,
+        link: Link,
         phase: Phase,
         ours: bool,
         peer: Option<Arc<Peer>>,
@@ -108,7 +109,7 @@ impl Carrier {
         now: Instant,
     ) -> Self {
         Self {
-            endpoint,
+            link,
             phase,
             ours,
             peer,
@@ -187,7 +188,7 @@ impl Carrier {
 
     /// True when nothing waits to be written.
     pub fn flush(&mut self) -> Result<bool, Broken> {
-        Ok(self.backlog.flush(&mut self.endpoint)?)
+        Ok(self.backlog.flush(&mut self.link)?)
     }
 
     /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read. `more`: something follows at once.
@@ -251,11 +252,11 @@ impl Carrier {
         self.unacknowledged = true;
         let held = std::mem::take(&mut self.held);
         let mut written = 0;
-        if self.backlog.flush(&mut self.endpoint)? {
+        if self.backlog.flush(&mut self.link)? {
             written = if held.is_empty() {
-                self.endpoint.write(bytes, more)?
+                self.link.write(bytes, more)?
             } else {
-                self.endpoint.write_vectored(&[IoSlice::new(&held), IoSlice::new(bytes)])?
+                self.link.write_vectored(&[IoSlice::new(&held), IoSlice::new(bytes)])?
             };
         }
         self.backlog.push(&held[written.min(held.len())..]);
@@ -285,6 +286,7 @@ mod tests {
     use super::*;
     use crate::{
         aead::{Cipher, DirectionKey},
+        endpoint::Endpoint,
         frame,
     };
     use rustix::event::epoll::EventFlags;
@@ -301,7 +303,8 @@ mod tests {
         here.set_nonblocking(true).unwrap();
         let mut endpoint = Endpoint::new(here.into());
         endpoint.note(EventFlags::OUT);
-        let mut carrier = Carrier::new(endpoint, Phase::Busy, true, None, "127.0.0.1:1".parse().unwrap(), now);
+        let mut carrier =
+            Carrier::new(Link::Tcp(endpoint), Phase::Busy, true, None, "127.0.0.1:1".parse().unwrap(), now);
         carrier.keys = Some(Keys { seal: key(), open: key() });
         (carrier, there, key())
     }
@@ -357,7 +360,7 @@ mod tests {
             let part = if left >= frame { frame } else { left };
             heard.extend(hear(&mut wire, &mut key, part));
             left -= part;
-            carrier.endpoint.note(EventFlags::OUT);
+            carrier.link.note(EventFlags::OUT);
             carrier.flush().unwrap();
         }
         assert!(heard[..sent].iter().all(|kind| *kind == Kind::Data));

@@ -1,13 +1,18 @@
 //! Compiles a state into what the workers look things up in. Pure: what cannot be in force comes back as an error with
 //! the object it belongs to, and everything else is in force without it.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use control::{ObjectError, PrivateKey, Secrets};
 use rustc_hash::FxHashMap;
 
 use crate::{
+    handshake::public_key,
+    kcp::DoorKeys,
     limits::NAME_BYTES_MAX,
     peer::Peer,
     prefix::Prefix,
@@ -25,6 +30,9 @@ pub struct Config {
     pub private_key: PrivateKey,
     pub bypass_mark: u32,
     pub peers: Map<Peer>,
+    /// The same peers by KCP: on the port above.
+    pub kcp_peers: Map<Peer>,
+    pub door: DoorKeys,
     pub listeners: Map<Steering>,
     pub outbound: Map<Outbound>,
     pub inbound: Map<Inbound>,
@@ -48,7 +56,6 @@ pub struct Outbound {
 pub struct Inbound {
     pub service: Arc<Service>,
     pub peer_id: Arc<str>,
-    pub transport: Transport,
     pub transparent: bool,
     any: bool,
     covered: Table,
@@ -61,6 +68,17 @@ impl Inbound {
 }
 
 impl Config {
+    pub fn peer(&self, transport: Transport, id: &str) -> Option<&Arc<Peer>> {
+        match transport {
+            Transport::Tcp => self.peers.get(id),
+            Transport::Kcp => self.kcp_peers.get(id),
+        }
+    }
+
+    pub fn is_peer_address(&self, ip: IpAddr) -> bool {
+        self.peers.values().any(|peer| peer.addresses.iter().any(|address| address.ip() == ip))
+    }
+
     /// The configuration before the first `apply`: nobody is known and nothing is carried.
     pub fn empty() -> Self {
         Self {
@@ -68,6 +86,8 @@ impl Config {
             private_key: PrivateKey::new([0; 32]),
             bypass_mark: 0,
             peers: Map::default(),
+            kcp_peers: Map::default(),
+            door: DoorKeys::new(&[0; 32], &[0; 32]),
             listeners: Map::default(),
             outbound: Map::default(),
             inbound: Map::default(),
@@ -77,11 +97,15 @@ impl Config {
     /// Services and peers that stay keep their counters and health from `before`.
     pub fn compile(state: &State, secrets: &Secrets, before: &Config) -> (Self, Vec<ObjectError>) {
         let mut compiler = Compiler { before, errors: Vec::new() };
+        let private_key = secrets.private_key.bytes();
+        let peers: Map<Peer> = state.peers.iter().filter_map(|peer| compiler.peer(peer)).collect();
         let config = Self {
             self_id: state.self_id.as_str().into(),
             private_key: secrets.private_key.clone(),
             bypass_mark: state.bypass_mark,
-            peers: state.peers.iter().filter_map(|peer| compiler.peer(peer)).collect(),
+            kcp_peers: peers.values().map(|peer| compiler.kcp_peer(peer)).collect(),
+            peers,
+            door: DoorKeys::new(private_key, &public_key(private_key).unwrap_or_default()),
             listeners: state.listeners.iter().filter_map(|listener| compiler.listener(listener)).collect(),
             outbound: state.outbound.iter().filter_map(|service| compiler.outbound(service)).collect(),
             inbound: state.inbound.iter().filter_map(|service| compiler.inbound(service)).collect(),
@@ -120,7 +144,20 @@ impl Compiler<'_> {
         }
         let id: Arc<str> = state.peer_id.as_str().into();
         let health = self.before.peers.get(&id).map(|peer| peer.health.clone()).unwrap_or_default();
-        Some((id.clone(), Arc::new(Peer { id, public_key, addresses, health })))
+        Some((id.clone(), Arc::new(Peer { id, transport: Transport::Tcp, public_key, addresses, health })))
+    }
+
+    fn kcp_peer(&self, peer: &Peer) -> (Arc<str>, Arc<Peer>) {
+        let above = |address: &SocketAddr| Some(SocketAddr::new(address.ip(), address.port().checked_add(1)?));
+        let health = self.before.kcp_peers.get(&peer.id).map(|peer| peer.health.clone()).unwrap_or_default();
+        let kcp = Peer {
+            id: peer.id.clone(),
+            transport: Transport::Kcp,
+            public_key: peer.public_key,
+            addresses: peer.addresses.iter().filter_map(above).collect(),
+            health,
+        };
+        (peer.id.clone(), Arc::new(kcp))
     }
 
     fn listener(&mut self, state: &ListenerState) -> Option<(Arc<str>, Arc<Steering>)> {
@@ -154,7 +191,6 @@ impl Compiler<'_> {
     }
 
     fn outbound(&mut self, state: &OutboundState) -> Option<(Arc<str>, Arc<Outbound>)> {
-        self.check_transport(&state.service_id, state.transport);
         let before = self.before.outbound.get(state.service_id.as_str()).map(|outbound| outbound.service.clone());
         let service = self.service(&state.service_id, Side::Source, before, state.bandwidth_mbps)?;
         let outbound =
@@ -163,7 +199,6 @@ impl Compiler<'_> {
     }
 
     fn inbound(&mut self, state: &InboundState) -> Option<(Arc<str>, Arc<Inbound>)> {
-        self.check_transport(&state.service_id, state.transport);
         let before = self.before.inbound.get(state.service_id.as_str()).map(|inbound| inbound.service.clone());
         let service = self.service(&state.service_id, Side::Target, before, state.bandwidth_mbps)?;
         if !state.transparent {
@@ -175,7 +210,6 @@ impl Compiler<'_> {
         let inbound = Inbound {
             service: service.clone(),
             peer_id: state.peer_id.as_str().into(),
-            transport: state.transport,
             transparent: state.transparent,
             any: state.any,
             covered: Table::new(&rules, &[]),
@@ -205,15 +239,6 @@ impl Compiler<'_> {
             Some(rule)
         } else {
             self.refuse(object(), "InvalidCidr", "source and destination are of different families".into())
-        }
-    }
-
-    /// A service asked to run over another transport stays known, so that its flows are refused with this reason.
-    fn check_transport(&mut self, service_id: &str, transport: Transport) {
-        if transport != Transport::Tcp {
-            let message =
-                "this engine carries over tcp only; its flows are refused until the service's transport is tcp";
-            self.errors.push(ObjectError::new(format!("service:{service_id}"), "TransportNotBuilt", message));
         }
     }
 
@@ -263,6 +288,8 @@ mod tests {
             &Config::empty(),
         );
         assert_eq!(config.peers["good"].addresses.len(), 2);
+        let above: Vec<u16> = config.kcp_peers["good"].addresses.iter().map(SocketAddr::port).collect();
+        assert_eq!(above, [7948, 7948]);
         assert!(!config.peers.contains_key("bad"));
         assert_eq!(config.listeners.len(), 1);
         let Steering::Table { services, .. } = &*config.listeners["table"] else { panic!("a table") };
@@ -273,7 +300,6 @@ mod tests {
             ("engine", "InvalidListener"),
             ("engine", "InvalidCidr"),
             ("service:s", "InvalidCidr"),
-            ("service:k", "TransportNotBuilt"),
         ];
         assert_eq!(errors, expected.map(|(object, code)| (object.to_owned(), code)));
     }

@@ -5,15 +5,18 @@
 //! 3. It works: the peer is up, the pool remembers the address, a waiting flow gets the carrier.
 //! 4. It does not: the next address, or a pause; with no carrier left the peer is down and its waiting flows are reset.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     carrier::{Carrier, Phase},
     endpoint::Endpoint,
     frame::Kind,
     handshake::{ANSWER_BYTES, Initiator},
+    link::Link,
+    peer::Peer,
     reason::Reason,
     slots::{Key, Token},
+    state::Transport,
     worker::Worker,
 };
 
@@ -27,19 +30,30 @@ impl Worker {
             }
         }
         for (peer, address) in wanted {
+            if peer.transport == Transport::Kcp {
+                self.call(&peer, address);
+                continue;
+            }
             match crate::dial::carrier(address, self.config.bypass_mark) {
                 Ok(fd) => {
-                    let carrier =
-                        Carrier::new(Endpoint::new(fd), Phase::Connecting, true, Some(peer.clone()), address, self.now);
-                    let key = self.carriers.insert(carrier);
-                    let watched =
-                        self.carriers.get(key).map(|carrier| self.watch(&carrier.endpoint, Token::Carrier(key)));
-                    if !matches!(watched, Some(Ok(()))) {
+                    let key = self.carriers.insert_with(|_| {
+                        let link = Link::Tcp(Endpoint::new(fd));
+                        Carrier::new(link, Phase::Connecting, true, Some(peer.clone()), address, self.now)
+                    });
+                    if self.watch_carrier(key).is_err() {
                         self.lose_carrier(key, "out of file descriptors");
                     }
                 }
-                Err(error) => self.connect_failed(&peer.id, address, &error.to_string()),
+                Err(error) => self.connect_failed(&peer, address, &error.to_string()),
             }
+        }
+    }
+
+    /// Lets epoll tell of a carrier's TCP connection.
+    pub fn watch_carrier(&self, key: Key) -> rustix::io::Result<()> {
+        match self.carriers.get(key).map(|carrier| &carrier.link) {
+            Some(Link::Tcp(endpoint)) => self.watch(endpoint, Token::Carrier(key)),
+            _ => Ok(()),
         }
     }
 
@@ -47,10 +61,11 @@ impl Worker {
     pub fn greet(&mut self, key: Key) {
         let config = self.config.clone();
         let Some(carrier) = self.carriers.get_mut(key) else { return };
-        if let Some(error) = carrier.endpoint.error() {
+        if let Some(error) = carrier.link.error() {
             return self.lose_carrier(key, &error.to_string());
         }
-        let Some(peer) = carrier.peer.clone().filter(|_| carrier.endpoint.writable) else { return };
+        let Link::Tcp(endpoint) = &carrier.link else { return };
+        let Some(peer) = carrier.peer.clone().filter(|_| endpoint.writable) else { return };
         match Initiator::start(
             config.private_key.bytes(),
             &config.self_id,
@@ -74,7 +89,7 @@ impl Worker {
         let mut answer = [0; ANSWER_BYTES];
         let kept = carrier.partial.len();
         answer[..kept].copy_from_slice(&carrier.partial);
-        match carrier.endpoint.read(&mut answer[kept..]) {
+        match carrier.link.read(&mut answer[kept..], self.now) {
             Ok(None) => return,
             Ok(Some(0)) => {
                 return self
@@ -102,22 +117,22 @@ impl Worker {
     }
 
     /// A new carrier works.
-    fn made(&mut self, key: Key) {
+    pub fn made(&mut self, key: Key) {
         let Some(carrier) = self.carriers.get_mut(key) else { return };
         let (Some(peer), address) = (carrier.peer.clone(), carrier.address) else { return };
         carrier.made = self.now;
         carrier.enter(Phase::Idle, self.now);
         peer.up(address, &self.shared.events);
-        match self.pools.get_mut(&peer.id) {
+        match self.pool(&peer) {
             Some(pool) => pool.succeeded(address),
             None => return self.close_carrier(key),
         }
         self.offer(key);
     }
 
-    pub fn connect_failed(&mut self, peer_id: &str, address: SocketAddr, error: &str) {
+    pub fn connect_failed(&mut self, peer: &Arc<Peer>, address: SocketAddr, error: &str) {
         let (now, unit) = (self.now, self.random_unit());
-        let Some(pool) = self.pools.get_mut(peer_id) else { return };
+        let Some(pool) = self.pools.get_mut(&peer.road()) else { return };
         if !pool.failed(address, now) {
             return;
         }

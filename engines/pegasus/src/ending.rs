@@ -11,10 +11,10 @@ use crate::{
     config::Config,
     flow::Flow,
     frame::{Kind, Reset},
+    link::Link,
     reason::Reason,
     service::Side,
     slots::Key,
-    state::Transport,
     worker::Worker,
 };
 
@@ -136,7 +136,7 @@ impl Worker {
         let Some(carrier) = self.forget_carrier(key) else { return };
         if carrier.in_the_making() {
             match &carrier.peer {
-                Some(peer) if carrier.ours => self.connect_failed(&peer.id, carrier.address, error),
+                Some(peer) if carrier.ours => self.connect_failed(peer, carrier.address, error),
                 peer => {
                     let peer_id = peer.as_ref().map(|peer| &*peer.id);
                     self.shared.refusals.count(peer_id, carrier.address, "handshake_not_finished", self.now);
@@ -148,23 +148,29 @@ impl Worker {
                 "a carrier was lost",
                 &[("peer_id", &flow.peer.id), ("address", &carrier.address), ("error", &error)],
             );
-            carrier.endpoint.reset();
+            carrier.link.reset();
             self.end_with_reset(flow, Reason::CarrierLost);
         } else if matches!(carrier.phase, Phase::Busy | Phase::Confirming) {
-            carrier.endpoint.reset();
+            carrier.link.reset();
         }
     }
 
-    /// Closes a carrier that carries nothing.
+    /// Closes a carrier that carries nothing, once its last words have arrived.
     pub fn close_carrier(&mut self, key: Key) {
-        self.forget_carrier(key);
+        match self.carriers.get_mut(key).map(|carrier| &mut carrier.link) {
+            Some(Link::Kcp(conversation)) if !conversation.has_delivered() => conversation.close_when_delivered(),
+            _ => drop(self.forget_carrier(key)),
+        }
     }
 
     fn forget_carrier(&mut self, key: Key) -> Option<Carrier> {
         let mut carrier = self.carriers.remove(key)?;
         carrier.leave();
+        if let Link::Kcp(conversation) = &carrier.link {
+            self.forget_conversation(key, conversation.id);
+        }
         if let (true, Phase::Idle, Some(peer)) = (carrier.ours, &carrier.phase, &carrier.peer) {
-            self.forget_idle(&peer.id, key);
+            self.forget_idle(peer, key);
         }
         Some(carrier)
     }
@@ -180,14 +186,11 @@ impl Worker {
         let config = self.config.clone();
         self.reset_flows(Reason::ServiceRemoved, |flow| {
             let now = match flow.service.side {
-                Side::Source => {
-                    config.outbound.get(&flow.service.id).map(|outbound| (&outbound.peer_id, outbound.transport))
-                }
-                Side::Target => {
-                    config.inbound.get(&flow.service.id).map(|inbound| (&inbound.peer_id, inbound.transport))
-                }
+                Side::Source => config.outbound.get(&flow.service.id).map(|outbound| &outbound.peer_id),
+                Side::Target => config.inbound.get(&flow.service.id).map(|inbound| &inbound.peer_id),
             };
-            now.is_none_or(|(peer_id, transport)| *peer_id != flow.peer.id || transport != Transport::Tcp)
+            // A change of transport is for new flows.
+            now.is_none_or(|peer_id| *peer_id != flow.peer.id)
         });
         let our_key_changed = config.self_id != before.self_id || config.private_key != before.private_key;
         for key in self.carriers.keys(|carrier| carrier.peer.is_some()) {

@@ -66,23 +66,7 @@ impl Endpoint {
         }
     }
 
-    /// Bytes taken; fewer than given when the socket is full. With `more` the kernel keeps them for the write that follows
-    /// at once.
-    pub fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-        let mut written = 0;
-        while self.writable && written < bytes.len() {
-            match send(&self.fd, &bytes[written..], flags) {
-                Ok(length) => written += length,
-                Err(Errno::AGAIN) => self.writable = false,
-                Err(Errno::INTR) => (),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(written)
-    }
-
-    /// As [`Endpoint::write`], from several buffers and with one call.
+    /// As [`Sink::write`], from several buffers and with one call.
     pub fn write_vectored(&mut self, slices: &[IoSlice]) -> io::Result<usize> {
         if !self.writable {
             return Ok(0);
@@ -115,13 +99,35 @@ impl Endpoint {
     }
 }
 
+/// Where bytes go without waiting.
+pub trait Sink {
+    /// Bytes taken; fewer than given when it is full. With `more` they may be kept for the write that follows at once.
+    fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize>;
+}
+
+impl Sink for Endpoint {
+    fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
+        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+        let mut written = 0;
+        while self.writable && written < bytes.len() {
+            match send(&self.fd, &bytes[written..], flags) {
+                Ok(length) => written += length,
+                Err(Errno::AGAIN) => self.writable = false,
+                Err(Errno::INTR) => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(written)
+    }
+}
+
 impl AsFd for Endpoint {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-/// Bytes that a socket did not take. Holds memory only while there are some.
+/// Bytes that a sink did not take. Holds memory only while there are some.
 #[derive(Debug, Default)]
 pub struct Backlog {
     bytes: Vec<u8>,
@@ -142,11 +148,11 @@ impl Backlog {
     }
 
     /// True when nothing waits any more.
-    pub fn flush(&mut self, endpoint: &mut Endpoint) -> io::Result<bool> {
+    pub fn flush(&mut self, sink: &mut impl Sink) -> io::Result<bool> {
         if self.bytes.is_empty() {
             return Ok(true);
         }
-        self.written += endpoint.write(&self.bytes[self.written..], false)?;
+        self.written += sink.write(&self.bytes[self.written..], false)?;
         if self.written < self.bytes.len() {
             return Ok(false);
         }

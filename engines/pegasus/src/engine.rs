@@ -18,12 +18,13 @@ use crate::{
     config::Config,
     flow_list::FlowList,
     gate::Gate,
+    kcp::{Cookies, Udp},
     limits::{APPLY_TIMEOUT, FLOWS_TIMEOUT},
     listener::{self, Bound, LOOPBACKS, OwnAddresses},
     peer::PeerStats,
     refusals::Refusals,
     service::ServiceStats,
-    state::{ListenerStatus, State},
+    state::{ListenerStatus, State, Transport},
     worker::{Command, DataPort, Mailbox, Shared, Worker},
 };
 
@@ -34,6 +35,15 @@ pub struct Pegasus {
     /// Names in force and their ports.
     ports: FxHashMap<Arc<str>, u16>,
     data: Option<SocketAddr>,
+    door: Door,
+}
+
+/// The KCP port: the one above the data port.
+#[derive(Default)]
+struct Door {
+    address: Option<SocketAddr>,
+    sockets: Vec<Arc<Udp>>,
+    mark: u32,
 }
 
 #[derive(Serialize)]
@@ -63,6 +73,8 @@ impl Pegasus {
             events,
             gate: Gate::default(),
             own: OwnAddresses::default(),
+            cookies: Cookies::new(random()),
+            started: Instant::now(),
             fast_aes: fast_aes(),
         });
         let mut mailboxes = Vec::new();
@@ -71,12 +83,14 @@ impl Pegasus {
                 refuses(format!("cannot start worker {index}: {error}; raise the limits of files or threads"))
             };
             let mailbox = Arc::new(Mailbox::new().map_err(|error| cannot(error.into()))?);
-            let worker = Worker::new(shared.clone(), mailbox.clone()).map_err(|error| cannot(error.into()))?;
+            let worker =
+                Worker::new(index as u8, shared.clone(), mailbox.clone()).map_err(|error| cannot(error.into()))?;
             thread::Builder::new().name(format!("worker-{index}")).spawn(move || worker.run()).map_err(cannot)?;
             mailboxes.push(mailbox);
         }
         control::log::info("workers started", &[("workers", &options.workers), ("fast_aes", &shared.fast_aes)]);
-        Ok(Self { shared, mailboxes, config: Arc::new(Config::empty()), ports: FxHashMap::default(), data: None })
+        let (config, ports, door) = (Arc::new(Config::empty()), FxHashMap::default(), Door::default());
+        Ok(Self { shared, mailboxes, config, ports, data: None, door })
     }
 
     fn data_port(&mut self, text: &str, errors: &mut Vec<ObjectError>) -> Vec<DataPort> {
@@ -98,6 +112,41 @@ impl Pegasus {
                     format!("cannot listen on {address}: {error}; stop what uses it or choose another --data-listen");
                 errors.push(ObjectError::new("engine", "ListenFailed", message));
                 keep()
+            }
+        }
+    }
+
+    /// The KCP port's new sockets, if it is to be opened. When it cannot be, the services that need it say so.
+    fn open_door(&mut self, state: &State, errors: &mut Vec<ObjectError>) -> Vec<Option<Arc<Udp>>> {
+        let none = self.mailboxes.iter().map(|_| None).collect();
+        if self.door.mark != state.bypass_mark {
+            self.door.mark = state.bypass_mark;
+            self.door.sockets.iter().for_each(|socket| drop(socket.set_mark(state.bypass_mark)));
+        }
+        let Some(data) = self.data else { return none };
+        let above = data.port().checked_add(1).map(|port| SocketAddr::new(data.ip(), port));
+        if above.is_some() && self.door.address == above {
+            return none;
+        }
+        let opened = above.ok_or(std::io::ErrorKind::AddrNotAvailable.into());
+        match opened.and_then(|address| Udp::door(address, state.bypass_mark, self.mailboxes.len())) {
+            Ok(sockets) => {
+                self.door.sockets = sockets.into_iter().map(Arc::new).collect();
+                self.door.address = above;
+                self.door.sockets.iter().cloned().map(Some).collect()
+            }
+            Err(error) => {
+                let inbound = state.inbound.iter().filter(|service| service.transport == Transport::Kcp);
+                for service in inbound {
+                    let message = format!(
+                        "cannot take KCP carriers on UDP port {}, the one above the data port: {error}; \
+                         stop what uses it or choose another --data-listen",
+                        u32::from(data.port()) + 1
+                    );
+                    errors.push(ObjectError::new(format!("service:{}", service.service_id), "ListenFailed", message));
+                }
+                control::log::warn("the KCP port cannot be opened", &[("data", &data), ("error", &error.to_string())]);
+                none
             }
         }
     }
@@ -149,11 +198,12 @@ impl control::Engine for Pegasus {
         let (config, mut errors) = Config::compile(&state, secrets, &self.config);
         let config = Arc::new(config);
         let data: Vec<DataPort> = self.data_port(&state.data_listen, &mut errors);
+        let doors = self.open_door(&state, &mut errors);
         let new = self.listeners(&state, &config, &mut errors);
         self.shared.own.set(self.own_addresses());
         let (done, all_done) = channel();
-        for ((mailbox, data), new) in self.mailboxes.iter().zip(data).zip(new) {
-            mailbox.post(Command::Apply { config: config.clone(), data, new, done: done.clone() });
+        for (((mailbox, data), door), new) in self.mailboxes.iter().zip(data).zip(doors).zip(new) {
+            mailbox.post(Command::Apply { config: config.clone(), data, door, new, done: done.clone() });
         }
         let deadline = Instant::now() + APPLY_TIMEOUT;
         for _ in &self.mailboxes {
@@ -172,7 +222,8 @@ impl control::Engine for Pegasus {
         let config = &self.config;
         let outbound = config.outbound.values().map(|outbound| outbound.service.stats());
         let services = outbound.chain(config.inbound.values().map(|inbound| inbound.service.stats())).collect();
-        let peers = config.peers.values().map(|peer| peer.stats()).collect();
+        let by_kcp = config.kcp_peers.values().filter(|peer| peer.is_in_use());
+        let peers = config.peers.values().chain(by_kcp).map(|peer| peer.stats()).collect();
         Stats { services, peers, refused_total: self.shared.refusals.total() }
     }
 
@@ -206,6 +257,13 @@ impl control::Engine for Pegasus {
     fn drained(&mut self) -> bool {
         self.mailboxes.iter().all(|mailbox| mailbox.drained.load(Relaxed))
     }
+}
+
+fn random() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    // Without randomness no handshake succeeds either.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    bytes
 }
 
 /// Two descriptors per flow: as many as the host allows.

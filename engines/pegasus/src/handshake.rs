@@ -5,19 +5,22 @@
 //! 3. Initiator: a READY frame under the new keys. Only that proves that message 1 was no replay, so the responder counts
 //!    the connection as a stranger's until then.
 //!
-//! Version and both peer ids are the prologue: none can be changed on the way. The code is pure: bytes in, bytes out.
+//! The path (TCP, or KCP with its conversation), version and both peer ids are the prologue: none can be changed on the
+//! way, and no message means anything on another path. The code is pure: bytes in, bytes out.
 
 use snow::{Builder, HandshakeState};
 use zeroize::Zeroizing;
 
 use crate::{
-    aead::{Cipher, DirectionKey},
+    aead::{Cipher, DatagramKey, DirectionKey},
     limits::NAME_BYTES_MAX,
 };
 
 const PATTERN: &str = "Noise_KK_25519_ChaChaPoly_BLAKE2s";
 const MAGIC: [u8; 4] = *b"ARCP";
 const VERSION: u8 = 1;
+/// What the prologue begins with for a carrier over TCP.
+const TCP_PATH: &[u8] = b"arctic/pegasus/1";
 const KEY_AND_TAG_BYTES: usize = 32 + 16;
 const OFFER_BYTES: usize = 1;
 const CHOICE_BYTES: usize = 1;
@@ -50,6 +53,32 @@ impl Refusal {
 pub struct Keys {
     pub seal: DirectionKey,
     pub open: DirectionKey,
+}
+
+/// The keys of a finished handshake for the datagrams around the frames.
+pub struct DatagramKeys {
+    pub seal: DatagramKey,
+    pub open: DatagramKey,
+}
+
+/// What a finished handshake leaves: every key of the carrier is made of it.
+pub struct Secrets {
+    cipher: Cipher,
+    ours: Zeroizing<[u8; 32]>,
+    theirs: Zeroizing<[u8; 32]>,
+}
+
+impl Secrets {
+    pub fn frames(&self) -> Result<Keys, Refusal> {
+        let key = |secret: &Zeroizing<[u8; 32]>| DirectionKey::new(self.cipher, secret.clone());
+        let (seal, open) = (key(&self.ours), key(&self.theirs));
+        Ok(Keys { seal: seal.map_err(|_| Refusal::WrongKey)?, open: open.map_err(|_| Refusal::WrongKey)? })
+    }
+
+    pub fn datagrams(&self) -> Result<DatagramKeys, Refusal> {
+        let key = |secret| DatagramKey::new(self.cipher, secret).map_err(|_| Refusal::WrongKey);
+        Ok(DatagramKeys { seal: key(&self.ours)?, open: key(&self.theirs)? })
+    }
 }
 
 /// The initiator's first words, as far as they can be read without a key.
@@ -101,7 +130,19 @@ impl Initiator {
         peer_key: &[u8; 32],
         fast_aes: bool,
     ) -> Result<(Self, Vec<u8>), snow::Error> {
-        let prologue = prologue(self_id, peer_id);
+        Self::start_on(TCP_PATH, private_key, self_id, peer_id, peer_key, fast_aes)
+    }
+
+    /// As [`Initiator::start`], on another path.
+    pub fn start_on(
+        path: &[u8],
+        private_key: &[u8; 32],
+        self_id: &str,
+        peer_id: &str,
+        peer_key: &[u8; 32],
+        fast_aes: bool,
+    ) -> Result<(Self, Vec<u8>), snow::Error> {
+        let prologue = prologue(path, self_id, peer_id);
         let mut noise = builder(private_key, peer_key, &prologue)?.build_initiator()?;
         let mut hello = Vec::with_capacity(HELLO_BYTES_MAX);
         hello.extend_from_slice(&MAGIC);
@@ -114,15 +155,20 @@ impl Initiator {
     }
 
     /// Takes the responder's answer.
-    pub fn finish(mut self, answer: &[u8; ANSWER_BYTES]) -> Result<Keys, Refusal> {
-        let mut choice = [0; ANSWER_BYTES];
-        match self.0.read_message(answer, &mut choice) {
-            Ok(CHOICE_BYTES) => (),
-            _ => return Err(Refusal::WrongKey),
-        }
-        let cipher = Cipher::from_code(choice[0]).ok_or(Refusal::OtherVersion)?;
+    pub fn finish(self, answer: &[u8; ANSWER_BYTES]) -> Result<Keys, Refusal> {
+        let (secrets, []) = self.finish_with(answer)?;
+        secrets.frames()
+    }
+
+    /// Takes an answer that says `N` bytes more than the choice.
+    pub fn finish_with<const N: usize>(mut self, answer: &[u8]) -> Result<(Secrets, [u8; N]), Refusal> {
+        let mut said = vec![0; answer.len()];
+        let length = self.0.read_message(answer, &mut said).map_err(|_| Refusal::WrongKey)?;
+        let (choice, more) = said[..length].split_first().ok_or(Refusal::WrongKey)?;
+        let more = more.try_into().map_err(|_| Refusal::OtherVersion)?;
+        let cipher = Cipher::from_code(*choice).ok_or(Refusal::OtherVersion)?;
         let (ours, theirs) = split(&mut self.0);
-        keys(cipher, ours, theirs)
+        Ok((Secrets { cipher, ours, theirs }, more))
     }
 }
 
@@ -134,7 +180,21 @@ pub fn respond(
     peer_key: &[u8; 32],
     fast_aes: bool,
 ) -> Result<(Keys, [u8; ANSWER_BYTES]), Refusal> {
-    let prologue = prologue(hello.peer_id, self_id);
+    let (secrets, answer) = respond_on(TCP_PATH, hello, private_key, self_id, peer_key, fast_aes, &[])?;
+    Ok((secrets.frames()?, answer.try_into().map_err(|_| Refusal::WrongKey)?))
+}
+
+/// As [`respond`], on another path, with more to say that only this peer can read.
+pub fn respond_on(
+    path: &[u8],
+    hello: &Hello,
+    private_key: &[u8; 32],
+    self_id: &str,
+    peer_key: &[u8; 32],
+    fast_aes: bool,
+    more: &[u8],
+) -> Result<(Secrets, Vec<u8>), Refusal> {
+    let prologue = prologue(path, hello.peer_id, self_id);
     let mut noise =
         builder(private_key, peer_key, &prologue).and_then(Builder::build_responder).map_err(|_| Refusal::WrongKey)?;
     let mut offer = [0; KEY_AND_TAG_BYTES + OFFER_BYTES];
@@ -143,18 +203,19 @@ pub fn respond(
         _ => return Err(Refusal::WrongKey),
     }
     let cipher = Cipher::choose(fast_aes, offer[0] == 1);
-    let mut answer = [0; ANSWER_BYTES];
-    noise.write_message(&[cipher as u8], &mut answer).map_err(|_| Refusal::WrongKey)?;
+    let mut answer = vec![0; ANSWER_BYTES + more.len()];
+    let said = [&[cipher as u8][..], more].concat();
+    noise.write_message(&said, &mut answer).map_err(|_| Refusal::WrongKey)?;
     let (theirs, ours) = split(&mut noise);
-    Ok((keys(cipher, ours, theirs)?, answer))
+    Ok((Secrets { cipher, ours, theirs }, answer))
 }
 
 fn builder<'a>(private_key: &'a [u8], peer_key: &'a [u8], prologue: &'a [u8]) -> Result<Builder<'a>, snow::Error> {
     Builder::new(PATTERN.parse()?).local_private_key(private_key)?.remote_public_key(peer_key)?.prologue(prologue)
 }
 
-fn prologue(initiator: &str, responder: &str) -> Vec<u8> {
-    let mut bytes = b"arctic/pegasus/1".to_vec();
+fn prologue(path: &[u8], initiator: &str, responder: &str) -> Vec<u8> {
+    let mut bytes = path.to_vec();
     for name in [initiator, responder] {
         bytes.push(name.len() as u8);
         bytes.extend_from_slice(name.as_bytes());
@@ -166,12 +227,6 @@ fn prologue(initiator: &str, responder: &str) -> Vec<u8> {
 fn split(noise: &mut HandshakeState) -> (Zeroizing<[u8; 32]>, Zeroizing<[u8; 32]>) {
     let (there, back) = noise.dangerously_get_raw_split();
     (Zeroizing::new(there), Zeroizing::new(back))
-}
-
-fn keys(cipher: Cipher, ours: Zeroizing<[u8; 32]>, theirs: Zeroizing<[u8; 32]>) -> Result<Keys, Refusal> {
-    let seal = DirectionKey::new(cipher, ours).map_err(|_| Refusal::WrongKey)?;
-    let open = DirectionKey::new(cipher, theirs).map_err(|_| Refusal::WrongKey)?;
-    Ok(Keys { seal, open })
 }
 
 /// The public key of a private one, Base64 in peer records.

@@ -17,30 +17,26 @@ use crate::{
     flow::Flow,
     frame::Open,
     handshake::{HELLO_BYTES_MAX, Hello, Refusal, respond},
+    link::Link,
     peer::Peer,
     reason::Reason,
     slots::{Key, Token},
-    state::Transport,
     worker::Worker,
 };
 
 impl Worker {
     pub fn accept_stranger(&mut self, endpoint: Endpoint, from: SocketAddr) {
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
-        let known =
-            self.config.peers.values().any(|peer| peer.addresses.iter().any(|address| address.ip() == from.ip()));
+        let known = self.config.is_peer_address(from.ip());
         let Some(permit) = self.shared.gate.admit(from.ip(), known) else {
             endpoint.reset();
             return self.shared.refusals.count(None, from, "too_many_strangers", self.now);
         };
-        let mut carrier = Carrier::new(endpoint, Phase::Stranger, false, None, from, self.now);
+        crate::dial::keep_carrier_alive(&endpoint);
+        let mut carrier = Carrier::new(Link::Tcp(endpoint), Phase::Stranger, false, None, from, self.now);
         carrier.permit = Some(permit);
         let key = self.carriers.insert(carrier);
-        let watched = self.carriers.get(key).map(|carrier| {
-            crate::dial::keep_carrier_alive(&carrier.endpoint);
-            self.watch(&carrier.endpoint, Token::Carrier(key))
-        });
-        if !matches!(watched, Some(Ok(()))) {
+        if self.watch_carrier(key).is_err() {
             self.carriers.remove(key);
         }
     }
@@ -52,7 +48,7 @@ impl Worker {
         loop {
             let kept = carrier.partial.len();
             buffer[..kept].copy_from_slice(&carrier.partial);
-            match carrier.endpoint.read(&mut buffer[kept..]) {
+            match carrier.link.read(&mut buffer[kept..], self.now) {
                 Ok(Some(0)) | Err(_) => return self.refuse_stranger(key, None, "hung_up"),
                 Ok(None) => return,
                 Ok(Some(length)) => match Hello::decode(&buffer[..kept + length]) {
@@ -61,7 +57,7 @@ impl Worker {
                     Err(refusal) => return self.refuse_stranger(key, None, refusal.word()),
                 },
             }
-            if !carrier.endpoint.readable {
+            if !carrier.link.is_readable() {
                 return;
             }
         }
@@ -81,7 +77,9 @@ impl Worker {
                 carrier.partial = Vec::new();
                 carrier.phase = Phase::Unproven;
                 // It has read nothing yet, so its buffer takes these few bytes; if not, it is gone.
-                carrier.endpoint.writable = true;
+                if let Link::Tcp(endpoint) = &mut carrier.link {
+                    endpoint.writable = true;
+                }
                 if carrier.send(&answer).is_err() {
                     self.refuse_stranger(key, None, "hung_up");
                 }
@@ -92,7 +90,7 @@ impl Worker {
     pub fn refuse_stranger(&mut self, key: Key, peer_id: Option<&str>, reason: &'static str) {
         if let Some(carrier) = self.carriers.remove(key) {
             self.shared.refusals.count(peer_id, carrier.address, reason, self.now);
-            carrier.endpoint.reset();
+            carrier.link.reset();
         }
     }
 
@@ -120,9 +118,6 @@ impl Worker {
         // A service of somebody else is as unknown to this peer as one that does not exist.
         let inbound = self.config.inbound.get(open.service_id).filter(|inbound| inbound.peer_id == peer.id);
         let inbound = inbound.ok_or(Reason::UnknownService)?;
-        if inbound.transport != Transport::Tcp {
-            return Err(Reason::TransportNotBuilt);
-        }
         let one_family = open.client.is_ipv4() == open.destination.is_ipv4();
         if !one_family || !inbound.covers(open.client, open.destination) || self.shared.own.contains(&open.destination)
         {

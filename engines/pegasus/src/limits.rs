@@ -75,3 +75,62 @@ pub const FLOWS_TIMEOUT: Duration = Duration::from_millis(500);
 /// number of connections, 63,000 to one address and port, one try in 40 still finds a free one.
 pub const PORT_TRIES: usize = 64;
 pub const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
+
+/// KCP. A datagram that every IPv6 wire takes (1,280 − 48), and the longest that is tried: 1,500 − 48.
+pub const DATAGRAM_BYTES_MIN: usize = 1232;
+pub const DATAGRAM_BYTES_MAX: usize = 1452;
+/// How often the longest is tried per carrier, and after how many timeouts in a row the shorter one is used again.
+pub const DATAGRAM_TRIALS: u32 = 3;
+pub const TIMEOUTS_BEFORE_SMALLER: u32 = 3;
+/// Datagrams sealed under one handshake: far below what AES-GCM allows one key with this much in each (2^36 × 1,452 B).
+pub const DATAGRAMS_MAX: u64 = 1 << 36;
+/// What a conversation holds for a reader: at first, and at most when the reader keeps up with a long fast wire. The
+/// largest takes 330 Mbit/s over 100 ms.
+pub const WINDOW_BYTES_MIN: u64 = 256 << 10;
+pub const WINDOW_BYTES_MAX: u64 = 4 << 20;
+/// What comes out of order is kept in pieces: a full window of datagrams needs fewer.
+pub const PIECES_MAX: usize = 8192;
+/// Pieces in a row are joined up to this, bytes.
+pub const PIECE_BYTES: usize = 8 << 10;
+/// What waits to be sent or acknowledged: twice what the path takes, within these.
+pub const SEND_BUFFER_BYTES_MIN: usize = 128 << 10;
+pub const SEND_BUFFER_BYTES_MAX: usize = 4 << 20;
+/// Under way before anything is measured (RFC 6928 says 10 segments, KCP's own default is 32), and at least.
+pub const INITIAL_WINDOW_BYTES: usize = 32 * DATAGRAM_BYTES_MIN;
+pub const WINDOW_BYTES_LEAST: usize = 4 * DATAGRAM_BYTES_MAX;
+/// Sent at once without pacing, bytes.
+pub const BURST_BYTES_MIN: usize = 16 << 10;
+/// The part of a flight that may be lost without it being taken for congestion. BBR v2 says 2 %; the wires that KCP is for lose more by themselves.
+pub const LOSS_TOLERATED: f64 = 0.1;
+pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// A single datagram is acknowledged within this; two, or one out of order, at once.
+pub const ACK_DELAY: Duration = Duration::from_millis(5);
+/// Longest pause between probes while nothing is heard.
+pub const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(1);
+/// An idle conversation asks for a sign of life after this, then so often; `SILENCE_MAX` ends it.
+pub const KCP_PING_AFTER: Duration = Duration::from_secs(4);
+pub const KCP_PING_EVERY: Duration = Duration::from_secs(1);
+/// A hello is said again after this when nothing is heard, then after twice that, up to eight times.
+pub const HELLO_AGAIN: Duration = Duration::from_millis(200);
+/// How often a responder may ask for another cookie.
+pub const RETRIES_MAX: u32 = 3;
+/// The network says that nobody listens at the other side: how often that is asked about, and for how long before it is
+/// believed. An answer proves it wrong.
+pub const KCP_DOUBT_EVERY: Duration = Duration::from_millis(100);
+pub const KCP_DOUBT_FOR: Duration = Duration::from_millis(500);
+/// Datagrams that the kernel takes with one call.
+pub const SEGMENTS_MAX: usize = 32;
+/// A socket without room is tried again after this.
+pub const SEND_AGAIN: Duration = Duration::from_millis(1);
+/// A flow that waits for room is woken when there is this much.
+pub const WAKE_ROOM_BYTES: usize = 32 << 10;
+/// Buffers of a UDP socket in the kernel, bytes: a burst at 1 Gbit/s while a worker is busy for 10 ms, counted as the
+/// kernel counts, which is twice.
+pub const UDP_BUFFER_BYTES: usize = 2 << 20;
+/// Handshakes that a worker does per second for strangers (each costs four curve operations, some 0.2 ms in all).
+pub const HANDSHAKES_PER_SECOND: u32 = 1000;
+/// Words of forgotten conversations that a worker says per second, and the least that asks for one: never more out than in.
+pub const GONE_PER_SECOND: u32 = 1000;
+pub const GONE_ASKED_BYTES_MIN: usize = 33;
+/// After a drain: how long last words are sent again before they are given up.
+pub const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -21,7 +21,6 @@ use crate::{
     limits::ACCEPTS_PER_TURN,
     reason::Reason,
     slots::{Key, Token},
-    state::Transport,
     worker::{ListenerRole, Worker},
 };
 
@@ -94,27 +93,24 @@ impl Worker {
         client: SocketAddr,
         destination: SocketAddr,
     ) {
-        let Some(peer) = self.config.peers.get(&outbound.peer_id).cloned() else {
+        let Some(peer) = self.config.peer(outbound.transport, &outbound.peer_id).cloned() else {
             plain.reset();
             return self.shared.refusals.count(Some(&outbound.peer_id), client, Reason::PeerUnknown.word(), self.now);
         };
         let hops = crate::hops::of_client(&plain);
-        let mut flow = Flow::new(plain, outbound.service.clone(), peer, client, destination, self.now);
+        let mut flow = Flow::new(plain, outbound.service.clone(), peer.clone(), client, destination, self.now);
         flow.hops = hops;
         let key = self.flows.insert(flow);
         if hops <= 1 {
             return self.reset_flow(key, Reason::HopLimit);
         }
-        if outbound.transport != Transport::Tcp {
-            return self.reset_flow(key, Reason::TransportNotBuilt);
-        }
         let watched = self.flows.get(key).map(|flow| self.watch(&flow.plain, Token::Flow(key)));
         if !matches!(watched, Some(Ok(()))) {
             return self.reset_flow(key, Reason::OutOfFiles);
         }
-        match self.take_warm(&outbound.peer_id) {
+        match self.take_warm(&peer) {
             Some(carrier) => self.open_flow(key, carrier),
-            None => self.wait_for_carrier(key, &outbound.peer_id),
+            None => self.wait_for_carrier(key, &peer),
         }
     }
 

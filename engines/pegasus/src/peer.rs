@@ -11,10 +11,16 @@ use std::{
 use control::Events;
 use serde::Serialize;
 
-/// What the state says of a peer.
+use crate::state::Transport;
+
+/// By which transport, to whom.
+pub type Road = (Transport, Arc<str>);
+
+/// What the state says of a peer, for one transport.
 #[derive(Debug)]
 pub struct Peer {
     pub id: Arc<str>,
+    pub transport: Transport,
     pub public_key: [u8; 32],
     /// In order of preference.
     pub addresses: Vec<SocketAddr>,
@@ -45,6 +51,7 @@ struct Said {
 #[derive(Debug, Serialize)]
 pub struct PeerStats {
     pub peer_id: Arc<str>,
+    pub transport: Transport,
     /// `up`, `down`, or `unknown` before it was tried.
     pub state: &'static str,
     pub carriers_idle: i64,
@@ -56,12 +63,23 @@ pub struct PeerStats {
 #[derive(Serialize)]
 struct PeerEvent<'a> {
     peer_id: &'a str,
+    transport: Transport,
     state: &'static str,
     address: Option<SocketAddr>,
     error: Option<&'a str>,
 }
 
 impl Peer {
+    pub fn road(&self) -> Road {
+        (self.transport, self.id.clone())
+    }
+
+    /// Carriers by this transport were made or tried, or are there.
+    pub fn is_in_use(&self) -> bool {
+        let Health { idle, busy, .. } = &*self.health;
+        self.said().up.is_some() || idle.load(Relaxed) > 0 || busy.load(Relaxed) > 0
+    }
+
     /// A carrier works. Says so when that is news.
     pub fn up(&self, address: SocketAddr, events: &Events) {
         if self.health.up.swap(true, Relaxed) {
@@ -69,7 +87,7 @@ impl Peer {
         }
         let mut said = self.said();
         *said = Said { up: Some(true), address: Some(address), error: None };
-        events.send("peer", PeerEvent { peer_id: &self.id, state: "up", address: Some(address), error: None });
+        events.send("peer", self.event("up", Some(address), None));
         control::log::info("peer up", &[("peer_id", &self.id), ("address", &address)]);
     }
 
@@ -83,7 +101,7 @@ impl Peer {
         let news = said.up != Some(false);
         *said = Said { up: Some(false), address, error: Some(error.to_owned()) };
         if news {
-            events.send("peer", PeerEvent { peer_id: &self.id, state: "down", address, error: Some(error) });
+            events.send("peer", self.event("down", address, Some(error)));
             control::log::warn("peer down", &[("peer_id", &self.id), ("address", &address), ("error", &error)]);
         }
     }
@@ -92,12 +110,17 @@ impl Peer {
         let said = self.said().clone();
         PeerStats {
             peer_id: self.id.clone(),
+            transport: self.transport,
             state: said.up.map_or("unknown", |up| if up { "up" } else { "down" }),
             carriers_idle: self.health.idle.load(Relaxed),
             carriers_busy: self.health.busy.load(Relaxed),
             address: said.address,
             error: said.error,
         }
+    }
+
+    fn event<'a>(&'a self, state: &'static str, address: Option<SocketAddr>, error: Option<&'a str>) -> PeerEvent<'a> {
+        PeerEvent { peer_id: &self.id, transport: self.transport, state, address, error }
     }
 
     fn said(&self) -> std::sync::MutexGuard<'_, Said> {

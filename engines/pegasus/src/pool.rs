@@ -20,7 +20,7 @@ use crate::{
         ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY, POOL_TICK,
         WAITING_FLOWS_MAX,
     },
-    peer::Peer,
+    peer::{Peer, Road},
     reason::Reason,
     slots::Key,
     worker::Worker,
@@ -181,16 +181,21 @@ impl Pool {
 }
 
 impl Worker {
+    /// The pool of carriers to this peer by this peer's transport.
+    pub fn pool(&mut self, peer: &Peer) -> Option<&mut Pool> {
+        self.pools.get_mut(&peer.road())
+    }
+
     /// A warm carrier to this peer, if there is one.
-    pub fn take_warm(&mut self, peer_id: &str) -> Option<Key> {
+    pub fn take_warm(&mut self, peer: &Peer) -> Option<Key> {
         let now = self.now;
-        self.pools.get_mut(peer_id)?.take(now)
+        self.pool(peer)?.take(now)
     }
 
     /// The flow waits for a carrier in the making, or is reset when that is hopeless.
-    pub fn wait_for_carrier(&mut self, flow: Key, peer_id: &str) {
+    pub fn wait_for_carrier(&mut self, flow: Key, peer: &Peer) {
         let now = self.now;
-        let Some(pool) = self.pools.get_mut(peer_id) else { return self.reset_flow(flow, Reason::PeerUnknown) };
+        let Some(pool) = self.pool(peer) else { return self.reset_flow(flow, Reason::PeerUnknown) };
         let down = pool.retry_at.is_some_and(|at| now < at) && pool.connecting == 0 && !pool.others_work();
         if pool.closed || down || pool.waiting.len() >= WAITING_FLOWS_MAX || pool.peer.addresses.is_empty() {
             return self.reset_flow(flow, Reason::PeerDown);
@@ -211,7 +216,7 @@ impl Worker {
             carrier.enter(Phase::Idle, now);
         }
         let worn = carrier.is_worn(now);
-        let Some(pool) = carrier.peer.as_ref().and_then(|peer| self.pools.get_mut(&peer.id)) else {
+        let Some(pool) = carrier.peer.as_ref().and_then(|peer| self.pools.get_mut(&peer.road())) else {
             return self.close_carrier(key);
         };
         if worn || pool.closed {
@@ -226,8 +231,8 @@ impl Worker {
     }
 
     /// An idle carrier of ours is gone.
-    pub fn forget_idle(&mut self, peer_id: &str, key: Key) {
-        if let Some(pool) = self.pools.get_mut(peer_id) {
+    pub fn forget_idle(&mut self, peer: &Peer, key: Key) {
+        if let Some(pool) = self.pool(peer) {
             pool.idle.retain(|idle| *idle != key);
         }
     }
@@ -249,22 +254,38 @@ impl Worker {
     /// After a new state: pools for the peers of our services, and for nobody else.
     pub fn adjust_pools(&mut self) {
         let config = self.config.clone();
-        let wanted: Vec<&Arc<Peer>> =
-            config.outbound.values().filter_map(|outbound| config.peers.get(&outbound.peer_id)).collect();
+        let wanted: Vec<&Arc<Peer>> = config
+            .outbound
+            .values()
+            .filter_map(|outbound| config.peer(outbound.transport, &outbound.peer_id))
+            .collect();
         for peer in &wanted {
-            let pool = self.pools.entry(peer.id.clone()).or_insert_with(|| Pool::new((*peer).clone(), self.now));
+            let pool = self.pools.entry(peer.road()).or_insert_with(|| Pool::new((*peer).clone(), self.now));
             pool.update((*peer).clone(), self.now);
         }
-        let gone: Vec<Arc<str>> =
-            self.pools.keys().filter(|id| !wanted.iter().any(|peer| peer.id == **id)).cloned().collect();
-        for id in gone {
-            let Some(pool) = self.pools.remove(&id) else { continue };
+        let gone: Vec<Road> =
+            self.pools.keys().filter(|road| !wanted.iter().any(|peer| peer.road() == **road)).cloned().collect();
+        for road in gone {
+            let Some(pool) = self.pools.remove(&road) else { continue };
             for key in pool.idle {
                 self.close_carrier(key);
             }
             for flow in pool.waiting {
-                self.reset_flow(flow, Reason::ServiceRemoved);
+                self.wait_elsewhere(flow);
             }
+        }
+    }
+
+    /// Its pool is gone while it waited: another if its service goes another way now, else its service is gone as well.
+    fn wait_elsewhere(&mut self, key: Key) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let outbound = self.config.outbound.get(&flow.service.id);
+        match outbound.and_then(|outbound| self.config.peer(outbound.transport, &outbound.peer_id)).cloned() {
+            Some(peer) => {
+                flow.peer = peer.clone();
+                self.wait_for_carrier(key, &peer);
+            }
+            None => self.reset_flow(key, Reason::ServiceRemoved),
         }
     }
 }

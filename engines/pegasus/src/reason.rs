@@ -39,7 +39,6 @@ reasons! {
     Drained = 13 "drained",
     NoLocalPort = 14 "no_local_port",
     OutOfFiles = 15 "out_of_files",
-    TransportNotBuilt = 16 "transport_not_built",
     PeerRemoved = 17 "peer_removed",
     ProtocolError = 18 "protocol_error",
     HopLimit = 19 "hop_limit",

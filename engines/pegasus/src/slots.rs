@@ -1,7 +1,7 @@
 //! A vector of things with keys that never mean another thing: a key holds a generation beside its index, so an event
 //! that comes late for something that is gone finds nothing.
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     index: u32,
     generation: u32,
@@ -76,6 +76,8 @@ impl<T> Slots<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
     Mailbox,
+    /// Datagrams of conversations that others have begun.
+    Door,
     Listener(Key),
     Flow(Key),
     Carrier(Key),
@@ -85,6 +87,7 @@ impl Token {
     pub fn encode(self) -> u64 {
         let (kind, key) = match self {
             Token::Mailbox => return 0,
+            Token::Door => return 4,
             Token::Listener(key) => (1, key),
             Token::Flow(key) => (2, key),
             Token::Carrier(key) => (3, key),
@@ -98,7 +101,8 @@ impl Token {
             1 => Token::Listener(key),
             2 => Token::Flow(key),
             3 => Token::Carrier(key),
-            _ => Token::Mailbox,
+            _ if bits == 0 => Token::Mailbox,
+            _ => Token::Door,
         }
     }
 }
@@ -122,7 +126,7 @@ mod tests {
     #[test]
     fn tokens_round_trip() {
         let key = Key { index: 0x3fff_fffe, generation: u32::MAX };
-        for token in [Token::Mailbox, Token::Listener(key), Token::Flow(key), Token::Carrier(key)] {
+        for token in [Token::Mailbox, Token::Door, Token::Listener(key), Token::Flow(key), Token::Carrier(key)] {
             assert_eq!(Token::decode(token.encode()), token);
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     carrier::Phase,
     endpoint::Endpoint,
     limits::{DIAL_TIMEOUT, HANDSHAKE_TIMEOUT, KEEPALIVE_AFTER, RESET_CONFIRM_TIMEOUT, SILENCE_MAX},
+    link::Link,
     reason::Reason,
     worker::Worker,
 };
@@ -23,6 +24,7 @@ impl Worker {
         self.sweep_carriers();
         self.sweep_probes();
         self.shrink_pools();
+        self.forget_answers();
         self.throttles.retain(|throttle| !throttle.is_empty());
     }
 
@@ -60,7 +62,16 @@ impl Worker {
                     let suspected = carrier.suspicions_seen != suspicions;
                     if suspected || (look && carrier.unacknowledged) {
                         carrier.suspicions_seen = suspicions;
-                        let silence = silence(&carrier.endpoint);
+                        let silence = match &mut carrier.link {
+                            Link::Tcp(endpoint) => silence(endpoint),
+                            Link::Kcp(conversation) => {
+                                // It finds silence out by itself, but may be asked to look now.
+                                if suspected {
+                                    conversation.doubt();
+                                }
+                                continue;
+                            }
+                        };
                         carrier.unacknowledged = silence.something_waits;
                         let gone = silence.acknowledged_before > SILENCE_MAX
                             && (silence.unacknowledged || suspected && silence.something_waits);

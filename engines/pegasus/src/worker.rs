@@ -38,9 +38,12 @@ use crate::{
     flow::Flow,
     flow_list::FlowList,
     gate::Gate,
+    kcp::{Cookies, Desk, Udp},
     limiter::Throttle,
-    limits::{EPOLL_EVENTS, POOL_TICK, SWEEP_EVERY},
+    limits::{EPOLL_EVENTS, LAST_WORDS, POOL_TICK, SWEEP_EVERY},
+    link::Link,
     listener::{Bound, OwnAddresses},
+    peer::Road,
     pool::Pool,
     reason::Reason,
     refusals::Refusals,
@@ -55,6 +58,9 @@ pub struct Shared {
     pub refusals: Refusals,
     pub gate: Gate,
     pub own: OwnAddresses,
+    pub cookies: Cookies,
+    /// From when the cookies count time.
+    pub started: Instant,
     pub fast_aes: bool,
 }
 
@@ -67,7 +73,7 @@ pub struct Mailbox {
 }
 
 pub enum Command {
-    Apply { config: Arc<Config>, data: DataPort, new: Vec<Bound>, done: Sender<()> },
+    Apply { config: Arc<Config>, data: DataPort, door: Option<Arc<Udp>>, new: Vec<Bound>, done: Sender<()> },
     Drain { deadline: Instant },
     Flows { services: Vec<Arc<Service>>, query: FlowsQuery, answer: Sender<FlowList> },
 }
@@ -121,7 +127,8 @@ pub struct Worker {
     pub listeners: Slots<Listener>,
     pub flows: Slots<Flow>,
     pub carriers: Slots<Carrier>,
-    pub pools: FxHashMap<Arc<str>, Pool>,
+    pub pools: FxHashMap<Road, Pool>,
+    pub kcp: Desk,
     pub turns: VecDeque<Turn>,
     pub throttles: Vec<Throttle<Key>>,
     pub probes: Vec<Probe>,
@@ -139,7 +146,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(shared: Arc<Shared>, mailbox: Arc<Mailbox>) -> rustix::io::Result<Self> {
+    /// `index`: this worker's number.
+    pub fn new(index: u8, shared: Arc<Shared>, mailbox: Arc<Mailbox>) -> rustix::io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &mailbox.wake, EventData::new_u64(Token::Mailbox.encode()), EventFlags::IN)?;
         let now = Instant::now();
@@ -153,6 +161,7 @@ impl Worker {
             flows: Slots::default(),
             carriers: Slots::default(),
             pools: FxHashMap::default(),
+            kcp: Desk::new(index, now),
             turns: VecDeque::new(),
             throttles: Vec::new(),
             probes: Vec::new(),
@@ -192,6 +201,8 @@ impl Worker {
             }
             self.serve_throttles();
             self.tick();
+            self.serve_conversations();
+            self.end_drain();
         }
     }
 
@@ -203,7 +214,8 @@ impl Worker {
         let pools = self.pools.values().any(|pool| pool.is_waiting()).then_some(POOL_TICK);
         let throttles = self.throttles.iter().filter_map(|throttle| throttle.wait_time());
         let drain = self.drain.map(|deadline| deadline.saturating_duration_since(self.now));
-        throttles.chain(pools).chain(drain.filter(|left| !left.is_zero())).fold(due, Duration::min)
+        let kcp = self.kcp.next_due(self.now).map(|at| at.saturating_duration_since(self.now));
+        throttles.chain(pools).chain(kcp).chain(drain.filter(|left| !left.is_zero())).fold(due, Duration::min)
     }
 
     fn dispatch(&mut self, token: Token, flags: EventFlags) {
@@ -211,7 +223,8 @@ impl Worker {
             Token::Mailbox => {
                 for command in self.mailbox.clone().take() {
                     match command {
-                        Command::Apply { config, data, new, done } => {
+                        Command::Apply { config, data, door, new, done } => {
+                            self.open_door(door);
                             self.apply(config, data, new);
                             // Nobody waits any more when the engine is ending.
                             let _ = done.send(());
@@ -223,9 +236,13 @@ impl Worker {
                     }
                 }
             }
+            Token::Door => self.hear_door(),
             Token::Listener(key) => self.accept(key),
             Token::Flow(key) => self.flow_event(key, flags),
-            Token::Carrier(key) => self.carrier_event(key, flags),
+            Token::Carrier(key) => match self.carriers.get(key).map(|carrier| &carrier.link) {
+                Some(Link::Kcp(_)) => self.hear_socket(key),
+                _ => self.carrier_event(key, flags),
+            },
         }
     }
 
@@ -239,9 +256,28 @@ impl Worker {
         if self.now >= deadline {
             self.reset_flows(Reason::Drained, |_| true);
         }
-        if self.flows.is_empty() {
-            self.mailbox.drained.store(true, Relaxed);
+    }
+
+    /// A drain is over when no flow is left and the last words over KCP have arrived; what the kernel holds it delivers.
+    fn end_drain(&mut self) {
+        let Some(deadline) = self.drain.filter(|_| self.flows.is_empty()) else { return };
+        let waits = |carrier: &Carrier| !carrier.link.may_close();
+        if self.now < deadline + LAST_WORDS && self.carriers.iter().any(|(_, carrier)| waits(carrier)) {
+            return;
         }
+        for key in self.carriers.keys(|carrier| matches!(carrier.link, Link::Kcp(_))) {
+            self.carriers.remove(key);
+        }
+        self.mailbox.drained.store(true, Relaxed);
+    }
+
+    fn open_door(&mut self, door: Option<Arc<Udp>>) {
+        let Some(door) = door else { return };
+        // Level-triggered, as listeners are. Conversations that have begun at the one before keep it.
+        if let Err(error) = epoll::add(&self.epoll, &door, EventData::new_u64(Token::Door.encode()), EventFlags::IN) {
+            control::log::error("the KCP port cannot be watched", &[("error", &error.to_string())]);
+        }
+        self.kcp.door = Some(door);
     }
 
     pub fn is_draining(&self) -> bool {
