@@ -275,9 +275,9 @@ describe('doctor: a real host without an agent', function () {
     rmSync(stateDir, { recursive: true, force: true })
   })
 
-  function doctor(): { exit: number | null; checks: Map<string, Check>; text: string } {
+  function doctor(directory = stateDir): { exit: number | null; checks: Map<string, Check>; text: string } {
     const args = ['netns', 'exec', host.name, 'bin/arctic', 'doctor', '-j', '--socket', join(stateDir, 'none.sock')]
-    const env = { ...process.env, ARCTIC_STATE_DIR: stateDir }
+    const env = { ...process.env, ARCTIC_STATE_DIR: directory }
     const { status, stdout, stderr } = spawnSync('ip', args, { encoding: 'utf8', env, timeout: 50_000 })
     assert.equal(stderr, '')
     const { ok, checks } = JSON.parse(stdout) as { ok: boolean; checks: Check[] }
@@ -298,6 +298,10 @@ describe('doctor: a real host without an agent', function () {
     }
     assert.match(checks.get('agent')?.mend ?? '', /arctic agent/)
     assert.equal(host.snapshot(), before)
+    const fresh = doctor(join(stateDir, 'not', 'made', 'yet')).checks.get('state directory')
+    assert.equal(fresh?.status, 'ok', fresh?.found)
+    const file = doctor(join(process.execPath, 'state')).checks.get('state directory')
+    assert.equal(file?.status, 'fail', file?.found)
   })
 
   it('with clashing rules, strict filters and taken ports is diagnosed, with what to do about each', async () => {

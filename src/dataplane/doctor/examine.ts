@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
 import { access, readdir, readFile, statfs } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { ArcticError } from '../../errors.ts'
 import { capability, macvlan, needed, programs, type Feature } from '../checks.ts'
 import { checkDataPort } from '../data-port.ts'
@@ -106,12 +107,15 @@ async function examinePort({ address, protocol, flag }: Examined['ports'][number
   }
 }
 
+/** Of a directory that the agent has yet to make, the one it will be made in. */
 async function lookAt(path: string): Promise<{ error: string } | { freeBytes: number }> {
   try {
     await access(path, constants.W_OK | constants.X_OK)
     const { bavail, bsize } = await statfs(path)
     return { freeBytes: bavail * bsize }
   } catch (error) {
-    return { error: (error as NodeJS.ErrnoException).code ?? String(error) }
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' && dirname(path) !== path) return lookAt(dirname(path))
+    return { error: code ?? String(error) }
   }
 }
