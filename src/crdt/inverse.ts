@@ -33,7 +33,8 @@ type Fields = Map<string, FieldValue>
  */
 export function inverseOf(cluster: Cluster, entry: Entry, now: number): Inverse {
   refuse(cluster, entry)
-  const intents = cluster.intentsOf(entry)
+  // What is said of a service is said before what is said of its routes.
+  const intents = cluster.intentsOf(entry).toSorted((a, b) => rank(a) - rank(b))
   const before = recordsBefore(cluster, entry)
   const inverse: Inverse = { puts: [], removals: [], objects: [] }
   for (const intent of intents) {
@@ -243,6 +244,7 @@ function conflict(cluster: Cluster, entry: Entry, { kind, id }: Place, what: str
   )
 }
 
+const rank = ({ kind }: Place): number => (kind === 'services' ? 0 : 1)
 const keyOf = ({ kind, id }: Place): string => `${kind}/${id}`
 const short = ({ hash }: Entry): string => hash.slice(0, 12)
 const same = (a: FieldValue | undefined, b: FieldValue | undefined): boolean => equalRecords([a], [b])

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { systemClock } from '../../src/clock.ts'
 import type { Moment } from '../../src/crdt/past.ts'
@@ -92,6 +94,31 @@ describe('crdt/past', function () {
     const time = await now()
     assert.deepEqual(names((await a.past({ time })).view), [])
     await assert.rejects(a.past({ change: lost }), { status: 409, message: /does not count/ })
+  })
+
+  it('reaches behind a snapshot: what is archived is told, and undone, as if it were not', async () => {
+    const dir = await bench.dir()
+    let c = await bench.open(dir, signer(3), undefined, 10)
+    await c.init({ name: 'archived', record: peerRecord(c.self, 'c') })
+    const d = await bench.joiner(c, 4)
+    await pull(c, d)
+    const { id } = await c.createService(serviceInput(c, d, { name: 'early' }))
+    await c.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+    const change = await newest(c)
+    const early = content(c.view())
+    await c.deleteService(id)
+    const deletion = await newest(c)
+    for (let i = 0; i < 40; i++) {
+      await c.putPeer(peerRecord(c.self, `c${i}`))
+      await systemClock.sleep(2)
+    }
+    await c.close()
+    assert.ok((await readdir(join(dir, 'cluster', 'archive'))).length > 0, 'nothing was archived')
+    c = await bench.open(dir, signer(3), undefined, 10)
+    assert.deepEqual(await then({ change }, c), early)
+    await c.undo(deletion)
+    assert.equal(c.view().services.get(id)?.name, 'early')
+    assert.equal(c.view().routesOf.get(id)?.length, 1)
   })
 
   it('refuses what was never: before the cluster, to come, and changes that nobody knows', async () => {
