@@ -17,7 +17,7 @@ const QUESTIONS: ReadonlyArray<readonly [file: string, path: string]> = [
   ['cluster.json', '/v1/cluster'],
   ['history.json', '/v1/cluster/history?limit=500'],
   ['peers.json', '/v1/peers?all=true'],
-  ['services.json', '/v1/services'],
+  ['doctor.json', '/v1/doctor'],
   ['actors.json', '/v1/actors'],
   ['activity.json', '/v1/activity'],
   ['license.json', '/v1/license']
@@ -48,6 +48,7 @@ export async function collect(api: Client): Promise<Report> {
     if (answer != null) put(file, pretty(answer))
   }
   const services = await answered('/v1/services', () => api.list<{ id: string }>('/v1/services'))
+  if (services != null) put('services.json', pretty(services))
   const routes: unknown[] = []
   for (const { id } of services ?? []) {
     routes.push(...((await answered(id, () => api.list(`/v1/services/${id}/routes`))) ?? []))
