@@ -25,3 +25,9 @@ export const actorPeers = 200
 export const asksWarmUp = 300
 export const asksAlone = 3_000
 export const askSeconds = 4
+
+/** Convergence: cluster sizes, those of whole agents (each more costs its square), changes per row, and the bad wire. */
+export const convergencePeers: readonly number[] = [10, 30, 100, 300, 1_000]
+export const wholeAgents: readonly number[] = [10, 30]
+export const convergenceChanges = 20
+export const convergenceLoss = 0.2

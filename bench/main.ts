@@ -5,7 +5,7 @@
  *   npm run bench -- --only tcp|ip       one half of it, prints only
  *   npm run bench -- --rounds 5 --seconds 10
  */
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
@@ -16,6 +16,7 @@ import { ensurePrivilege } from '../lab/privileges.ts'
 import { measureIp } from './ip.ts'
 import { roundsDefault, secondsDefault } from './limits.ts'
 import { circumstances, IP_COLUMNS, table, TCP_COLUMNS } from './report.ts'
+import { namedSections } from './section.ts'
 import { measureTcp } from './tcp.ts'
 import { benchSites } from './topology.ts'
 
@@ -63,7 +64,9 @@ async function main(): Promise<void> {
     const about = await circumstances(sites.client, { command, rounds, seconds, date })
     const text = `# Results\n\n${about}\n\n${parts.join('\n\n')}\n`
     process.stdout.write(text)
-    if (values.only == null) writeFileSync(RESULTS, text)
+    // What other programs have measured stays.
+    const others = namedSections(readFileSync(RESULTS, 'utf8'))
+    if (values.only == null) writeFileSync(RESULTS, [text, ...others].join('\n'))
   } finally {
     lab.close()
   }

@@ -44,6 +44,8 @@ export const settleHoldMs = 2_000
 
 /** Peers of a run; beyond it one process has no memory for the full mesh. */
 export const peersMax = 1_000
+/** The same over libp2p, whose connections cost a handshake in plain JavaScript each. */
+export const libp2pPeersMax = 100
 /** Events kept for the timeline of a run. */
 export const timelineMax = 2_000
 /** Violations listed in one answer; the first one matters. */

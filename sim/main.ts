@@ -7,7 +7,7 @@ import { explainFailure, usageFailure } from '../src/api/cli/failure.ts'
 import { CHECKERS } from './checkers/index.ts'
 import { FAULTS, parseFaults, type Fault } from './faults.ts'
 import { fuzz, type FuzzResult } from './fuzz.ts'
-import { peersMax } from './limits.ts'
+import { libp2pPeersMax, peersMax } from './limits.ts'
 import { runRehearsal } from './rehearse/command.ts'
 import { rehearsalText } from './rehearse/report.ts'
 import { fuzzText, listText, runText } from './report.ts'
@@ -16,6 +16,7 @@ import { simulate } from './run.ts'
 import { SCENARIOS, scenarioNamed } from './scenarios/index.ts'
 import type { Scenario } from './scenarios/scenario.ts'
 import { mermaid } from './timeline.ts'
+import { timelinePage } from './timeline-page.ts'
 
 const FLAGS = {
   json: { type: 'boolean', short: 'j' },
@@ -24,6 +25,7 @@ const FLAGS = {
   seed: { type: 'string' },
   faults: { type: 'string' },
   timeline: { type: 'string' },
+  network: { type: 'string' },
   minutes: { type: 'string' },
   scenario: { type: 'string' },
   file: { type: 'string', short: 'f' },
@@ -108,17 +110,32 @@ function list({ format }: Ask): number {
 async function run({ format, values, words }: Ask): Promise<number> {
   const scenario = scenarioOf(words[2], 'sim run')
   if (words.length > 3) throw usageFailure(`"${words[3]}" is one word too many`, 'sim run')
-  const peers = wholeNumber('--peers', values.peers, scenario.peers, 2, peersMax)
+  const { network = 'light' } = values
+  if (network !== 'light' && network !== 'libp2p')
+    throw usageFailure(`there is no network "${network}"; light or libp2p`, 'sim run')
+  const most = network === 'light' ? peersMax : libp2pPeersMax
+  const peers = wholeNumber('--peers', values.peers, Math.min(most, scenario.peers), 2, most)
   const seed = values.seed ?? seedDefault
   const faults = values.faults == null ? undefined : faultsOf(values.faults)
   const tell = (phase: string, ms: number): void => {
     if (format === 'table') process.stderr.write(`${(ms / 1_000).toFixed(1).padStart(8)} s  ${phase}\n`)
   }
-  const result = await simulate({ scenario, peers, seed, ...(faults == null ? {} : { faults }), onProgress: tell })
-  const replay = replayLine(scenario, { peers, seed }, faults)
-  if (values.timeline != null) await writeFile(values.timeline, mermaid(result))
+  const result = await simulate({
+    scenario,
+    peers,
+    seed,
+    network,
+    ...(faults == null ? {} : { faults }),
+    onProgress: tell
+  })
+  const replay = replayLine(scenario, { peers, seed, network }, faults)
+  const summary = runText(result, replay)
+  if (values.timeline != null) {
+    const page = /\.html?$/.test(values.timeline)
+    await writeFile(values.timeline, page ? timelinePage(result, summary) : mermaid(result))
+  }
   const { timeline: _, ...answer } = result
-  print(format, { ...answer, replay }, () => runText(result, replay))
+  print(format, { ...answer, replay }, () => summary)
   return result.violations.length === 0 ? 0 : 1
 }
 

@@ -1,13 +1,15 @@
 import { formatFaults, type Fault } from './faults.ts'
+import type { NetworkKind } from './net/host-network.ts'
 import type { RunResult } from './run.ts'
 import type { Scenario } from './scenarios/scenario.ts'
 
 /** The one line that does all of it again. `faults` is given when they are not the scenario's own. */
 export function replayLine(
   { name }: Pick<Scenario, 'name'>,
-  { peers, seed }: Pick<RunResult, 'peers' | 'seed'>,
+  { peers, seed, network = 'light' }: Pick<RunResult, 'peers' | 'seed'> & { network?: NetworkKind },
   faults?: readonly Fault[]
 ): string {
   const quoted = /^[\w.-]+$/.test(seed) ? seed : `'${seed.replaceAll("'", "'\\''")}'`
-  return `arctic sim run ${name} --peers ${peers} --seed ${quoted}${faults == null ? '' : ` --faults '${formatFaults(faults)}'`}`
+  const over = network === 'light' ? '' : ` --network ${network}`
+  return `arctic sim run ${name} --peers ${peers} --seed ${quoted}${over}${faults == null ? '' : ` --faults '${formatFaults(faults)}'`}`
 }

@@ -1,6 +1,7 @@
 import { CHECKERS } from './checkers/index.ts'
 import { formatFaults, inflict, type Fault } from './faults.ts'
 import { settleMaxMs } from './limits.ts'
+import type { NetworkKind } from './net/host-network.ts'
 import type { Scenario } from './scenarios/scenario.ts'
 import type { TimelineEvent } from './trace.ts'
 import { Operators } from './workload.ts'
@@ -10,6 +11,8 @@ export interface RunOptions {
   scenario: Scenario
   peers: number
   seed: string
+  /** The light one unless said; libp2p holds the process's time and chance while it runs. */
+  network?: NetworkKind
   /** Instead of the scenario's own. */
   faults?: readonly Fault[]
   /** Breaks something on purpose, before the work begins: what checkers are proven with. */
@@ -49,9 +52,10 @@ export interface RunResult {
  * 4. All agents are stopped. Nothing of them may be left.
  */
 export async function simulate(options: RunOptions): Promise<RunResult> {
-  const { scenario, peers, seed } = options
+  const { scenario, peers, seed, network = 'light' } = options
   const began = performance.now()
-  const world = new World(`${scenario.name} ${peers} ${seed}`)
+  const world = new World(`${scenario.name} ${peers} ${seed}`, network)
+  const release = network === 'light' ? null : await hold(world)
   const faults = options.faults ?? scenario.faults({ peers, random: world.random.fork('faults') })
   const operators = new Operators(world, scenario.workload)
   const unheard = (error: unknown): void => world.violate('errors', `a promise was rejected unheard: ${String(error)}`)
@@ -66,6 +70,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     )
   } finally {
     process.off('unhandledRejection', unheard)
+    release?.()
   }
   const { counts, timeline } = world.trace
   return {
@@ -87,6 +92,13 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     work_began_ms: Math.round(world.workBeganAt),
     timeline
   }
+}
+
+const hold = async ({ scheduler, random }: World): Promise<() => void> => {
+  const { holdGlobals } = await import('./net/libp2p/globals.ts')
+  // Before the first agent asks for it, and outside of virtual time.
+  await import('./net/libp2p/network.ts')
+  return holdGlobals(scheduler, random.fork('process'))
 }
 
 async function play(

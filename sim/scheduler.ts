@@ -1,5 +1,8 @@
 import { eventsPerInstantMax, eventsPerTurn, virtualMsMax } from './limits.ts'
 
+/** The process's own, whatever a simulation makes of the global one. */
+const { setImmediate } = globalThis
+
 export interface Scheduled {
   readonly at: number
   readonly seq: number

@@ -18,7 +18,9 @@ export function mermaid({ scenario, seed, peers, faults, work_began_ms: began, t
   for (const { at, host, kind, text } of timeline) {
     if (host == null && kind !== 'fault') lines.push(milestone(text, at, kind === 'violation'))
   }
-  for (let index = 0; index < peers; index++) {
+  // Copied hosts come after the cast.
+  const hosts = Math.max(peers, ...timeline.map(({ host }) => (host ?? 0) + 1))
+  for (let index = 0; index < hosts; index++) {
     lines.push(`  section host-${index}`)
     for (const { at, host, kind, text } of timeline) {
       if (host === index && kind !== 'apply') lines.push(milestone(text, at, false))

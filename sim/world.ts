@@ -5,6 +5,7 @@ import type { Envelope } from '../src/crdt/envelope.ts'
 import type { EnvelopeBytes, VersionVector } from '../src/crdt/replicated.ts'
 import { SimHost, type HostOptions } from './host/host.ts'
 import { recordedMax, revokeAgainMs, revokeTriesMax, settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
+import type { NetworkKind } from './net/host-network.ts'
 import { Wire } from './net/wire.ts'
 import { SeededRandom } from './random.ts'
 import { Scheduler } from './scheduler.ts'
@@ -67,8 +68,10 @@ export class World {
   /** The last envelopes that members made, as somebody on the wire would have them. */
   readonly recorded: EnvelopeBytes[] = []
   workBeganAt = 0
+  readonly network: NetworkKind
 
-  constructor(seed: string) {
+  constructor(seed: string, network: NetworkKind = 'light') {
+    this.network = network
     this.random = new SeededRandom(seed)
     this.wire = new Wire(this.scheduler, this.random.fork('wire'))
     this.trace = new Trace(() => this.scheduler.now)

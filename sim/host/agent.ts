@@ -4,6 +4,7 @@ import type { PeerRecord } from '../../src/crdt/schema.ts'
 import type { Logger } from '../../src/log.ts'
 import { MeshRuntime, OPEN_PROTOCOLS } from '../../src/mesh/mesh-runtime.ts'
 import { version } from '../../src/version.ts'
+import type { HostNetwork } from '../net/host-network.ts'
 import { SimNetwork } from '../net/network.ts'
 import type { HostClock } from './clock.ts'
 import { SimDataplane } from './dataplane.ts'
@@ -12,7 +13,7 @@ import type { SimHost } from './host.ts'
 /** One agent's life, composed as `src/agent.ts` does, of the product's own parts over a simulated host. */
 export interface SimAgent {
   clock: HostClock
-  network: SimNetwork
+  network: HostNetwork
   replica: Replica
   mesh: MeshRuntime
   dataplane: SimDataplane
@@ -36,16 +37,32 @@ export async function startAgent(host: SimHost, clock: HostClock, log: Logger): 
     }
   })
   await dataplane.start()
-  const network = new SimNetwork({
-    self: signer.peerId,
-    station: host.station,
-    wire: world.wire,
-    clock,
-    random: random.fork('network'),
-    trace: world.trace,
-    membership: { isMember: (peer) => replica.isMember(peer), inCluster: () => replica.clusterId() != null },
-    openProtocols: OPEN_PROTOCOLS
-  })
+  const membership = {
+    isMember: (peer: string) => replica.isMember(peer),
+    inCluster: () => replica.clusterId() != null
+  }
+  const { wire, trace } = world
+  const { station } = host
+  const seeded = random.fork('network')
+  const network: HostNetwork =
+    world.network === 'light'
+      ? new SimNetwork({
+          self: signer.peerId,
+          station,
+          wire,
+          clock,
+          random: seeded,
+          trace,
+          membership,
+          openProtocols: OPEN_PROTOCOLS
+        })
+      : // Loaded when it is wanted: it takes the process's timers and chance over.
+        await (
+          await import('../net/libp2p/network.ts')
+        ).libp2pNetwork(
+          { wire, station, trace, seed: host.seed },
+          { membership, openProtocols: OPEN_PROTOCOLS, version, clock, log }
+        )
   const record = (): PeerRecord => ({
     id: signer.peerId,
     name: host.name,

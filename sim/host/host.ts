@@ -28,6 +28,8 @@ export class SimHost {
   readonly index: number
   readonly name: string
   readonly random: SeededRandom
+  /** Of its Ed25519 key. */
+  readonly seed: Uint8Array
   readonly signer: Signer
   readonly keys: { pegasus: string; tempest: string }
   readonly station: Station
@@ -48,7 +50,8 @@ export class SimHost {
     this.index = index
     this.name = name ?? `host-${index}`
     this.random = world.random.fork(`host-${index}`)
-    this.signer = original?.signer ?? signerFromSeed(this.random.bytes(32))
+    this.seed = original?.seed ?? this.random.bytes(32)
+    this.signer = original?.signer ?? signerFromSeed(this.seed)
     const key = (): string => Buffer.from(this.random.bytes(32)).toString('base64')
     this.keys = original?.keys ?? { pegasus: key(), tempest: key() }
     this.station = world.wire.station(index, `198.18.${high}.${low + 1}`)

@@ -12,7 +12,8 @@ import type { Trace } from '../trace.ts'
 import type { SimChannel } from './channel.ts'
 import { End, type EndOwner } from './end.ts'
 import { Overlay, type GossipMessage } from './gossip.ts'
-import type { Station, Wire } from './wire.ts'
+import type { HostNetwork } from './host-network.ts'
+import type { Listening, Station, Wire } from './wire.ts'
 
 export interface SimNetworkParts {
   self: PeerId
@@ -29,7 +30,7 @@ export interface SimNetworkParts {
  * The product's {@link Network} over a simulated wire, without libp2p. Who may connect, which of two connections stays and
  * when a standing has changed is decided by the product's own bookkeeping; this here only brings bytes from end to end.
  */
-export class SimNetwork implements Network, EndOwner {
+export class SimNetwork implements HostNetwork, EndOwner, Listening {
   readonly self: PeerId
   readonly station: Station
   readonly #parts: SimNetworkParts
@@ -97,7 +98,6 @@ export class SimNetwork implements Network, EndOwner {
     this.#handlers.clear()
   }
 
-  /** The process is gone: its host's kernel closes the connections, unless the host is gone as well. */
   crash({ silent }: { silent: boolean }): void {
     this.station.listener = null
     for (const end of this.#ends) end.vanish({ silent })
@@ -298,7 +298,8 @@ export class SimNetwork implements Network, EndOwner {
       await clock.sleep(total, { signal })
       waited += total
       if (!wire.connects(this.station, far)) break
-      const pair = far.listener?.admit(this, `${this.station.index}.${this.#dialled++}`)
+      const there = far.listener
+      const pair = there instanceof SimNetwork ? there.admit(this, `${this.station.index}.${this.#dialled++}`) : null
       if (pair == null) throw new Error(far.listener == null ? 'connection refused' : 'the other end hung up')
       this.#opened(pair[0])
       return pair[0]

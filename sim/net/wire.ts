@@ -1,7 +1,6 @@
 import { latencyMinMs, retransmitDoublings, retransmitMs, spreadMs } from '../limits.ts'
 import type { SeededRandom } from '../random.ts'
 import type { Scheduler } from '../scheduler.ts'
-import type { SimNetwork } from './network.ts'
 
 /** Where a host meets the wire. It outlives the agents that run there. */
 export interface Station {
@@ -13,7 +12,13 @@ export interface Station {
   /** Virtual time until which the host stands still; what arrives waits. */
   frozenUntil: number
   /** Who accepts connections. */
-  listener: SimNetwork | null
+  listener: Listening | null
+}
+
+/** What is reached at a station. */
+export interface Listening {
+  /** The process is gone: its host's kernel closes the connections, unless the host is gone as well. */
+  crash(how: { silent: boolean }): void
 }
 
 /** What one direction between two stations does to what is sent. */

@@ -104,7 +104,9 @@ export function startActors(options: ActorsOptions): Actors {
   stalls.start()
   reconciler.start()
 
+  const over = new AbortController()
   const operator = createOperator({
+    until: over.signal,
     replica,
     mesh,
     dataplane,
@@ -128,6 +130,7 @@ export function startActors(options: ActorsOptions): Actors {
   return {
     operator,
     async stop() {
+      over.abort()
       reconciler.stop()
       stalls.stop()
       agent.send({ type: 'agent.drain' })

@@ -1,5 +1,5 @@
 import { InviteInvalidError } from '../errors.ts'
-import { ByteReader, concat, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
+import { ByteReader, concat, equalBytes, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
 import { actorOf, envelopeKind, envelopeKindNumber, partsOfActor, type Envelope } from './envelope.ts'
 import { parseInviteBytes, ROLES, type Invite } from './invite.ts'
 import { viaLengthMax } from './limits.ts'
@@ -206,9 +206,13 @@ function readVia(reader: ByteReader): string {
   return via
 }
 
+/** An invite may let many in, one after the other: its signature is checked once, not for each of them. */
+let last: Invite | null = null
+
 function readInvite(bytes: Uint8Array): Invite {
+  if (last != null && equalBytes(last.bytes, bytes)) return last
   try {
-    return parseInviteBytes(bytes)
+    return (last = parseInviteBytes(bytes))
   } catch (error) {
     if (error instanceof InviteInvalidError) throw new MalformedError(error.message)
     throw error

@@ -5,7 +5,7 @@ import { noise } from '@libp2p/noise'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
-import { createLibp2p } from 'libp2p'
+import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import type { Clock } from '../clock.ts'
 import type { PeerId } from '../crdt/schema.ts'
 import { NotInClusterError, UnavailableError } from '../errors.ts'
@@ -33,7 +33,12 @@ export interface Libp2pNetworkOptions {
   version: string
   clock: Clock
   log: Logger
+  /** Left out: TCP. */
+  transport?: Libp2pTransport
 }
+
+/** How libp2p makes connections; what a simulation replaces. */
+export type Libp2pTransport = NonNullable<Libp2pOptions['transports']>[number]
 
 const PING_PROTOCOL = '/arctic/ping/1.0.0'
 
@@ -65,7 +70,7 @@ export class Libp2pNetwork implements Network {
       privateKey: options.privateKey,
       nodeInfo: { name: 'arctic', version: options.version, userAgent: `arctic/${options.version}` },
       addresses: { listen },
-      transports: [tcp({ maxConnections: limits.connectionsMax })],
+      transports: [options.transport ?? tcp({ maxConnections: limits.connectionsMax })],
       connectionEncrypters: [noise()],
       streamMuxers: [
         yamux({

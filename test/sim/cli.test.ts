@@ -86,6 +86,14 @@ describe('sim: the command', function () {
       assert.match(mermaid, /^gantt\n/)
       assert.match(mermaid, /section faults\n  kill 1 +:crit, \d+, \d+\n/)
       assert.match(mermaid, /section host-1\n[\s\S]*killed :milestone/)
+
+      const page = join(dir, 'run.html')
+      assert.equal((await run(`sim run calm --peers 2 --seed '<b>' ${faults} --timeline ${page}`)).code, 0)
+      const html = await readFile(page, 'utf8')
+      assert.match(html, /<title>kill, 500 ms<\/title>/)
+      assert.match(html, /<title>\d+\.\d\d s: killed<\/title>/)
+      assert.match(html, /nothing is violated/)
+      assert.ok(html.includes('&lt;b&gt;') && !html.includes('<b>'))
     } finally {
       await rm(dir, { recursive: true })
     }
@@ -101,6 +109,8 @@ describe('sim: the command', function () {
       ["sim run calm --faults 'rain@1+1'", /is no fault/],
       ['sim run calm again', /one word too many/],
       ['sim run calm --speed 9', /--speed/],
+      ['sim run calm --network tcp', /there is no network "tcp"/],
+      ['sim run calm --network libp2p --peers 101', /from 2 to 100/],
       ['sim fuzz', /--minutes takes/],
       ['sim list -o xml', /there is no output "xml"/]
     ]

@@ -37,6 +37,8 @@ export interface OperatorDeps {
   /** Monotonic ms. */
   startedAt: number
   host: HostDiagnostics
+  /** Aborts when the actors stop: what was subscribed to ends then. */
+  until: AbortSignal
 }
 
 /** The view of the cluster that this peer belongs to; NotInClusterError when it belongs to none. */

@@ -18,9 +18,10 @@ export class Metrics {
     this.#deps = deps
     const { replica, mesh, dataplane, reconciler, stalls, clock, feed } = deps
     const flows = new FlowMetrics(this.#registry, (service) => reconciler.reports.get(service) != null)
-    dataplane.onEvent((event) => {
+    const unsubscribe = dataplane.onEvent((event) => {
       if (event.type === 'flow.closed') flows.observe(event.flow)
     })
+    deps.until.addEventListener('abort', unsubscribe, { once: true })
     const own = (): Array<{ id: string }> => [
       ...(reconciler.desired?.outbound ?? []),
       ...(reconciler.desired?.inbound ?? [])

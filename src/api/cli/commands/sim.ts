@@ -12,7 +12,13 @@ export const simCommands: readonly Command[] = [
       { name: 'peers', kind: 'integer', placeholder: 'N', help: "how many (the scenario's own number)" },
       { ...seed, help: `${seed.help} (1)` },
       { name: 'faults', kind: 'text', placeholder: 'LIST', help: "instead of the scenario's own; see sim list" },
-      { name: 'timeline', kind: 'text', placeholder: 'FILE', live: 'file', help: 'write what happened as mermaid' }
+      {
+        name: 'timeline',
+        kind: 'text',
+        placeholder: 'FILE',
+        live: 'file',
+        help: 'what happened: a page for .html, else mermaid'
+      }
     ],
     examples: ['arctic sim run split-site --peers 20 --seed 7'],
     run: null
