@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 
 /** Kernel clock ticks a second, as /proc counts them; the same on every Linux that Node runs on. */
 const TICKS_PER_SECOND = 100
@@ -16,3 +16,13 @@ export function cpuSeconds(pids: readonly number[]): number {
 
 export const cpuModel = (): string =>
   /^model name\s*:\s*(.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1] ?? 'unknown CPU'
+
+/** These processes and those they have started. */
+export function withChildren(pids: readonly number[]): number[] {
+  const children = pids.flatMap((pid) =>
+    readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
+      readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number)
+    )
+  )
+  return children.length === 0 ? [...pids] : [...pids, ...withChildren(children)]
+}

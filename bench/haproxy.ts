@@ -1,8 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import type { Host } from '../lab/host.ts'
-import { run } from '../lab/command.ts'
 import type { Task } from '../lab/task.ts'
-import { until } from '../lab/wait.ts'
+import { CIPHER, listening, selfSigned, type Listen } from './proxy.ts'
 
 /** HAProxy as it is tuned for throughput: a thread for each core, 64 KiB buffers, TLS 1.3 with AES-GCM, no logs. */
 const head = (mode: 'tcp' | 'http'): string => `global
@@ -16,22 +15,17 @@ defaults
   timeout client 60s
   timeout server 60s
 `
-const CIPHER = 'ciphersuites TLS_AES_128_GCM_SHA256'
-
-interface Listen {
-  port: number
-  to: { address: string; port: number }
-}
+const SUITE = `ciphersuites ${CIPHER}`
 
 /** The entry: takes connections in the clear and hands them on, in TLS or as they are. */
 export const entry = (host: Host, listens: readonly Listen[], tls: boolean): Promise<Task> =>
-  haproxy(host, listens, (port) => `  bind :${port} backlog 65535`, tls ? ` ssl ${CIPHER} force-tlsv13` : '')
+  haproxy(host, listens, (port) => `  bind :${port} backlog 65535`, tls ? ` ssl ${SUITE} force-tlsv13` : '')
 
 /** The exit: the other way around. */
 export async function exit(host: Host, listens: readonly Listen[], tls: boolean): Promise<Task> {
   const pem = host.path('haproxy.pem')
   if (tls) await selfSigned(pem)
-  const bind = tls ? ` ssl crt ${pem} ${CIPHER} ssl-min-ver TLSv1.3` : ''
+  const bind = tls ? ` ssl crt ${pem} ${SUITE} ssl-min-ver TLSv1.3` : ''
   return await haproxy(host, listens, (port) => `  bind :${port} backlog 65535${bind}`, '')
 }
 
@@ -63,21 +57,6 @@ async function start(host: Host, config: string, ports: readonly number[]): Prom
   const file = host.path(`haproxy-${ports.join('-')}.cfg`)
   writeFileSync(file, config)
   const task = await host.spawn(['haproxy', '-db', '-f', file])
-  await until(
-    'HAProxy to listen',
-    async () => {
-      if (!task.running) throw new Error(task.stderr)
-      const sockets = await host.exec(['ss', '-Hltn'])
-      return ports.every((port) => sockets.includes(`:${port} `))
-    },
-    { timeoutMs: 5000 }
-  )
+  await listening(host, task, ports)
   return task
-}
-
-async function selfSigned(pem: string): Promise<void> {
-  const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256']
-  const files = ['-keyout', `${pem}.key`, '-out', `${pem}.crt`]
-  await run(['openssl', 'req', '-x509', '-nodes', '-days', '2', '-subj', '/CN=bench', ...curve, ...files])
-  await run(['sh', '-c', 'cat "$0.crt" "$0.key" > "$0"', pem])
 }

@@ -35,16 +35,21 @@ interface IperfJson {
   end: { sum_received: IperfSum; sum: IperfSum }
 }
 
-/** Bulk TCP: Gbit/s as received, and the CPU seconds that `pids` spent per GB (10⁹ bytes) of it. */
+/** Bulk TCP: Gbit/s as received, and the CPU seconds that `pids` spent per GB (10⁹ bytes) of it. `reverse`: to the client. */
 export async function bulk(
   client: Host,
   { address, port }: Target,
-  { flows, seconds, pids }: { flows: number; seconds: number; pids: readonly number[] }
+  {
+    flows,
+    seconds,
+    pids,
+    reverse = false
+  }: { flows: number; seconds: number; pids: readonly number[]; reverse?: boolean }
 ): Promise<{ gbps: number; cpuPerGb: number }> {
   const before = cpuSeconds(pids)
   const { end } = await iperf(
     client,
-    ['-c', address, '-p', String(port), '-P', String(flows), '-t', String(seconds)],
+    ['-c', address, '-p', String(port), '-P', String(flows), '-t', String(seconds), ...(reverse ? ['-R'] : [])],
     seconds
   )
   const { bytes, seconds: took } = end.sum_received

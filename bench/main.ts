@@ -20,7 +20,15 @@ import { namedSections } from './section.ts'
 import { measureTcp } from './tcp.ts'
 import { benchSites } from './topology.ts'
 
-const PROGRAMS = { iperf3: 'iperf3', wrk: 'wrk', haproxy: 'haproxy', wg: 'wireguard-tools', openssl: 'openssl' }
+const PROGRAMS = {
+  iperf3: 'iperf3',
+  wrk: 'wrk',
+  haproxy: 'haproxy',
+  wg: 'wireguard-tools',
+  openssl: 'openssl',
+  nginx: 'nginx-light',
+  stunnel4: 'stunnel4'
+}
 const RESULTS = fileURLToPath(new URL('./RESULTS.md', import.meta.url))
 
 async function main(): Promise<void> {

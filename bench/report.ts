@@ -15,6 +15,8 @@ export interface Column {
 export const TCP_COLUMNS: readonly Column[] = [
   { title: 'Gbit/s, 1 flow', figure: 'gbps1', digits: 2 },
   { title: `Gbit/s, ${manyFlows} flows`, figure: 'gbps8', digits: 2 },
+  { title: 'back: 1 flow', figure: 'gbps1Back', digits: 2 },
+  { title: `${manyFlows} flows`, figure: 'gbps8Back', digits: 2 },
   { title: 'CPU-s per GB', figure: 'cpuPerGb', digits: 2 },
   { title: 'short connections/s', figure: 'connections', digits: 0 },
   { title: 'ping-pong p50 µs', figure: 'p50', digits: 0 },
@@ -61,7 +63,8 @@ export async function circumstances(
     '',
     `- ${cores} cores (${cpuModel()}), shared by client, server, both edges and the load generators; Linux ${release()}`,
     `- network namespaces joined by veth, MTU 1500; congestion control ${congestion} everywhere`,
-    `- ${await first('haproxy', '-v')}, ${await first('openssl', 'version')}`,
+    `- ${await first('haproxy', '-v')}, ${await first('openssl', 'version')}; nginx and stunnel of the distribution`,
+    '- TLS 1.3 with AES-256-GCM everywhere, 64 KiB buffers where they can be set; Pegasus seals with AES-256-GCM',
     `- ${await first('iperf3', '--version')}, ${await first('wrk', '-v')}; Node ${process.version}; ${rustc}`,
     '- CPU-s: user and system time of the two carrying processes (entry and exit), not of the load generators',
     `- short connections: ${shortConnections} at a time, one HTTP request each; ping-pong: one connection, one small HTTP request after the other`,

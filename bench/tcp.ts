@@ -1,9 +1,15 @@
 import type { Peer } from '../lab/peer.ts'
 import type { TwoSites } from '../lab/topology.ts'
+import type { Host } from '../lab/host.ts'
+import type { Task } from '../lab/task.ts'
+import { withChildren } from './cpu.ts'
 import { answerer, entry, exit } from './haproxy.ts'
 import { manyFlows, shortConnections } from './limits.ts'
 import { bulk, iperfServers, requests, type Target } from './load.ts'
 import { inRounds, type Contender, type Figures, type Result } from './rounds.ts'
+import { nginxEntry, nginxExit } from './nginx.ts'
+import type { Listen } from './proxy.ts'
+import { stunnelEntry, stunnelExit } from './stunnel.ts'
 import { MESH, PLAIN } from './topology.ts'
 
 /** The same server for everybody: where a contender's bulk flows and its requests go in. */
@@ -26,8 +32,16 @@ export async function measureTcp(
   await answerer(server, [MESH, PLAIN], HTTP)
   const contenders: Array<Contender<Path>> = [
     await mesh(peers),
-    await haproxies(sites, 'HAProxy, TLS 1.3', 6000, true),
-    await haproxies(sites, 'HAProxy, in the clear', 7000, false),
+    await proxies(sites, 'HAProxy, TLS 1.3', 6000, {
+      entry: (host, listens) => entry(host, listens, true),
+      exit: (host, listens) => exit(host, listens, true)
+    }),
+    await proxies(sites, 'nginx stream, TLS 1.3', 8000, { entry: nginxEntry, exit: nginxExit }),
+    await proxies(sites, 'stunnel, TLS 1.3', 9000, { entry: stunnelEntry, exit: stunnelExit }),
+    await proxies(sites, 'HAProxy, in the clear', 7000, {
+      entry: (host, listens) => entry(host, listens, false),
+      exit: (host, listens) => exit(host, listens, false)
+    }),
     {
       name: 'plain routing',
       pids: [],
@@ -40,11 +54,15 @@ export async function measureTcp(
     async ({ path, pids }): Promise<Figures> => {
       const one = await bulk(client, path.bulk, { flows: 1, seconds, pids })
       const many = await bulk(client, path.bulk, { flows: manyFlows, seconds, pids })
+      const oneBack = await bulk(client, path.bulk, { flows: 1, seconds, pids, reverse: true })
+      const manyBack = await bulk(client, path.bulk, { flows: manyFlows, seconds, pids, reverse: true })
       const short = await requests(client, path.requests, { connections: shortConnections, seconds, close: true })
       const pingPong = await requests(client, path.requests, { connections: 1, seconds, close: false })
       return {
         gbps1: one.gbps,
         gbps8: many.gbps,
+        gbps1Back: oneBack.gbps,
+        gbps8Back: manyBack.gbps,
         cpuPerGb: one.cpuPerGb,
         connections: short.perSecond,
         p50: pingPong.p50,
@@ -69,21 +87,23 @@ export async function enginePid(peer: Peer, engine: string): Promise<number> {
   return pid
 }
 
-async function haproxies(sites: TwoSites, name: string, base: number, tls: boolean): Promise<Contender<Path>> {
+/** Two proxies of one kind, an entry on edge-a and an exit on edge-b; `base` is where their ports begin. */
+async function proxies(
+  sites: TwoSites,
+  name: string,
+  base: number,
+  kind: Record<'entry' | 'exit', (host: Host, listens: readonly Listen[]) => Promise<Task>>
+): Promise<Contender<Path>> {
   const ports = { bulk: base + 1, requests: base + 2 }
-  const out = await exit(
-    sites.edgeB,
-    [
-      { port: ports.bulk, to: { address: PLAIN, port: IPERF } },
-      { port: ports.requests, to: { address: PLAIN, port: HTTP } }
-    ],
-    tls
-  )
-  const into = await entry(
+  const out = await kind.exit(sites.edgeB, [
+    { port: ports.bulk, to: { address: PLAIN, port: IPERF } },
+    { port: ports.requests, to: { address: PLAIN, port: HTTP } }
+  ])
+  const into = await kind.entry(
     sites.edgeA,
-    [ports.bulk, ports.requests].map((port) => ({ port, to: { address: '10.9.0.2', port } })),
-    tls
+    [ports.bulk, ports.requests].map((port) => ({ port, to: { address: '10.9.0.2', port } }))
   )
   const target = (port: number): Target => ({ address: '10.1.0.1', port })
-  return { name, pids: [into.pid, out.pid], path: { bulk: target(ports.bulk), requests: target(ports.requests) } }
+  const pids = withChildren([into.pid, out.pid])
+  return { name, pids, path: { bulk: target(ports.bulk), requests: target(ports.requests) } }
 }

@@ -12,11 +12,16 @@ export const PLAIN = '10.4.0.2'
 export const wireguardAddress = (n: number): string => `10.5.${n}.2`
 export const TEMPEST = '10.6.0.2'
 
+/** The one that every kernel lets a namespace choose. */
+const CONGESTION_CONTROL = 'reno'
+
 export async function benchSites(lab: Lab): Promise<TwoSites> {
   const sites = await twoSites(lab)
   for (const host of Object.values(sites)) {
     // Tens of thousands of short connections: enough ports, and none that waits a minute for its next use.
     await host.sysctl({
+      // Said, not left to what the machine happens to have as its default.
+      'net.ipv4.tcp_congestion_control': CONGESTION_CONTROL,
       'net.ipv4.ip_local_port_range': '2000 65000',
       'net.ipv4.tcp_tw_reuse': 1,
       'net.ipv4.tcp_max_syn_backlog': 65_535,

@@ -26,10 +26,12 @@ case $goal in
   demo | test | bench) need="$need ping:iputils-ping curl:curl tcpdump:tcpdump" ;;
 esac
 case $goal in
-  bench) need="$need haproxy:haproxy iperf3:iperf3 wrk:wrk openssl:openssl wireguard-go:wireguard-go wg:wireguard-tools" ;;
+  bench) need="$need haproxy:haproxy iperf3:iperf3 wrk:wrk openssl:openssl nginx:nginx-light stunnel4:stunnel4 wireguard-go:wireguard-go wg:wireguard-tools" ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
 missing=
+# nginx's stream proxy is a module of its own, which is a file and no program.
+[ "$goal" != bench ] || [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || missing=" libnginx-mod-stream"
 for pair in $need; do
   command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
 done
