@@ -1,7 +1,7 @@
 //! Keys of one direction of a carrier: frames sealed and opened in place with a counter as nonce, and the one-way
 //! ratchet to the next key. A key is owned by exactly one direction of one carrier, so no nonce is used twice.
 
-use aws_lc_rs::{
+use ring::{
     aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
     error::Unspecified,
     hkdf::{HKDF_SHA256, KeyType, Prk},

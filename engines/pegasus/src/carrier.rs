@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use aws_lc_rs::error::Unspecified;
+use ring::error::Unspecified;
 
 use crate::{
     arena::Arena,

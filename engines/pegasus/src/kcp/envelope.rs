@@ -1,7 +1,7 @@
 //! A conversation's datagram: `[2][id 8][number u64 LE][sealed packet][tag 16]`, the id being the receiver's. Everything
 //! before the sealed packet is authenticated with it; the number is the nonce.
 
-use aws_lc_rs::error::Unspecified;
+use ring::error::Unspecified;
 
 use super::greeting::DATA;
 use crate::{frame::TAG_BYTES, handshake::DatagramKeys};
