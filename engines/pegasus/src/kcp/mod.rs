@@ -1,6 +1,6 @@
 //! Carriers over UDP, for wires that lose, delay and reorder: what a TCP connection is to a carrier, a conversation is
 //! here. In the manner of KCP (selective repeat, every datagram acknowledged by itself, no exponential patience), with a
-//! wire format of our own in which everything is authenticated; see `docs/decisions/0009-kcp.md`.
+//! wire format of our own in which everything is authenticated; see `docs/decisions/0013-kcp.md`.
 //!
 //! The way of a byte: `conversation` (write) → `sender` → `packet` → `envelope` (seal) → `udp` → … → `udp` → `envelope`
 //! (open) → `packet` → `receiver` → `conversation` (read). How a conversation begins: `greeting`, `caller`, `door`.

@@ -57,8 +57,9 @@ export const clusterCommands: readonly Command[] = [
     kind: 'cluster',
     summary: 'Leave the cluster: the others forget this peer, its services stop, and it may found or join another one',
     flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }],
-    async run({ api, print, confirm }, { flags }) {
-      if (flags['yes'] !== true) {
+    async run({ api, print, confirm, terminal }, { flags }) {
+      // As for `peers revoke`: asks where somebody sits there.
+      if (terminal && flags['yes'] !== true) {
         const { name, members } = await api.get<ClusterJson>('/v1/cluster')
         const question = `Leave cluster ${name} of ${members.length} members? Services from and to this peer stop.`
         if (!(await confirm(question, 'this peer has not left'))) return

@@ -62,8 +62,9 @@ export const peerCommands: readonly Command[] = [
     flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, waitFlag],
     examples: ['arctic peers revoke edge-b --yes --wait'],
     async run(context, { args, flags }) {
-      const { api, confirm } = context
-      if (flags['yes'] !== true) {
+      const { api, confirm, terminal } = context
+      // Only `delete` refuses where nobody can be asked; a script that says revoke means it.
+      if (terminal && flags['yes'] !== true) {
         const { id, name } = await api.get<PeerJson>(peerPath(args))
         const who = name == null ? id : `${name} (${id})`
         if (!(await confirm(`Revoke peer ${who} for good? Its services stop.`, 'nothing was revoked'))) return

@@ -63,8 +63,8 @@ export const tokenCommands: readonly Command[] = [
     args: [{ name: 'ID', help: 'id of a token, see "arctic tokens list"', live: 'token' }],
     flags: [{ name: 'yes', short: 'y', kind: 'boolean', help: 'do not ask' }, waitFlag],
     async run(context, { args: { ID = '' }, flags }) {
-      const { api, print, confirm } = context
-      if (flags['yes'] !== true && !(await confirm(`Revoke token ${ID}?`, `token ${ID} stays`))) return
+      const { api, print, confirm, terminal } = context
+      if (terminal && flags['yes'] !== true && !(await confirm(`Revoke token ${ID}?`, `token ${ID} stays`))) return
       const { wait } = await change(api, 'DELETE', `/v1/tokens/${encodeURIComponent(ID)}`, { flags })
       await print.data(withWait({ id: ID, revoked: true }, wait), () => `token ${ID} revoked\n`)
       judge(context, wait)
