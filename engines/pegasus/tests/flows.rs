@@ -6,6 +6,7 @@ use std::{
     io::{Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     thread,
+    time::Duration,
 };
 
 use lab::{
@@ -197,9 +198,13 @@ fn the_flows_of_a_service_can_be_listed_while_they_last() {
     let Some(lab) = lab::lab() else { return };
     let (a, b) = lab.pair(2);
     echo(&lab, v4(7));
-    let mut clients: Vec<TcpStream> = (0..5).map(|_| connect(&lab, v4(7))).collect();
-    for (number, client) in clients.iter_mut().enumerate() {
-        assert!(echoes(client, &vec![b'x'; 1 + 100 * number]));
+    let mut clients = Vec::new();
+    for number in 0..5 {
+        // Ages are told in milliseconds, and each worker has its own now.
+        thread::sleep(Duration::from_millis(20));
+        let mut client = connect(&lab, v4(7));
+        assert!(echoes(&mut client, &vec![b'x'; 1 + 100 * number]));
+        clients.push(client);
     }
     let ask = |engine: &lab::Engine, sort: &str, limit: usize| {
         engine.say(&json!({"type": "flows", "id": 9, "service_id": SERVICE, "sort": sort, "limit": limit}));
