@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import type { Operator } from '../../src/actors/operator/operator.ts'
-import { startActors, type Actors } from '../../src/actors/start.ts'
+import type { Actors } from '../../src/actors/start.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { silentLogger } from '../../src/log.ts'
-import { Bench, peerRecord, pull } from '../crdt/support.ts'
-import { FakeDataplane } from './fakes/dataplane.ts'
+import { Bench, pull } from '../crdt/support.ts'
 import { FakeMesh, FakeWire } from './fakes/mesh.ts'
+import { startOnReplica } from './fakes/on-replica.ts'
 
 /** Operators of three members over real replicas; only the wire between them is a test's. */
 describe('membership, as operators have it', function () {
@@ -25,18 +24,7 @@ describe('membership, as operators have it', function () {
     const mesh = new FakeMesh(replica.self, wire)
     mesh.isMember = (id) => replica.isMember(id)
     mesh.heads = (id) => [a, b, c].find(({ self }) => self === id)?.view().heads ?? null
-    const actors = startActors({
-      replica,
-      mesh,
-      dataplane: new FakeDataplane(),
-      clock: systemClock,
-      log: silentLogger,
-      version: '0.1.0',
-      stateDir: '/nowhere',
-      selfRecord: () => peerRecord(replica.self, name),
-      listen: () => ({ mesh: [], data: '', api: null, socket: '', api_fingerprint: null }),
-      onFatal: (error) => assert.fail(String(error))
-    })
+    const actors = startOnReplica(replica, mesh, name)
     running.push(actors)
     return actors.operator
   }

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict'
-import { startActors, type Actors } from '../../src/actors/start.ts'
+import type { Actors } from '../../src/actors/start.ts'
 import { systemClock } from '../../src/clock.ts'
-import { silentLogger } from '../../src/log.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { Bench, peerRecord, pull } from '../crdt/support.ts'
-import { FakeDataplane } from './fakes/dataplane.ts'
+import { Bench, pull } from '../crdt/support.ts'
 import { FakeMesh, FakeWire } from './fakes/mesh.ts'
+import { startOnReplica } from './fakes/on-replica.ts'
 
 /** The actors over replicas on disk: what the fake document leaves out is signed, validated and folded here. */
 describe('actors over real replicas', () => {
@@ -16,18 +15,7 @@ describe('actors over real replicas', () => {
   const start = (replica: Replica, name: string): Actors => {
     const mesh = new FakeMesh(replica.self, wire)
     mesh.heads = () => replica.view().heads
-    const actors = startActors({
-      replica,
-      mesh,
-      dataplane: new FakeDataplane(),
-      clock: systemClock,
-      log: silentLogger,
-      version: '0.1.0',
-      stateDir: '/nowhere',
-      selfRecord: () => peerRecord(replica.self, name),
-      listen: () => ({ mesh: [], data: '', api: null, socket: '', api_fingerprint: null }),
-      onFatal: (error) => assert.fail(String(error))
-    })
+    const actors = startOnReplica(replica, mesh, name)
     running.push(actors)
     wire.changed()
     return actors
