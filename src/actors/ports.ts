@@ -11,6 +11,7 @@ export type ReplicaPort = Pick<
   | 'undo'
   | 'past'
   | 'verify'
+  | 'signEpoch'
   | 'init'
   | 'revoke'
   | 'leave'

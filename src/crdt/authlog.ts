@@ -16,6 +16,7 @@ import { peerIdOf, publicKeyOf } from './signer.ts'
  *   role   = 3: peer 32 | role u8 | hash of the entry that gave the present role 32 | cut
  *   leave  = 4: count u8 | hash of each admission that it ends 32 … | cut
  *   proof  = 5: peer 32 | cut | twice: envelope length u32 | envelope
+ *   epoch  = 6: entries u64 | bytes u64 | SHA-256 32, of a snapshot that its author has made; see `epoch.ts`
  *   after the fields, where somebody with a token asked for it: via text
  *   cut = count u16 | ( kind of envelope u8, from 0 | incarnation u32 | last sequence number u64 ) …, in ascending order
  *
@@ -45,6 +46,11 @@ export type AuthOperation =
   | { operation: 'leave'; peer: PeerId; ends: readonly string[]; cut: Cut }
   /** Two envelopes of `peer` that cannot both be honest; see `evidence.ts`. */
   | { operation: 'proof'; peer: PeerId; cut: Cut; envelopes: readonly [Uint8Array, Uint8Array] }
+  /**
+   * What so many entries came to, as a file of so many bytes with this digest (hex). `peer` is the author. It makes
+   * nothing valid or invalid.
+   */
+  | { operation: 'epoch'; peer: PeerId; entries: number; bytes: number; digest: string }
   /** Of a newer version. `peer` is the author. */
   | { operation: 'unknown'; peer: PeerId; number: number }
 
@@ -52,7 +58,7 @@ export type AuthOperation =
 export type Cut = ReadonlyMap<string, number>
 
 export const FIRST = '00'.repeat(32)
-const OPERATIONS = ['admit', 'revoke', 'role', 'leave', 'proof'] as const
+const OPERATIONS = ['admit', 'revoke', 'role', 'leave', 'proof', 'epoch'] as const
 
 export function encodeAdmit(input: {
   previous: string
@@ -107,6 +113,9 @@ export const encodeProof = (input: {
     ...input.envelopes.flatMap((bytes) => [u32(bytes.length), bytes])
   ])
 
+export const encodeEpoch = (input: { previous: string; entries: number; bytes: number; digest: string }): Uint8Array =>
+  entry('epoch', input.previous, [u53(input.entries), u53(input.bytes), Buffer.from(input.digest, 'hex')])
+
 /** An encoded entry that also says on whose behalf it was made. */
 export const withVia = (body: Uint8Array, via: string | null): Uint8Array =>
   via == null ? body : concat([body, text(via)])
@@ -130,6 +139,10 @@ function readOperation(operation: (typeof OPERATIONS)[number], author: Uint8Arra
     const count = reader.u8()
     const ends = Array.from({ length: count }, () => hex(reader.take(32)))
     return { operation, peer: peerIdOf(author), ends, cut: readCut(author, reader) }
+  }
+  if (operation === 'epoch') {
+    const [entries, bytes] = [reader.u53(), reader.u53()]
+    return { operation, peer: peerIdOf(author), entries, bytes, digest: hex(reader.take(32)) }
   }
   const key = reader.take(32)
   const peer = peerIdOf(key)

@@ -17,7 +17,7 @@ import { reissueRecordsMax, snapshotEveryShare, verifyBatchBytesMax, verifyBatch
 import { reissueOf } from './reissue.ts'
 import type { PeerId } from './schema.ts'
 import type { Signer } from './signer.ts'
-import { encodeSnapshot, entryRows, restoreEntries, withOffsets, type Snapshot } from './snapshot.ts'
+import { capture, encodeSnapshot, restoreEntries, withOffsets, type Captured, type Snapshot } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 import { membersOf } from './validity.ts'
 import type { View } from './view.ts'
@@ -117,7 +117,7 @@ export class Cluster {
     this.#ledger = ledger
     this.#intake = new Intake(ledger)
     const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
-    this.#fold = new Fold(ledger, actor, (entry) => this.bytesOf(entry), membersOf, saved)
+    this.#fold = new Fold(ledger, actor, (entry) => bodyOf(this.bytesOf(entry)), membersOf, saved)
     this.#view = this.#fold.view
   }
 
@@ -129,6 +129,11 @@ export class Cluster {
   /** What will be durable if all that is being written succeeds; what a write is checked against. */
   get fold(): Fold {
     return this.#fold
+  }
+
+  /** Holds entries whose envelopes are not here yet; see `behind.ts`. */
+  get isHollow(): boolean {
+    return false
   }
 
   get ledger(): Ledger {
@@ -434,21 +439,23 @@ export class Cluster {
 
   /** Of all that memory holds, at once; written when the disk holds it too, and nothing more. Returns its size. */
   async #snapshot(): Promise<number> {
-    const { entries, touches } = this.#ledger
+    const { entries } = this.#ledger
     const count = entries.length
-    const { document, records } = this.#fold.save()
-    const index = entryRows(this.#ledger, (entry) => this.bytesOf(entry))
-    const objects = touches.save()
+    const { document, ...captured } = this.capture()
     let size = 0
-    await this.#deps.storage.putAway(({ segments, bytes }) => {
+    await this.#deps.storage.putAway((base) => {
       if (this.#durable !== count) throw new Error(`${this.#durable} entries are durable, ${count} are in the snapshot`)
-      const cluster = this.genesis.clusterId
-      const head = { cluster, segments, bytes, heads: document.heads, objects, records, ...withOffsets(index, entries) }
-      const encoded = encodeSnapshot({ head, document: document.bytes })
+      withOffsets(captured.entries, entries)
+      const encoded = encodeSnapshot({ head: { ...captured, ...base }, document })
       size = encoded.length
       return encoded
     })
     return size
+  }
+
+  /** What memory holds at this instant, the disk perhaps a little later. */
+  capture(): Captured {
+    return capture(this.#ledger, this.#fold, (entry) => this.bytesOf(entry))
   }
 
   /** The envelope of an entry. */

@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto'
 import { isoTime } from '../clock.ts'
 import { MalformedError } from './bytes.ts'
 import { Document, type FieldValue, type Kind, type SavedDocument, type Writer } from './document.ts'
-import { bodyOf } from './envelope.ts'
 import type { Entry, Ledger } from './ledger.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
 import { membersOf, type Membership } from './validity.ts'
@@ -25,7 +24,7 @@ import type { DepartedMember, Member, RejectedChange, View } from './view.ts'
 export class Fold {
   readonly #ledger: Ledger
   #actor: string
-  readonly #bytesOf: (entry: Entry) => Uint8Array
+  readonly #chunkOf: (entry: Entry) => Uint8Array
   readonly #rule: typeof membersOf
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
@@ -38,19 +37,19 @@ export class Fold {
   view: View
 
   /**
-   * `actor`: the name of this peer's own changes. `bytesOf`: the envelope of an entry. `rule`: who is a member. `saved`:
-   * what all entries of the ledger have become before; MalformedError when they would become something else now.
+   * `actor`: the name of this peer's own changes. `chunkOf`: what is in the envelope of a change. `rule`: who is a member.
+   * `saved`: what all entries of the ledger have become before; MalformedError when they would become something else now.
    */
   constructor(
     ledger: Ledger,
     actor: string,
-    bytesOf: (entry: Entry) => Uint8Array,
+    chunkOf: (entry: Entry) => Uint8Array,
     rule: typeof membersOf = membersOf,
     saved: SavedFold | null = null
   ) {
     this.#ledger = ledger
     this.#actor = actor
-    this.#bytesOf = bytesOf
+    this.#chunkOf = chunkOf
     this.#document = new Document(ledger.genesis.chunk, actor, saved?.document)
     this.#records = new Records()
     this.#rule = rule
@@ -271,10 +270,6 @@ export class Fold {
     this.#show(sound)
   }
 
-  #chunkOf(entry: Entry): Uint8Array {
-    return bodyOf(this.#bytesOf(entry))
-  }
-
   /** The next view, after `applied` were applied. */
   #show(applied: Entry[]): void {
     const touched = new Map<string, { kind: Kind; id: string; by: Entry }>()
@@ -322,6 +317,8 @@ export class Fold {
 
   /** Why a change or an entry of the auth log does not count; null when it does. */
   reasonAgainst(entry: Entry): string | null {
+    // An epoch has no part in who is a member; whether it counts follows from that.
+    if (entry.auth?.operation === 'epoch') return this.#membership.fault({ ...entry, needsAdmin: true })
     if (entry.kind !== 'change') return this.#membership.refused.get(entry.hash) ?? null
     return entry.valid ? null : this.#reasonFor(entry)
   }

@@ -66,20 +66,28 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
   const shown: HistoryEntry[] = []
   for (const [i, { entry, objects }] of found.slice(0, filter.limit ?? Infinity).entries()) {
     await breathe(i, clock)
-    const reason = cluster.fold.reasonAgainst(entry)
-    shown.push({
-      id: entry.hash,
-      author: entry.authorId,
-      at: isoTime(entry.writtenAt),
-      kind: entry.kind === 'change' || entry.kind === 'auth' ? entry.kind : 'other',
-      via: entry.auth == null ? cluster.viaOf(entry) : entry.auth.via,
-      objects,
-      verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
-      valid: reason == null,
-      reason
-    })
+    shown.push(told(cluster, entry, objects))
   }
   return shown
+}
+
+/** One entry of the auth log, or a change that says nothing of what was before. */
+export const historyEntryOf = (cluster: Cluster, entry: Entry): HistoryEntry =>
+  told(cluster, entry, objectsOf(cluster, entry, new Map(), new Map()))
+
+function told(cluster: Cluster, entry: Entry, objects: HistoryObject[]): HistoryEntry {
+  const reason = cluster.fold.reasonAgainst(entry)
+  return {
+    id: entry.hash,
+    author: entry.authorId,
+    at: isoTime(entry.writtenAt),
+    kind: entry.kind === 'change' || entry.kind === 'auth' ? entry.kind : 'other',
+    via: entry.auth == null ? cluster.viaOf(entry) : entry.auth.via,
+    objects,
+    verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
+    valid: reason == null,
+    reason
+  }
 }
 
 const newestFirst = (a: Entry, b: Entry): number => b.writtenAt - a.writtenAt || b.index - a.index
@@ -153,6 +161,7 @@ function noteObject({ actor, event: { type, ...rest }, by }: ActorNote): History
 }
 
 function authObject(cluster: Cluster, entry: Entry, auth: AuthEntry, roles: Map<PeerId, Role>): HistoryObject {
+  if (auth.operation === 'epoch') return epochObject(cluster, auth)
   const fields: HistoryObject['fields'] = {}
   if (auth.operation === 'admit') fields['name'] = { before: undefined, after: auth.name }
   if ('role' in auth) {
@@ -160,6 +169,14 @@ function authObject(cluster: Cluster, entry: Entry, auth: AuthEntry, roles: Map<
     if (cluster.fold.reasonAgainst(entry) == null) roles.set(auth.peer, auth.role)
   } else if (auth.operation === 'leave') roles.delete(auth.peer)
   return { kind: 'peer', id: auth.peer, action: auth.operation, fields }
+}
+
+function epochObject({ genesis }: Cluster, epoch: Extract<AuthEntry, { operation: 'epoch' }>): HistoryObject {
+  const said = { entries: epoch.entries, bytes: epoch.bytes, digest: epoch.digest }
+  const fields = Object.fromEntries(
+    Object.entries(said).map(([field, after]) => [field, { before: undefined, after }] as const)
+  )
+  return { kind: 'cluster', id: genesis.clusterId, action: 'epoch', fields }
 }
 
 function fits(

@@ -72,6 +72,18 @@ export const frameReadBytesMax = 64 * 1024 * 1024
  */
 export const snapshotEveryEntries = 2000
 export const snapshotEveryShare = 1 / 8
+/**
+ * Entries since the last epoch that make the next one, and whose history a joiner verifies in three seconds rather than
+ * taking over a snapshot. In a large state it is this share of all entries: an epoch costs in proportion to the whole.
+ */
+export const epochEveryEntries = 5000
+export const epochEveryShare = 1 / 4
+/** Entries behind an epoch that still go with it to a joiner: it verifies them before it serves, in a third of a second. */
+export const epochTailMax = 500
+/** How long the next admin waits for the one whose turn it is to sign: a restart, and a partition's worth of redials. */
+export const epochTurnMs = 15_000
+/** Largest snapshot that is signed or taken over, bytes: 300,000 services with their routes. */
+export const snapshotBytesMax = 512 * 1024 * 1024
 /** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
 export const probeBytes = 64 * 1024
 

@@ -3,7 +3,7 @@ import { ConflictError, InvalidRequestError } from '../errors.ts'
 import { MalformedError } from './bytes.ts'
 import type { Cluster } from './cluster.ts'
 import type { Kind } from './document.ts'
-import { parseEnvelope } from './envelope.ts'
+import { bodyOf, parseEnvelope } from './envelope.ts'
 import { EquivocationError } from './evidence.ts'
 import { findChange } from './find-change.ts'
 import { Fold } from './fold.ts'
@@ -35,7 +35,7 @@ export interface Past {
 export async function pastOf(cluster: Cluster, moment: Moment, clock: Clock): Promise<Past> {
   const wanted = 'time' in moment ? untilTime(cluster, moment.time, clock) : untilChange(cluster, moment.change)
   const ledger = new Ledger(cluster.genesis)
-  const fold = new Fold(ledger, PAST_ACTOR, (entry) => entry.bytes as Uint8Array)
+  const fold = new Fold(ledger, PAST_ACTOR, (entry) => bodyOf(entry.bytes as Uint8Array))
   let batch: Entry[] = []
   for (const [i, entry] of cluster.durable().entries()) {
     // A long history takes seconds, in which the agent has other things to do.

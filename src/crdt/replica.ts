@@ -19,10 +19,12 @@ import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
 import type { Disk } from './disk.ts'
 import { genesisChunk, isGenesisChunk, type Kind } from './document.ts'
+import { Epochs } from './epoch.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
-import { historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
+import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
-import { snapshotEveryEntries } from './limits.ts'
+import type { Entry } from './ledger.ts'
+import { epochEveryEntries, snapshotEveryEntries } from './limits.ts'
 import { originOf, type Origin } from './origin.ts'
 import { pastOf, type Moment, type Past } from './past.ts'
 import type { ActorNote } from './note.ts'
@@ -79,6 +81,8 @@ export interface ReplicaOptions {
   disk?: Disk
   /** Entries behind the last snapshot that make the next one; left out: the limit. */
   snapshotEvery?: number
+  /** Entries since the last epoch that make the next one; left out: the limit. */
+  epochEvery?: number
 }
 
 /** The replicated state of one peer on its disk. See {@link ReplicatedState} for what each method promises. */
@@ -87,6 +91,8 @@ export class Replica implements ReplicatedState {
   readonly #options: ReplicaOptions
   readonly #storage: Storage
   #cluster: Cluster | null = null
+  /** Of the cluster, while this peer is in one. */
+  #epochs: { all: Epochs; end: AbortController } | null = null
   /** A cluster is being founded or entered. */
   #entering = false
   #closed = false
@@ -280,7 +286,8 @@ export class Replica implements ReplicatedState {
     const { view } = this.#inCluster()
     const stamp = new Date(this.#options.clock.now()).toISOString().replaceAll(/[-:.]/g, '')
     const keptAs = await this.#storage.archive(stamp)
-    this.#cluster = null
+    this.#epochs?.end.abort()
+    this.#cluster = this.#epochs = null
     this.#options.log.info({ kept_as: keptAs }, 'this peer belongs to no cluster any more')
     this.#notify(this.#onView, { ...emptyView, revision: view.revision + 1 }, view)
     return keptAs
@@ -288,6 +295,12 @@ export class Replica implements ReplicatedState {
 
   async history(filter: HistoryFilter): Promise<HistoryEntry[]> {
     return historyOf(this.#inCluster(), filter, this.#options.clock)
+  }
+
+  async signEpoch(): Promise<HistoryEntry> {
+    const cluster = await this.#administrable('signs epochs')
+    const entry = await this.#epochs?.all.sign()
+    return historyEntryOf(cluster, entry as Entry)
   }
 
   verify(): Promise<Verification> {
@@ -381,6 +394,7 @@ export class Replica implements ReplicatedState {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.#epochs?.end.abort()
     await this.#storage.close()
   }
 
@@ -396,7 +410,7 @@ export class Replica implements ReplicatedState {
       this.#cluster = Cluster.load(genesis, all.envelopes, this.#deps())
     }
     this.#storage.loaded()
-    this.#listenToDisk()
+    this.#entered(this.#cluster)
     if (salvaged.length > 0) await this.#cluster.receive(salvaged)
     this.#cluster.mend()
     this.#cluster.considerSnapshot()
@@ -421,15 +435,19 @@ export class Replica implements ReplicatedState {
     this.#entering = true
     try {
       this.#cluster = await make()
-      this.#listenToDisk()
+      this.#entered(this.#cluster)
     } finally {
       this.#entering = false
     }
     this.#notify(this.#onView, this.#cluster.view, emptyView)
   }
 
-  #listenToDisk(): void {
+  #entered(cluster: Cluster): void {
     this.#storage.log.onFailure = (error) => this.#cluster?.onDiskFailure(error)
+    const { clock, log, epochEvery: every = epochEveryEntries } = this.#options
+    const end = new AbortController()
+    const deps = { self: this.self, clock, log, storage: this.#storage, every, signal: end.signal }
+    this.#epochs = { all: new Epochs(cluster, deps), end }
   }
 
   #deps(): ClusterDeps {
@@ -441,7 +459,10 @@ export class Replica implements ReplicatedState {
       storage: this.#storage,
       snapshotEvery: this.#options.snapshotEvery ?? snapshotEveryEntries,
       listeners: {
-        view: (view, previous) => this.#notify(this.#onView, view, previous),
+        view: (view, previous) => {
+          this.#notify(this.#onView, view, previous)
+          this.#epochs?.all.consider()
+        },
         local: (envelope) => this.#notify(this.#onLocal, envelope),
         received: ({ authorId: author, writtenAt }) =>
           this.#notify(this.#onReceived, { author, writtenAt, receivedAt: clock.now() })

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { ByteReader, concat, equalBytes, MalformedError, u32 } from './bytes.ts'
 import type { Kind } from './document.ts'
 import { envelopeKind, envelopeKindNumber, parseEnvelope, partsOfActor } from './envelope.ts'
+import type { Fold } from './fold.ts'
 import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
 import { peerIdOf } from './signer.ts'
 import type { PlacedObject } from './touch.ts'
@@ -80,10 +81,25 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   return { head: JSON.parse(Buffer.from(json).toString()) as SnapshotHead, document: reader.take(reader.left) }
 }
 
+/** All that memory holds of a cluster at one instant; see {@link withOffsets} for what is not durable yet. */
+export type Captured = Omit<SnapshotHead, 'segments' | 'bytes'> & { document: Uint8Array }
+
+export function capture(ledger: Ledger, fold: Fold, bytesOf: (entry: Entry) => Uint8Array): Captured {
+  const { document, records } = fold.save()
+  return {
+    cluster: ledger.genesis.clusterId,
+    heads: document.heads,
+    objects: ledger.touches.save(),
+    records,
+    ...entryRows(ledger, bytesOf),
+    document: document.bytes
+  }
+}
+
 type Index = Pick<SnapshotHead, 'actors' | 'entries'>
 
-/** The index of all entries of a ledger. What is not durable yet has no offset, see {@link withOffsets}. */
-export function entryRows(ledger: Ledger, bytesOf: (entry: Entry) => Uint8Array): Index {
+/** The index of all entries of a ledger. */
+function entryRows(ledger: Ledger, bytesOf: (entry: Entry) => Uint8Array): Index {
   const actors: string[] = []
   const places = new Map<string, number>()
   const place = (actor: string): number => {
@@ -116,11 +132,18 @@ export function entryRows(ledger: Ledger, bytesOf: (entry: Entry) => Uint8Array)
   return { actors, entries }
 }
 
-/** The index once all entries are durable. */
-export function withOffsets({ actors, entries }: Index, durable: readonly Entry[]): Index {
-  for (const [i, row] of entries.entries()) row[OFFSET] = (durable[i] as Entry).offset
-  return { actors, entries }
+/** Says of each entry where it stands, now that all are durable. */
+export function withOffsets(rows: readonly EntryRow[], durable: readonly Entry[]): void {
+  for (const [i, row] of rows.entries()) row[OFFSET] = (durable[i] as Entry).offset
 }
+
+/** Says of no entry where it stands: for others, on whose disks it stands elsewhere. */
+export function withoutOffsets(rows: readonly EntryRow[]): void {
+  for (const row of rows) row[OFFSET] = NOWHERE
+}
+
+/** The offset of an entry whose envelope is not here. */
+export const NOWHERE = -1
 
 /** Puts the entries of a snapshot into a ledger that is empty. */
 export function restoreEntries(ledger: Ledger, { actors, entries, objects }: SnapshotHead): void {

@@ -87,6 +87,8 @@ export interface ReplicatedState extends Replicated {
   forget(): Promise<string>
   /** The changes and entries of the cluster, newest first. NotInClusterError. */
   history(filter: HistoryFilter): Promise<HistoryEntry[]>
+  /** Signs what the history has come to, for who joins. ForbiddenError for who is no admin, UnavailableError. */
+  signEpoch(): Promise<HistoryEntry>
   /** Verifies everything that is held once more, from the genesis on. */
   verify(): Promise<Verification>
   /**

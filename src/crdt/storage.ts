@@ -249,6 +249,19 @@ export class Storage {
     )
   }
 
+  /** Keeps the snapshot that this peer signs, in place of the one before. UnavailableError when the disk refuses. */
+  async writeEpoch(file: Uint8Array): Promise<void> {
+    const path = join(dirname(this.#path), 'epoch')
+    await this.#disk.write(path, file).catch((error: unknown) => {
+      throw diskError(error, path)
+    })
+  }
+
+  /** What {@link writeEpoch} kept last; null when there is none. */
+  readEpoch(): Promise<Uint8Array | null> {
+    return this.#disk.read(join(dirname(this.#path), 'epoch'))
+  }
+
   /** Resolves when the disk takes data again. UnavailableError otherwise. */
   probe(): Promise<void> {
     return this.log.probe()

@@ -27,12 +27,13 @@ export interface Signed {
   entry: AuthEntry
 }
 
-/** An entry that says something to this version. */
+/** An entry that says something about members to this version. */
 interface Known extends Signed {
-  entry: Exclude<AuthEntry, { operation: 'unknown' }>
+  entry: Exclude<AuthEntry, { operation: 'unknown' | 'epoch' }>
 }
 
-const isKnown = (signed: Signed): signed is Known => signed.entry.operation !== 'unknown'
+const isKnown = (signed: Signed): signed is Known =>
+  signed.entry.operation !== 'unknown' && signed.entry.operation !== 'epoch'
 
 export interface Admission {
   role: Role

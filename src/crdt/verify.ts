@@ -2,7 +2,7 @@ import { isoTime, type Clock } from '../clock.ts'
 import { MalformedError } from './bytes.ts'
 import type { Cluster } from './cluster.ts'
 import { isGenesisChunk } from './document.ts'
-import { parseEnvelope } from './envelope.ts'
+import { bodyOf, parseEnvelope } from './envelope.ts'
 import { Fold } from './fold.ts'
 import { parseGenesis, type Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
@@ -93,7 +93,7 @@ class Run {
     this.#genesis = genesis
     this.#ledger = new Ledger(genesis)
     this.#intake = new Intake(this.#ledger)
-    this.#fold = new Fold(this.#ledger, VERIFYING_ACTOR, (entry) => entry.bytes as Uint8Array)
+    this.#fold = new Fold(this.#ledger, VERIFYING_ACTOR, (entry) => bodyOf(entry.bytes as Uint8Array))
   }
 
   /** False when it is not good. */

@@ -129,3 +129,43 @@ describe('api and cli: verifying the history', function () {
     assert.match(told.err, /leave out --since/)
   })
 })
+
+describe('api and cli: epochs', function () {
+  this.timeout(20_000)
+  let host: ApiHost
+  beforeEach(async () => {
+    host = await ApiHost.start()
+  })
+  afterEach(() => host.stop())
+
+  it('are signed by a verb, which says what they cover', async () => {
+    const { status, json } = await host.ask('POST', '/v1/cluster/epoch', {})
+    assert.deepEqual([status, json.author_name, json.digest], [201, 'edge-a', 'd'.repeat(64)])
+    const told = await host.cli(['cluster', 'epoch'])
+    assert.deepEqual([told.exit, told.err], [0, ''])
+    assert.match(
+      told.out,
+      /^epoch: +e{64}\nsigned: +\S+ by edge-a\ncovers: +0 entries\nsnapshot: +4\.0 KiB, sha256 d{64}\n$/m
+    )
+    assert.equal((await host.cli(['cluster', 'epoch', '-j'])).json.bytes, 4096)
+    assert.match((await host.cli(['explain', 'epoch'])).out, /entries/)
+    assert.equal((await host.ask('POST', '/v1/cluster/epoch', { at: 'noon' })).status, 400)
+  })
+
+  it('stand in the history as what they are', () => {
+    const entries = { before: undefined, after: 9 }
+    const change = {
+      id: 'e'.repeat(64),
+      at: '2026-11-20T18:00:00.000Z',
+      author: EDGE_B,
+      author_name: 'edge-b',
+      via: null,
+      kind: 'auth' as const,
+      objects: [{ kind: 'cluster' as const, id: 'X', name: null, action: 'epoch' as const, fields: { entries } }],
+      verified: true,
+      valid: true,
+      reason: null
+    }
+    assert.match(historyText([change], { wide: false, colours: false }), /cluster X signed as it was: entries 9\n$/)
+  })
+})

@@ -12,7 +12,13 @@ import type {
   WaitJson
 } from '../../src/actors/operator/operator.ts'
 import type { DiagnosticsJson } from '../../src/actors/operator/diagnostics.ts'
-import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from '../../src/actors/operator/history-json.ts'
+import type {
+  ChangeJson,
+  EpochJson,
+  HistoryQuery,
+  UndoneJson,
+  VerificationJson
+} from '../../src/actors/operator/history-json.ts'
 import type { FlowJson } from '../../src/actors/operator/flows.ts'
 import type { FlowsQuery } from '../../src/dataplane/desired.ts'
 import type { ActorWindow } from '../../src/actors/operator/actor-window.ts'
@@ -213,6 +219,11 @@ export class MemoryOperator implements Operator {
 
   /** Set where the history has a flaw. */
   flaw: VerificationJson['flaw'] = null
+
+  async clusterEpoch(): Promise<EpochJson> {
+    const said = { entries: this.changes.length, bytes: 4096, digest: 'd'.repeat(64) }
+    return { id: 'e'.repeat(64), at: '2026-11-20T18:00:00.000Z', author: EDGE_A, author_name: 'edge-a', ...said }
+  }
 
   async verifyHistory(): Promise<VerificationJson> {
     const verified = this.changes.length

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
 import type { Disk } from '../../src/crdt/disk.ts'
+import { bodyOf } from '../../src/crdt/envelope.ts'
 import { Fold } from '../../src/crdt/fold.ts'
 import { parseGenesis } from '../../src/crdt/genesis.ts'
 import { Intake } from '../../src/crdt/intake.ts'
@@ -27,8 +28,12 @@ export class Bench {
     return dir
   }
 
-  async open(dir: string, signer: Signer, disk?: Disk, snapshotEvery?: number): Promise<Replica> {
-    const given = { ...(disk == null ? {} : { disk }), ...(snapshotEvery == null ? {} : { snapshotEvery }) }
+  async open(dir: string, signer: Signer, disk?: Disk, snapshotEvery?: number, epochEvery?: number): Promise<Replica> {
+    const given = {
+      ...(disk == null ? {} : { disk }),
+      ...(snapshotEvery == null ? {} : { snapshotEvery }),
+      ...(epochEvery == null ? {} : { epochEvery })
+    }
     const [clock, random, log] = [systemClock, systemRandom, silentLogger]
     const replica = await Replica.open({ dir, signer, clock, random, log, ...given })
     this.#replicas.push(replica)
@@ -105,7 +110,7 @@ export class Observer {
   constructor(genesis: Uint8Array, rule: typeof membersOf = membersOf) {
     this.#ledger = new Ledger(parseGenesis(genesis))
     this.#intake = new Intake(this.#ledger)
-    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => entry.bytes as Uint8Array, rule)
+    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => bodyOf(entry.bytes as Uint8Array), rule)
   }
 
   take(batch: Uint8Array[]): Array<ReturnType<Intake['take']>> {

@@ -58,6 +58,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     updateRoute: (service, route, patch) => services.updateRoute(service, route, patch),
     deleteRoute: (service, route) => services.deleteRoute(service, route),
     at: (moment) => pastAnswers(deps, moment),
+    clusterEpoch: () => history.epoch(),
     undo: (input) => undoChange(deps, input),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
     waitForMembers: (peer, options) => waitForMembers(deps, peer, options),

@@ -67,6 +67,20 @@ export interface VerificationJson {
   } | null
 }
 
+/** What the history had come to, as an admin has signed it. */
+export interface EpochJson {
+  /** Hash of the entry of the auth log. */
+  id: string
+  at: string
+  author: PeerId
+  author_name: string | null
+  /** Changes and entries of the auth log that it covers. */
+  entries: number
+  /** Size and SHA-256 of the snapshot that a peer which joins takes over. */
+  bytes: number
+  digest: string
+}
+
 /** What an undo did. */
 export interface UndoneJson {
   /** Hash of the change that was taken back. */

@@ -4,7 +4,7 @@ import type { View } from '../../crdt/view.ts'
 import { ArcticError, InvalidRequestError, PeerNotFoundError, ServiceNotFoundError } from '../../errors.ts'
 import { historyLimitDefault, historyLimitMax } from '../limits.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
-import type { ChangedObjectJson, ChangeJson, HistoryQuery, VerificationJson } from './history-json.ts'
+import type { ChangedObjectJson, ChangeJson, EpochJson, HistoryQuery, VerificationJson } from './history-json.ts'
 import { nameOfPeer, resolvePeer } from './peer-ref.ts'
 import { findService } from './service-ref.ts'
 import { readTime } from './time.ts'
@@ -34,6 +34,22 @@ export class HistoryNouns {
     })
     const now = replica.view()
     return entries.map((entry) => changeJson(entry, now))
+  }
+
+  async epoch(): Promise<EpochJson> {
+    clusterView(this.#deps)
+    const { replica } = this.#deps
+    const { id, at, author, objects } = await replica.signEpoch()
+    const fields = objects[0]?.fields
+    return {
+      id,
+      at,
+      author,
+      author_name: nameOfPeer(author, replica.view()),
+      entries: Number(fields?.['entries']?.after),
+      bytes: Number(fields?.['bytes']?.after),
+      digest: String(fields?.['digest']?.after)
+    }
   }
 
   /** Everything that is held, once more from the genesis on. */

@@ -12,7 +12,7 @@ import type {
 } from '../../crdt/schema.ts'
 import type { FlowRecord, FlowsQuery } from '../../dataplane/desired.ts'
 import type { FlowJson } from './flows.ts'
-import type { ChangeJson, HistoryQuery, UndoneJson, VerificationJson } from './history-json.ts'
+import type { ChangeJson, EpochJson, HistoryQuery, UndoneJson, VerificationJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { RouteTestInput } from './route-test.ts'
 import type { Concerned } from './wait.ts'
@@ -73,6 +73,8 @@ export interface Operator {
   listRoutes(service?: ServiceId): Promise<RouteJson[]>
   updateRoute(service: ServiceId, route: RouteId, patch: RoutePatch): Promise<RouteJson>
   deleteRoute(service: ServiceId, route: RouteId): Promise<void>
+  /** Signs what the history has come to, for who joins. */
+  clusterEpoch(): Promise<EpochJson>
   /**
    * Takes a change of services and routes back by a change of its own, while all of it stands as it left it; else a
    * ConflictError (409) that names what has changed since. `change`: its hash, or a start of it.

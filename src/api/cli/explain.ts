@@ -3,7 +3,13 @@ import { didYouMean } from '../did-you-mean.ts'
 import { agentComponents, StatusSchema } from '../http/schemas/agent.ts'
 import { clusterComponents, ClusterSchema } from '../http/schemas/cluster.ts'
 import { AppliedSchema, declareComponents, MeshSchema } from '../http/schemas/declare.ts'
-import { ChangeSchema, historyComponents, UndoneSchema, VerificationSchema } from '../http/schemas/history.ts'
+import {
+  ChangeSchema,
+  EpochSchema,
+  historyComponents,
+  UndoneSchema,
+  VerificationSchema
+} from '../http/schemas/history.ts'
 import { doctorComponents, DoctorSchema } from '../http/schemas/doctor.ts'
 import { LicenseSchema } from '../http/schemas/license.ts'
 import { peerComponents, PeerSchema } from '../http/schemas/peer.ts'
@@ -69,6 +75,7 @@ const OBJECTS: Record<string, Explained> = {
     what: 'What "arctic cluster history --verify" answers.',
     schema: VerificationSchema as Schema
   },
+  epoch: { what: 'What "arctic cluster epoch" answers.', schema: EpochSchema as Schema },
   undone: { what: 'What "arctic cluster undo" answers.', schema: UndoneSchema as Schema },
   wait: { what: 'What "--wait" answers of how that went.', schema: WaitSchema as Schema }
 }

@@ -125,6 +125,10 @@ export class FakeReplica implements ReplicaPort {
     return this.changes.filter(({ objects }) => object == null || objects.some(({ id }) => id === object))
   }
 
+  async signEpoch(): Promise<never> {
+    throw new Error('tests of epochs have a real replica')
+  }
+
   async verify(): Promise<never> {
     throw new Error('tests of verifying have a real replica')
   }

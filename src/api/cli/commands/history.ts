@@ -1,4 +1,4 @@
-import type { ChangeJson, UndoneJson, VerificationJson } from '../../../actors/operator/history-json.ts'
+import type { ChangeJson, EpochJson, UndoneJson, VerificationJson } from '../../../actors/operator/history-json.ts'
 import type { Command, Context, Input } from '../command.ts'
 import { Failure, usageFailure } from '../failure.ts'
 import { longRequestTimeoutMs } from '../limits.ts'
@@ -47,6 +47,16 @@ export const historyCommands: readonly Command[] = [
         read: () => api.get<ChangeJson[]>('/v1/cluster/history', { query: { ...fields, since } }),
         text: async (changes) => (await import('../views/history.ts')).historyText(changes, print)
       })
+    }
+  },
+  {
+    words: ['cluster', 'epoch'],
+    kind: 'epoch',
+    summary: 'Sign what the history has come to, so that who joins serves at once and verifies the history after that',
+    examples: ['arctic cluster epoch'],
+    async run({ api, print }) {
+      const epoch = await api.post<EpochJson>('/v1/cluster/epoch', {}, { timeoutMs: longRequestTimeoutMs })
+      await print.data(epoch, async () => (await import('../views/history.ts')).epochText(epoch, print))
     }
   },
   {

@@ -2,6 +2,7 @@ import type { FieldValue } from '../../../crdt/document.ts'
 import type {
   ChangedObjectJson,
   ChangeJson,
+  EpochJson,
   UndoneJson,
   VerificationJson
 } from '../../../actors/operator/history-json.ts'
@@ -40,6 +41,17 @@ const flawText = ({ position, id, author, author_name, message }: NonNullable<Ve
   const who = author == null ? '' : ` of ${author_name ?? shortPeer(author)}`
   return `at ${position}${id == null ? '' : `, change ${id}${who}`}: ${message}`
 }
+
+export const epochText = (epoch: EpochJson, { colours }: TableOptions): string =>
+  record(
+    [
+      ['epoch', epoch.id],
+      ['signed', `${epoch.at} by ${epoch.author_name ?? shortPeer(epoch.author)}`],
+      ['covers', `${epoch.entries} entries`],
+      ['snapshot', `${bytes(epoch.bytes)}, sha256 ${epoch.digest}`]
+    ],
+    colours
+  )
 
 export const undoneText = ({ undone, change }: UndoneJson, options: TableOptions): string =>
   `change ${undone.slice(0, 12)} is undone by\n${historyText([change], options)}`
@@ -88,6 +100,7 @@ const VERBS: Record<string, string> = {
   revoke: 'revoked',
   role: 'given another role',
   leave: 'left',
+  epoch: 'signed as it was',
   proof: 'convicted of signing two things as one, and revoked for it'
 }
 

@@ -1,9 +1,10 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
 import { historyLimitMax } from '../../../actors/limits.ts'
 import { readLimit, sendList } from '../list.ts'
-import { listOf, ref } from '../schemas/common.ts'
+import { EmptySchema, listOf, ref } from '../schemas/common.ts'
 import {
   ChangeSchema,
+  EpochSchema,
   HistoryQuerySchema,
   UndoInputSchema,
   UndoneSchema,
@@ -42,6 +43,21 @@ export function historyRoutes(app: App, operator: Operator): void {
       }
     },
     async () => operator.verifyHistory()
+  )
+
+  app.post(
+    '/v1/cluster/epoch',
+    {
+      schema: {
+        operationId: 'signEpoch',
+        summary:
+          'Sign what the history has come to, so that a peer which joins can serve before it has verified all of it',
+        tags: ['cluster'],
+        body: EmptySchema,
+        response: { 201: ref(EpochSchema) }
+      }
+    },
+    async (_request, reply) => reply.code(201).send(await operator.clusterEpoch())
   )
 
   app.post(

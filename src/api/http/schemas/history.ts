@@ -24,7 +24,19 @@ const ChangedObjectSchema = Type.Object(
     kind: oneOf(['service', 'route', 'peer', 'token', 'policy', 'cluster', 'actor']),
     id: Type.String(),
     name: nullable.string(),
-    action: oneOf(['created', 'updated', 'deleted', 'sent', 'admit', 'revoke', 'role', 'leave', 'proof', 'unknown']),
+    action: oneOf([
+      'created',
+      'updated',
+      'deleted',
+      'sent',
+      'admit',
+      'revoke',
+      'role',
+      'leave',
+      'proof',
+      'epoch',
+      'unknown'
+    ]),
     fields: Type.Unsafe<ChangedObjectJson['fields']>({
       type: 'object',
       description: 'per field what was there before and after; a side where there was nothing is left out',
@@ -106,4 +118,24 @@ export const VerificationSchema = Type.Object(
   { $id: 'Verification' }
 )
 
-export const historyComponents = [ChangedObjectSchema, ChangeSchema, UndoneSchema, FlawSchema, VerificationSchema]
+export const EpochSchema = Type.Object(
+  {
+    id: Type.String({ description: 'hash of the entry of the auth log' }),
+    at: timestamp("by the author's clock"),
+    author: Type.String({ description: 'peer id' }),
+    author_name: nullable.string(),
+    entries: Type.Integer({ description: 'changes and entries of the auth log that it covers' }),
+    bytes: Type.Integer({ description: 'size of the snapshot that a peer which joins takes over' }),
+    digest: Type.String({ description: 'its SHA-256' })
+  },
+  { $id: 'Epoch' }
+)
+
+export const historyComponents = [
+  ChangedObjectSchema,
+  ChangeSchema,
+  EpochSchema,
+  UndoneSchema,
+  FlawSchema,
+  VerificationSchema
+]
