@@ -62,7 +62,7 @@ fn unspecified(address: SocketAddr) -> IpAddr {
 
 fn random_port() -> u16 {
     let mut bytes = [0; 2];
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    let _ = getrandom::fill(&mut bytes);
     u16::from_ne_bytes(bytes).max(FIRST_UNPRIVILEGED_PORT)
 }
 

@@ -262,7 +262,7 @@ impl control::Engine for Pegasus {
 fn random() -> [u8; 32] {
     let mut bytes = [0; 32];
     // Without randomness no handshake succeeds either.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    let _ = getrandom::fill(&mut bytes);
     bytes
 }
 

@@ -152,7 +152,7 @@ impl Worker {
         epoll::add(&epoll, &mailbox.wake, EventData::new_u64(Token::Mailbox.encode()), EventFlags::IN)?;
         let now = Instant::now();
         let mut seed = [0; 8];
-        let _ = aws_lc_rs::rand::fill(&mut seed);
+        let _ = getrandom::fill(&mut seed);
         Ok(Self {
             shared,
             config: Arc::new(Config::empty()),

@@ -11,6 +11,7 @@ use chacha20poly1305::{
     AeadInPlace, KeyInit, XChaCha20Poly1305,
     aead::{Aead, Payload},
 };
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -68,7 +69,7 @@ impl Gate {
         self.refresh(now);
         let (body, macs) = split_macs(message)?;
         let mut nonce = [0; 24];
-        aws_lc_rs::rand::fill(&mut nonce).ok()?;
+        getrandom::fill(&mut nonce).ok()?;
         let mut cookie = self.cookie(from);
         let tag = XChaCha20Poly1305::new((&self.cookie_key).into())
             .encrypt_in_place_detached((&nonce).into(), &macs[..16], &mut cookie)
@@ -95,7 +96,7 @@ impl Gate {
             return;
         }
         // Without entropy the old secret stays: cookies only shield against load.
-        if aws_lc_rs::rand::fill(&mut *self.secret).is_ok() {
+        if getrandom::fill(&mut *self.secret).is_ok() {
             self.secret_since = now;
         }
     }
@@ -156,7 +157,7 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> Mac {
 }
 
 fn equal(one: &[u8], other: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+    one.ct_eq(other).into()
 }
 
 #[cfg(test)]

@@ -133,21 +133,15 @@ impl Keeper {
     fn apply(&mut self, secrets: &Secrets, state: State, now: Millis) -> Applied {
         let mut errors = Vec::new();
         let private = secrets.private_key.bytes();
-        if self.identity.as_ref().is_none_or(|(identity, _)| !identity.is(private)) {
+        if self.identity.as_ref().is_some_and(|(identity, _)| !identity.is(private)) {
             self.remove_all();
-            self.identity = Identity::new(private).map(|identity| {
-                let gate = Gate::new(&identity.public, now);
-                (identity, gate)
-            });
+            self.identity = None;
         }
-        let Some((identity, _)) = &self.identity else {
-            errors.push(ObjectError::new(
-                "engine",
-                "InvalidPrivateKey",
-                "private_key is no X25519 key; make a new one",
-            ));
-            return Applied { errors, port: 0 };
-        };
+        let (identity, _) = self.identity.get_or_insert_with(|| {
+            let identity = Identity::new(private);
+            let gate = Gate::new(&identity.public, now);
+            (identity, gate)
+        });
         let own_key = identity.public;
         if let Err(message) = self.listener.want(state.data_listen, state.bypass_mark) {
             errors.push(ObjectError::new("engine", "ListenFailed", message));
@@ -251,7 +245,7 @@ impl Keeper {
         loop {
             let mut bytes = [0; 4];
             // Without entropy no handshake can be made anyway.
-            let _ = aws_lc_rs::rand::fill(&mut bytes);
+            let _ = getrandom::fill(&mut bytes);
             let index = u32::from_le_bytes(bytes);
             if !self.shared.table.contains(index) && self.find_asking(index).is_none() {
                 return index;

@@ -1,15 +1,15 @@
 //! The handshake's cryptography: `Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s` as the WireGuard paper (5.4) uses it, done by
-//! snow. X25519 comes from aws-lc, which wipes its keys and refuses points of low order.
+//! snow. X25519 comes from dalek, which wipes its keys; points of low order are refused here.
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
 use snow::{
     Builder, Error, HandshakeState,
     params::{CipherChoice, DHChoice, HashChoice, NoiseParams},
     resolvers::{CryptoResolver, DefaultResolver},
     types::{Cipher, Dh, Hash, Random},
 };
+use x25519_dalek::{PublicKey as Point, StaticSecret};
 use zeroize::{Zeroize, Zeroizing};
 
 const PATTERN: &str = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
@@ -48,10 +48,8 @@ pub struct Consumed {
 }
 
 impl Identity {
-    /// None: no such key (the length is right, so only what X25519 refuses).
-    pub fn new(private: &[u8; 32]) -> Option<Self> {
-        let public = public_key(private)?;
-        Some(Self { private: Zeroizing::new(*private), public })
+    pub fn new(private: &[u8; 32]) -> Self {
+        Self { private: Zeroizing::new(*private), public: public_key(private) }
     }
 
     pub fn is(&self, private: &[u8; 32]) -> bool {
@@ -116,9 +114,8 @@ fn split(state: &mut HandshakeState) -> Option<(Key, Key)> {
     Some(keys)
 }
 
-pub fn public_key(private: &[u8; 32]) -> Option<PublicKey> {
-    let key = agreement::PrivateKey::from_private_key(&X25519, private).ok()?;
-    key.compute_public_key().ok()?.as_ref().try_into().ok()
+fn public_key(private: &[u8; 32]) -> PublicKey {
+    Point::from(&StaticSecret::from(*private)).to_bytes()
 }
 
 struct Resolver;
@@ -145,7 +142,7 @@ struct Entropy;
 
 impl Random for Entropy {
     fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), Error> {
-        aws_lc_rs::rand::fill(dest).map_err(|_| Error::Rng)
+        getrandom::fill(dest).map_err(|_| Error::Rng)
     }
 }
 
@@ -170,8 +167,7 @@ impl Dh for X25519Pair {
 
     fn set(&mut self, private: &[u8]) {
         self.private.copy_from_slice(private);
-        // A key that X25519 refuses keeps the all-zero public key, with which no handshake succeeds.
-        self.public = public_key(&self.private).unwrap_or_default();
+        self.public = public_key(&self.private);
     }
 
     fn generate(&mut self, rng: &mut dyn Random) -> Result<(), Error> {
@@ -190,12 +186,14 @@ impl Dh for X25519Pair {
     }
 
     fn dh(&self, public: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let private = agreement::PrivateKey::from_private_key(&X25519, &*self.private).map_err(|_| Error::Dh)?;
-        let public = UnparsedPublicKey::new(&X25519, public.get(..32).ok_or(Error::Dh)?);
-        agreement::agree(&private, public, Error::Dh, |shared| {
-            out.get_mut(..32).ok_or(Error::Dh)?.copy_from_slice(shared);
-            Ok(())
-        })
+        let public: PublicKey = public.get(..32).and_then(|key| key.try_into().ok()).ok_or(Error::Dh)?;
+        let shared = StaticSecret::from(*self.private).diffie_hellman(&Point::from(public));
+        // Whoever sends a point of low order chooses the result without knowing a key.
+        if !shared.was_contributory() {
+            return Err(Error::Dh);
+        }
+        out.get_mut(..32).ok_or(Error::Dh)?.copy_from_slice(shared.as_bytes());
+        Ok(())
     }
 }
 
@@ -204,7 +202,7 @@ mod tests {
     use super::*;
 
     fn pair() -> (Identity, Identity) {
-        (Identity::new(&[1; 32]).unwrap(), Identity::new(&[2; 32]).unwrap())
+        (Identity::new(&[1; 32]), Identity::new(&[2; 32]))
     }
 
     #[test]

@@ -285,6 +285,6 @@ impl Peer {
 fn jitter() -> Millis {
     let mut bytes = [0; 8];
     // Without entropy all retries come at the same time, which is no harm.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    let _ = getrandom::fill(&mut bytes);
     u64::from_le_bytes(bytes) % HANDSHAKE_JITTER_MAX_MS
 }

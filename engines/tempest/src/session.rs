@@ -4,7 +4,7 @@
 //! handshake to [`ReceiveKeys::next`] (when this side answered) and from there to the sender once the peer has shown,
 //! by a packet, that it has the keys.
 
-use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
 use crate::{
     clock::Millis,

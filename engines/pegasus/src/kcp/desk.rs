@@ -78,7 +78,7 @@ impl Desk {
     /// An id for a conversation of this worker: its number, then chance.
     pub fn new_id(&self) -> u64 {
         let mut id = [0; 8];
-        let _ = aws_lc_rs::rand::fill(&mut id);
+        let _ = getrandom::fill(&mut id);
         id[0] = self.index;
         u64::from_le_bytes(id)
     }

@@ -15,7 +15,8 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::hmac::{self, HMAC_SHA256};
+use ring::hmac::{self, HMAC_SHA256};
+use subtle::ConstantTimeEq;
 
 use crate::handshake::{ANSWER_BYTES, HELLO_BYTES_MAX};
 
@@ -178,7 +179,7 @@ fn mac(key: &hmac::Key, parts: &[&[u8]]) -> Mac {
 }
 
 fn same(one: &[u8], other: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(one, other).is_ok()
+    one.ct_eq(other).into()
 }
 
 #[cfg(test)]

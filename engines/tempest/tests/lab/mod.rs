@@ -346,6 +346,5 @@ pub fn run(command: &str) {
 }
 
 pub fn public_key(private: &[u8; 32]) -> String {
-    let key = aws_lc_rs::agreement::PrivateKey::from_private_key(&aws_lc_rs::agreement::X25519, private).unwrap();
-    STANDARD.encode(key.compute_public_key().unwrap())
+    STANDARD.encode(x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*private)))
 }
