@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module'
 import { readAgentConfig, type AgentConfig } from './config.ts'
 import { ArcticError } from './errors.ts'
 import { createLogger } from './log.ts'
@@ -16,6 +17,8 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
 
   const tail = new LogTail()
   const log = await createLogger({ level: config.logLevel, format: config.logFormat, tail })
+  // The launcher sets it for this process; engines want their memory as they are used to.
+  delete process.env['MALLOC_TRIM_THRESHOLD_']
   const { Agent } = await import('./agent.ts')
   const agent = new Agent(config, log, tail)
   let fail: (error: unknown) => void = () => {}
@@ -43,6 +46,8 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
   try {
     // A signal during the start waits for it, so that what is stopped is whole.
     await agent.start({ onFatal: fail })
+    // Node writes what it has compiled when it exits, which an agent that is killed never does.
+    flushCompileCache()
   } catch (error) {
     await agent.stop({ mode: agent.adopted ? 'keep' : 'remove' })
     return complain(error)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Prepares everything that bin/arctic needs; asks for nothing, repeats nothing that is done.
 #   sh tools/setup.sh [run|demo|test|bench]
-# 1. npm packages with the pinned Node 24   2. Debian packages, when missing and allowed   3. engines in release mode
+# 1. npm packages with the pinned Node 24   2. the agent in one piece   3. Debian packages, when missing and allowed
+# 4. engines in release mode
 set -eu
 cd "$(dirname "$0")/.."
 goal=${1:-run}
@@ -20,7 +21,15 @@ ls node_modules/node-linux-*/bin/node >/dev/null 2>&1 ||
   [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 24 ] ||
   die "the pinned Node 24 did not install (its packages are for Linux on x64 and arm64); install Node 24 or newer, then run it again"
 
-# 2. Debian packages: program to look for, package that has it.
+# 2. The agent in one piece, made anew when a source is newer (bin/arctic goes by the same rule, and else runs the sources).
+if [ ! -f dist/main.js ] || [ -n "$(find src sim tools/bundle.ts package-lock.json -newer dist/main.js -print -quit)" ]; then
+  for node in node_modules/node-linux-*/bin/node node; do
+    if command -v "$node" >/dev/null 2>&1; then break; fi
+  done
+  "$node" --disable-warning=ExperimentalWarning tools/bundle.ts >&2 || die "the agent could not be bundled; the lines above say why"
+fi
+
+# 3. Debian packages: program to look for, package that has it.
 need="nft:nftables ip:iproute2"
 case $goal in
   demo | test | bench) need="$need ping:iputils-ping curl:curl tcpdump:tcpdump" ;;
@@ -50,7 +59,7 @@ if [ -n "$missing" ]; then
   fi
 fi
 
-# 3. The engines. Cargo itself knows what is up to date.
+# 4. The engines. Cargo itself knows what is up to date.
 command -v cargo >/dev/null 2>&1 || die "cargo is missing; install Rust (https://rustup.rs or apt-get install cargo), then run it again"
 command -v cc >/dev/null 2>&1 || die "a C compiler is missing; apt-get install gcc, then run it again"
 fresh=$(cd engines && cargo build --release --locked --quiet 2>&1) || { printf '%s\n' "$fresh" >&2; die "the engines did not build; the lines above say why"; }

