@@ -1,19 +1,20 @@
-import { createHash } from 'node:crypto'
-import { isoTime } from '../clock.ts'
 import { MalformedError } from './bytes.ts'
 import { Document, type FieldValue, type Kind, type SavedDocument, type Writer } from './document.ts'
-import type { Entry, Ledger } from './ledger.ts'
+import type { AuthorizedEntry, Entry, Ledger } from './ledger.ts'
+import type { Membership, Signed } from './membership.ts'
+import { MembersView } from './members-view.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
-import { membersOf, type Membership } from './validity.ts'
+import { SetDigest } from './set-digest.ts'
+import { membersOf } from './validity.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
 import { rejectedShownMax } from './limits.ts'
-import type { DepartedMember, Member, RejectedChange, View } from './view.ts'
+import type { RejectedChange, View } from './view.ts'
 
 /**
  * From the set of envelopes to the view: document = fold of the valid changes, view = the valid records in it.
  *
- * 1. Members follow from all auth entries (`validity.ts`).
+ * 1. Members follow from all auth entries (`validity.ts`), or from those before and one more (`membership.ts`).
  * 2. A change is valid when its author is a member, nothing in it is forbidden and all changes before it are valid.
  * 3. Valid changes are applied; should one that was applied become invalid, the document is made anew without it.
  * 4. The records that were touched are read, checked and put into the next view (`records.ts`).
@@ -33,7 +34,9 @@ export class Fold {
   #membership: Membership
   /** Changes that are held but not applied. */
   #invalid = new Set<Entry>()
-  #authDigest = ''
+  /** Stands among the heads for the auth log, so that equal heads mean equal members too. */
+  #authDigest = new SetDigest()
+  #members = new MembersView()
   view: View
 
   /**
@@ -72,7 +75,7 @@ export class Fold {
   #restore({ records }: SavedFold): void {
     const { entries } = this.#ledger
     const changes = entries.filter(({ kind }) => kind === 'change')
-    this.#membersChanged()
+    this.#judgeAll()
     for (const entry of changes) {
       if (entry.valid !== this.#isValid(entry)) throw new MalformedError('the rules have changed since')
       if (!entry.valid) this.#invalid.add(entry)
@@ -84,7 +87,7 @@ export class Fold {
       records.map(([kind, id, , by]) => ({ kind, id, by: entries[by] ?? last })),
       (kind, id) => values.get(`${kind}/${id}`)
     )
-    this.#show([])
+    this.#show([], 'all')
   }
 
   get membership(): Membership {
@@ -93,11 +96,12 @@ export class Fold {
 
   /** Takes in entries that were just added to the ledger. */
   integrate(entries: Entry[]): void {
-    const auth = entries.filter(({ kind }) => kind === 'auth')
-    if (auth.length > 0 && this.#membersChanged()) {
-      this.#reconsider()
+    const { peers, judgedAnew } = this.#judge(entries)
+    if (judgedAnew) {
+      this.#reconsider(peers, new Set(entries))
       return
     }
+    // Of whom an entry could be taken in without judging all anew, nothing was held before.
     const applicable: Entry[] = []
     for (const entry of entries) {
       if (entry.kind !== 'change') continue
@@ -105,7 +109,7 @@ export class Fold {
       if (entry.valid) applicable.push(entry)
       else this.#invalid.add(entry)
     }
-    this.#take(applicable)
+    this.#take(applicable, peers)
   }
 
   /** Makes a change of this peer's own and applies it; null when nothing was written. To be followed by {@link took}. */
@@ -121,7 +125,7 @@ export class Fold {
   /** Takes in the entry of a change that {@link write} or {@link note} has made. */
   took(entry: Entry): void {
     entry.valid = true
-    this.#show([entry])
+    this.#show([entry], [])
   }
 
   /** Ids of all routes of a service, also of those that are not in the view. */
@@ -164,33 +168,54 @@ export class Fold {
 
   /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
   rebuild(revision: number): void {
-    const { entries, genesis } = this.#ledger
-    const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
-    this.#membership = this.#rule(genesis, auth)
-    this.#authDigest = digestOf(auth.map(({ envelope }) => envelope.hash))
+    const { entries } = this.#ledger
+    this.#judgeAll()
     const changes = entries.filter(({ kind }) => kind === 'change')
     for (const entry of changes) entry.valid = this.#isValid(entry)
     this.view = { ...emptyView, revision }
     this.#replay()
   }
 
-  /** Recomputes who is a member; true when that may make a change valid or invalid. */
-  #membersChanged(): boolean {
-    const { entries, genesis } = this.#ledger
-    const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
-    const before = this.#membership.digest
-    this.#membership = this.#rule(genesis, auth)
-    this.#authDigest = digestOf(auth.map(({ envelope }) => envelope.hash))
-    return before !== this.#membership.digest
+  #judgeAll(): void {
+    const auth = this.#ledger.authEntries()
+    this.#membership = this.#rule(this.#ledger.genesis, auth.map(signedOf))
+    this.#authDigest = new SetDigest(auth.map(({ hash }) => hash))
   }
 
-  /** After a change of members: what became valid is applied, and if something became invalid all is made anew. */
-  #reconsider(): void {
+  /** Takes in the auth entries among some that were just added; about whom something else counts by them. */
+  #judge(added: readonly Entry[]): { peers: ReadonlySet<PeerId>; judgedAnew: boolean } {
+    const auth = added.filter(isAuth)
+    const peers = new Set<PeerId>()
+    for (const { hash } of auth) this.#authDigest.add(hash)
+    for (const entry of auth) {
+      const before = this.#membership
+      const taken = before.take(signedOf(entry))
+      for (const peer of taken ?? []) peers.add(peer)
+      if (taken != null) continue
+      const now = this.#rule(this.#ledger.genesis, this.#ledger.authEntries().map(signedOf))
+      this.#membership = now
+      for (const peer of new Set([...before.peers(), ...now.peers()])) {
+        if (before.digestOf(peer) !== now.digestOf(peer)) peers.add(peer)
+      }
+      return { peers, judgedAnew: true }
+    }
+    return { peers, judgedAnew: false }
+  }
+
+  /**
+   * After something else counts about some peers: of what they wrote, and what builds on it, what became valid is
+   * applied, and if something became invalid all is made anew.
+   */
+  #reconsider(peers: ReadonlySet<PeerId>, added: ReadonlySet<Entry>): void {
     const gained: Entry[] = []
+    const turned = new Set<Entry>()
     let lost = false
     for (const entry of this.#ledger.entries) {
       if (entry.kind !== 'change') continue
+      const isNew = added.has(entry)
+      if (!isNew && !peers.has(entry.authorId) && !entry.deps.some((dep) => turned.has(dep))) continue
       const valid = this.#isValid(entry)
+      if (valid !== entry.valid) turned.add(entry)
       if (valid && !entry.valid) gained.push(entry)
       if (!valid && entry.valid) lost = true
       if (!valid) this.#invalid.add(entry)
@@ -202,7 +227,7 @@ export class Fold {
       this.#replay()
       return
     }
-    this.#take(gained)
+    this.#take(gained, peers)
   }
 
   #isValid(entry: Entry): boolean {
@@ -222,14 +247,14 @@ export class Fold {
     const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
     const valid = changes.filter((entry) => entry.valid)
     this.#invalid = new Set(changes.filter((entry) => !entry.valid))
-    this.#take(valid)
+    this.#take(valid, 'all')
   }
 
-  /** Applies valid changes and shows what they did. */
-  #take(entries: Entry[]): void {
+  /** Applies valid changes and shows what they did, and what is new about these peers. */
+  #take(entries: Entry[], peers: Iterable<PeerId> | 'all'): void {
     try {
       this.#document.apply(entries.map((entry) => this.#chunkOf(entry)))
-      this.#show(entries)
+      this.#show(entries, peers)
     } catch (error) {
       this.#quarantine(entries, error)
     }
@@ -267,11 +292,11 @@ export class Fold {
       }
     }
     this.#records = new Records()
-    this.#show(sound)
+    this.#show(sound, 'all')
   }
 
-  /** The next view, after `applied` were applied. */
-  #show(applied: Entry[]): void {
+  /** The next view, after `applied` were applied and something else counts about `peers`. */
+  #show(applied: Entry[], peers: Iterable<PeerId> | 'all'): void {
     const touched = new Map<string, { kind: Kind; id: string; by: Entry }>()
     for (const entry of applied) {
       if (!entry.valid) continue
@@ -280,20 +305,26 @@ export class Fold {
     const records = this.#records
     records.update(touched.values(), (kind, id) => this.#document.read(kind, id))
     const { genesis } = this.#ledger
-    const members = membersView(this.#membership, records, this.view.members)
+    if (peers === 'all') this.#members.updateAll(this.#membership, records.peers)
+    else {
+      const described = touched.values().flatMap(({ kind, id }) => (kind === 'peers' ? [id] : []))
+      this.#members.update([...peers, ...described], this.#membership, records.peers)
+    }
+    const { members, departed } = this.#members
+    const authHead = this.#authDigest.value
     this.view = {
       revision: this.view.revision + 1,
       cluster: this.view.cluster ?? { id: genesis.clusterId, name: genesis.name },
       members,
-      departed: departedView(this.#membership, records),
-      authHead: this.#authDigest,
+      departed,
+      authHead,
       services: records.services,
       routes: records.routes,
       routesOf: records.routesOf,
       tokens: records.tokens,
       policy: records.policy,
       rejected: this.#rejected(),
-      heads: [...this.#document.heads(), this.#authDigest].sort()
+      heads: [...this.#document.heads(), authHead].sort()
     }
   }
 
@@ -356,37 +387,6 @@ export const emptyView: View = {
   heads: []
 }
 
-/** Stands among the heads for the auth log, so that equal heads mean equal members too. */
-function digestOf(hashes: string[]): string {
-  return createHash('sha256').update(hashes.toSorted().join('')).digest('hex')
-}
+const isAuth = (entry: Entry): entry is AuthorizedEntry => entry.auth != null
 
-function departedView({ departed }: Membership, records: Records): ReadonlyMap<PeerId, DepartedMember> {
-  return new Map(
-    [...departed].map(([id, { how, by, at, name }]) => [
-      id,
-      { id, name: records.peers.get(id)?.name ?? name ?? id, how, by, at: isoTime(at) }
-    ])
-  )
-}
-
-/** Members of the view before are kept as they are when nothing of theirs changed. */
-function membersView(
-  { members }: Membership,
-  records: Records,
-  previous: ReadonlyMap<PeerId, Member>
-): ReadonlyMap<PeerId, Member> {
-  const next = new Map<PeerId, Member>()
-  let same = previous.size === members.size
-  for (const [id, { role, admittedBy, admittedAt, name }] of members) {
-    const record = records.peers.get(id) ?? null
-    const before = previous.get(id)
-    if (before?.record === record && before.role === role && before.admittedAt === isoTime(admittedAt)) {
-      next.set(id, before)
-      continue
-    }
-    same = false
-    next.set(id, { id, name: record?.name ?? name ?? id, role, admittedBy, admittedAt: isoTime(admittedAt), record })
-  }
-  return same ? previous : next
-}
+const signedOf = (entry: AuthorizedEntry): Signed => ({ envelope: entry, entry: entry.auth })

@@ -23,6 +23,7 @@ import { hex } from './bytes.ts'
 export class Ledger {
   readonly genesis: Genesis
   readonly entries: Entry[] = []
+  readonly #auth: AuthorizedEntry[] = []
   readonly #byHash = new Map<string, Entry>()
   readonly #byActor = new Map<string, Entry[]>()
   /** Hash of each author's last auth entry. */
@@ -40,6 +41,11 @@ export class Ledger {
     this.genesis = genesis
     this.#genesisHash = hex(parseChunk(genesis.chunk).hash)
     this.#named.set(genesis.founder, 1)
+  }
+
+  /** Those of the auth log, in the order of the log. */
+  authEntries(): readonly AuthorizedEntry[] {
+    return this.#auth
   }
 
   get(hash: string): Entry | undefined {
@@ -166,6 +172,7 @@ export class Ledger {
     else if (seq === 1) this.#byActor.set(actor, [entry])
     else this.#byActor.get(actor)?.push(entry)
     if (auth != null) {
+      this.#auth.push(entry as AuthorizedEntry)
       this.#lastAuth.set(authorId, hash)
       if (auth.operation === 'admit') this.#named.set(auth.peer, (this.#named.get(auth.peer) ?? 0) + 1)
       this.#prove(entry)
@@ -190,6 +197,7 @@ export class Ledger {
       if (this.at(entry.actor, entry.seq) === entry) this.#byActor.get(entry.actor)?.pop()
       else this.#loose = this.#loose.filter((loose) => loose !== entry)
       if (entry.auth == null) continue
+      this.#auth.pop()
       this.#lastAuth.set(entry.authorId, entry.auth.previous)
       if (entry.auth.operation === 'proof') {
         this.#proven.clear()
@@ -332,3 +340,6 @@ export interface Entry {
   /** null once it can be read from the log. */
   bytes: Uint8Array | null
 }
+
+/** One of the auth log. */
+export type AuthorizedEntry = Entry & { readonly auth: AuthEntry }

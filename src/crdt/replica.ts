@@ -51,7 +51,7 @@ import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } fro
 import { Storage, type Found } from './storage.ts'
 import type { TokenInput } from './token.ts'
 import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
-import { inviteKey } from './validity.ts'
+import { inviteKey } from './membership.ts'
 import { verifyHistory, type Verification } from './verify.ts'
 import type { View } from './view.ts'
 import {
@@ -213,7 +213,7 @@ export class Replica implements ReplicatedState {
         { peer }
       )
     }
-    checkInvite(invite, this.#options.clock.now(), redeemed.get(inviteKey(invite)) ?? [])
+    checkInvite(invite, this.#options.clock.now(), redeemed.get(inviteKey(invite))?.peers ?? [])
     checkNameIsFree(cluster.fold.view, name, peer)
     const { role, bytes } = invite
     const hash = await cluster.authorize((previous) => encodeAdmit({ previous, peer, role, name, invite: bytes }))
@@ -237,7 +237,8 @@ export class Replica implements ReplicatedState {
   async setRole(peer: PeerId, role: Role): Promise<void> {
     const cluster = await this.#administrable('gives roles')
     if (!ROLES.includes(role)) throw new InvalidRequestError('role is member or admin', { field: 'role' })
-    const { members, standing } = cluster.fold.membership
+    const { membership } = cluster.fold
+    const { members } = membership
     const member = members.get(peer)
     if (member == null) throw new PeerNotFoundError(peer, 'it is not a member')
     if (member.role === role) return
@@ -247,7 +248,7 @@ export class Replica implements ReplicatedState {
         'this is the only admin, and nobody could change anything without one; make another peer one first'
       )
     }
-    const { roleBy: replaces } = standing(peer)
+    const { roleBy: replaces } = membership.standing(peer)
     const cut = cluster.ledger.cutOf(peer)
     await this.#authorize(cluster, (previous) => encodeRole({ previous, peer, role, replaces, cut }))
   }
@@ -260,7 +261,8 @@ export class Replica implements ReplicatedState {
   async leave(): Promise<void> {
     const cluster = this.#inCluster()
     await cluster.ready()
-    const { members, standing } = cluster.fold.membership
+    const { membership } = cluster.fold
+    const { members } = membership
     if (!members.has(this.self)) return
     const isLastAdmin =
       members.size > 1 && ![...members].some(([peer, { role }]) => peer !== this.self && role === 'admin')
@@ -270,7 +272,7 @@ export class Replica implements ReplicatedState {
         'this peer is the only admin, and nobody could change anything without it; make another one first with "arctic peers role PEER admin"'
       )
     }
-    const { admissions: ends } = standing(this.self)
+    const { admissions: ends } = membership.standing(this.self)
     await this.#authorize(cluster, (previous) => encodeLeave({ previous, ends, cut: cluster.ledger.cutOf(this.self) }))
   }
 

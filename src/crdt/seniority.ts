@@ -1,5 +1,5 @@
 import type { PeerId } from './schema.ts'
-import type { Signed } from './validity.ts'
+import type { Signed } from './membership.ts'
 
 /**
  * Who has been here longest, by the one thing that nobody can forge for itself: who let whom in. The founder is first,

@@ -1,9 +1,10 @@
-import { FIRST, incarnationOf, type AuthEntry, type Cut } from './authlog.ts'
-import type { Envelope } from './envelope.ts'
+import { FIRST, incarnationOf, type AuthEntry } from './authlog.ts'
 import type { Genesis } from './genesis.ts'
-import type { Invite } from './invite.ts'
+import { inviteFault, inviteKey, isKnown, Judged } from './membership.ts'
+import type { Known, Membership, Redemption, Signed } from './membership.ts'
+import type { PeerId } from './schema.ts'
 import { seniorityOf } from './seniority.ts'
-import type { PeerId, Role } from './schema.ts'
+import { CUT_OFF, isBeyond, Standings } from './standings.ts'
 
 /**
  * Who may do what, as a pure function of the set of auth entries: the order in which they arrived has no part in it.
@@ -22,104 +23,30 @@ export function membersOf(genesis: Genesis, entries: Iterable<Signed>): Membersh
   return new Court(genesis, entries).judge()
 }
 
-export interface Signed {
-  envelope: Pick<Envelope, 'authorId' | 'actor' | 'seq' | 'writtenAt' | 'hash'>
-  entry: AuthEntry
-}
-
-/** An entry that says something about members to this version. */
-interface Known extends Signed {
-  entry: Exclude<AuthEntry, { operation: 'unknown' | 'epoch' }>
-}
-
-const isKnown = (signed: Signed): signed is Known =>
-  signed.entry.operation !== 'unknown' && signed.entry.operation !== 'epoch'
-
-export interface Admission {
-  role: Role
-  admittedBy: PeerId
-  /** Wall-clock ms by the admitting peer's clock. */
-  admittedAt: number
-  /** The name that it asked for; null for the founder. */
-  name: string | null
-}
-
-/** How somebody who was a member has ceased to be one. */
-export interface Departure {
-  how: 'revoked' | 'left' | 'proven'
-  /** Who revoked it or proved what it did; itself when it left. */
-  by: PeerId
-  /** Wall-clock ms by that peer's clock. */
-  at: number
-  name: string | null
-}
-
-export interface Membership {
-  members: ReadonlyMap<PeerId, Admission>
-  departed: ReadonlyMap<PeerId, Departure>
-  /** Peers admitted by each invite, see {@link inviteKey}. */
-  redeemed: ReadonlyMap<string, readonly PeerId[]>
-  /** Entries that do not count: hash → why. */
-  refused: ReadonlyMap<string, string>
-  /** Why something that a peer wrote does not count; null when it does. */
-  fault(written: Written): string | null
-  /** The entry that gave a peer its present role, and the admissions that make it a member. */
-  standing(peer: PeerId): { roleBy: string; admissions: string[] }
-  /** Equal for two that judge all changes alike. */
-  digest: string
-}
-
-/** Of a change or an entry: who wrote it, its place among what that author wrote, and what it takes. */
-export interface Written {
-  authorId: PeerId
-  actor: string
-  seq: number
-  needsAdmin: boolean
-}
-
-/** Ids are chosen by who makes an invite; another member reusing one must not use it up. */
-export const inviteKey = ({ inviter, id }: Pick<Invite, 'inviter' | 'id'>): string => `${inviter}/${id}`
-
-export const isBeyond = (cut: Cut, { actor, seq }: { actor: string; seq: number }): boolean =>
-  seq > (cut.get(actor) ?? 0)
-
-/** What counts about one peer. */
-interface Standing {
-  admissions: Array<Admission & { hash: string }>
-  ends: Set<string>
-  roles: Array<{ hash: string; role: Role; cut: Cut }>
-  cuts: Array<{
-    hash: string
-    cut: Cut
-    how: Departure['how']
-    by: PeerId
-    at: number
-    incarnation: number
-    ends: readonly string[]
-  }>
-}
-
 class Court {
   readonly #genesis: Genesis
   readonly #seniority: (peer: PeerId) => number
+  readonly #all: readonly Known[]
   readonly #open: Set<Known>
-  readonly #standings = new Map<PeerId, Standing>()
+  readonly #standings = new Standings()
   /** Open entries that would cut off what their target wrote, and such that might make it a member or an admin. */
   readonly #attacks = new Map<PeerId, Set<Known>>()
   readonly #lifts = new Map<PeerId, Set<Known>>()
-  readonly #redeemed = new Map<string, PeerId[]>()
+  readonly #redeemed: Map<string, Redemption>
   readonly #refused = new Map<string, string>()
 
   constructor(genesis: Genesis, entries: Iterable<Signed>) {
     this.#genesis = genesis
     const all = [...entries].filter(isKnown)
+    this.#all = all
+    this.#redeemed = redemptionsAskedFor(all)
     const seniority = seniorityOf(genesis.founder, all)
     this.#seniority = seniority
     this.#open = new Set(
       all.sort((a, b) => seniority(a.envelope.authorId) - seniority(b.envelope.authorId) || byPlace(a, b))
     )
     const founder = { role: 'admin', admittedBy: genesis.founder, admittedAt: genesis.createdAt, name: null } as const
-    this.#standing(genesis.founder).admissions.push({ ...founder, hash: FIRST })
+    this.#standings.admitted(genesis.founder, { ...founder, hash: FIRST })
     for (const signed of this.#open) {
       const { peer } = signed.entry
       // Nobody is attacked or lifted by itself: its own entries have their own order.
@@ -137,18 +64,22 @@ class Court {
       for (const signed of this.#open) moved = this.#try(signed) || moved
       if (!moved) this.#breakCircle()
     }
-    return this.#outcome()
+    return new Judged(this.#genesis, this.#all, {
+      standings: this.#standings,
+      refused: this.#refused,
+      redeemed: this.#redeemed
+    })
   }
 
   /** True when the entry was decided. */
   #try(signed: Known): boolean {
     const { envelope } = signed
     const mayBeLifted = (this.#lifts.get(envelope.authorId)?.size ?? 0) > 0
-    const cutOff = this.#cutOff(envelope)
+    const cutOff = this.#standings.cutOff(envelope)
     if (cutOff != null) return cutOff === CUT_OFF.left && mayBeLifted ? false : this.#void(signed, cutOff)
     if (!this.#mayWrite(signed)) {
       if (mayBeLifted) return false
-      const isMember = this.#standing(envelope.authorId).admissions.length > 0
+      const isMember = this.#standings.wasAdmitted(envelope.authorId)
       return this.#void(signed, isMember ? 'its author was no admin' : 'its author was no member')
     }
     if (this.#isAttacked(signed)) return false
@@ -156,7 +87,7 @@ class Court {
   }
 
   #mayWrite({ envelope, entry }: Known): boolean {
-    const role = this.#roleAt(envelope)
+    const role = this.#standings.roleAt(envelope)
     return role === 'admin' || (role != null && entry.operation === 'leave')
   }
 
@@ -173,41 +104,45 @@ class Court {
     if (reason != null) return this.#void(signed, reason)
     this.#close(signed)
     const { hash, authorId, writtenAt } = envelope
-    const standing = this.#standing(entry.peer)
+    const { peer } = entry
     if (entry.operation === 'admit') {
       const { role, name, invite } = entry
-      standing.admissions.push({ hash, role, name, admittedBy: authorId, admittedAt: writtenAt })
-      const peers = this.#redeemed.get(inviteKey(invite)) ?? []
-      if (!peers.includes(entry.peer)) this.#redeemed.set(inviteKey(invite), [...peers, entry.peer])
+      this.#standings.admitted(peer, { hash, role, name, admittedBy: authorId, admittedAt: writtenAt })
+      const redemption = this.#redemptionOf(inviteKey(invite))
+      if (!redemption.peers.includes(peer)) {
+        this.#redeemed.set(inviteKey(invite), { ...redemption, peers: [...redemption.peers, peer] })
+      }
       return true
     }
     const { cut } = entry
     if (entry.operation === 'role') {
-      standing.roles.push({ hash, role: entry.role, cut })
+      this.#standings.given(peer, { hash, role: entry.role, cut })
       return true
     }
     const how = entry.operation === 'revoke' ? 'revoked' : entry.operation === 'leave' ? 'left' : 'proven'
     const ends = entry.operation === 'leave' ? entry.ends : []
-    for (const admission of ends) standing.ends.add(admission)
     const incarnation = incarnationOf(envelope.actor)
-    standing.cuts.push({ hash, cut, how, by: authorId, at: writtenAt, incarnation, ends })
+    this.#standings.cut(peer, { hash, cut, how, by: authorId, at: writtenAt, incarnation, ends })
     return true
   }
 
   /** Why an entry does not count although its author may write it. */
-  #refusal({ envelope, entry }: Known): string | null {
+  #refusal(signed: Known): string | null {
+    const { entry } = signed
     if (entry.operation === 'role') {
-      const { roleBy } = this.#present(entry.peer)
+      const { roleBy } = this.#standings.present(entry.peer)
       return entry.replaces === roleBy ? null : 'the role had been changed meanwhile'
     }
     if (entry.operation !== 'admit') return null
-    const { invite } = entry
-    if (invite.clusterId !== this.#genesis.clusterId) return 'its invite is of another cluster'
-    if (entry.role !== invite.role) return `its invite is for role ${invite.role}`
-    if (envelope.writtenAt >= invite.expiresAt) return 'its invite had expired'
-    const peers = this.#redeemed.get(inviteKey(invite)) ?? []
-    if (!peers.includes(entry.peer) && peers.length >= invite.uses) return 'its invite was used up'
+    const fault = inviteFault(signed, this.#genesis)
+    if (fault != null) return fault
+    const { peers } = this.#redemptionOf(inviteKey(entry.invite))
+    if (!peers.includes(entry.peer) && peers.length >= entry.invite.uses) return 'its invite was used up'
     return null
+  }
+
+  #redemptionOf(key: string): Redemption {
+    return this.#redeemed.get(key) ?? { peers: [], asked: 0, uses: 0 }
   }
 
   #void(signed: Known, reason: string): true {
@@ -248,7 +183,7 @@ class Court {
     const inCircle = authors.filter((author) => circle?.has(author) === true)
     for (const author of inCircle) {
       const first = [...(openOf.get(author) ?? [])].find(
-        (signed) => this.#mayWrite(signed) && this.#cutOff(signed.envelope) == null
+        (signed) => this.#mayWrite(signed) && this.#standings.cutOff(signed.envelope) == null
       )
       if (first == null) continue
       for (const attack of this.#attacks.get(author) ?? []) {
@@ -264,105 +199,24 @@ class Court {
       for (const signed of openOf.get(author) ?? []) this.#void(signed, 'its author was no admin')
     }
   }
-
-  /** Why a counting entry cuts off what was written; null when none does. */
-  #cutOff(written: { authorId: PeerId; actor: string; seq: number }): string | null {
-    const standing = this.#standings.get(written.authorId)
-    if (standing == null) return null
-    for (const { cut, how, incarnation, ends } of standing.cuts) {
-      if (!isBeyond(cut, written)) continue
-      // Who left and was let in again writes under a later start of its agent.
-      const isLater = how === 'left' && incarnationOf(written.actor) > incarnation
-      if (!isLater || standing.admissions.every(({ hash }) => ends.includes(hash))) return CUT_OFF[how]
-    }
-    return null
-  }
-
-  /** null for somebody who was never admitted. */
-  #roleAt(written: { authorId: PeerId; actor: string; seq: number }): Role | null {
-    const standing = this.#standings.get(written.authorId)
-    if (standing == null) return null
-    const now = incarnationOf(written.actor)
-    const ended = new Set(standing.cuts.flatMap(({ incarnation, ends }) => (incarnation < now ? ends : [])))
-    const admission = standing.admissions.find(({ hash }) => !ended.has(hash)) ?? standing.admissions[0]
-    if (admission == null) return null
-    let { role } = admission
-    for (const change of standing.roles) if (isBeyond(change.cut, written)) role = change.role
-    return role
-  }
-
-  #present(peer: PeerId): { roleBy: string; admissions: string[] } {
-    const standing = this.#standings.get(peer)
-    const admissions = standing?.admissions.filter(({ hash }) => !standing.ends.has(hash)).map(({ hash }) => hash) ?? []
-    return { roleBy: standing?.roles.at(-1)?.hash ?? admissions[0] ?? FIRST, admissions }
-  }
-
-  #standing(peer: PeerId): Standing {
-    let standing = this.#standings.get(peer)
-    if (standing == null) {
-      standing = { admissions: [], ends: new Set(), roles: [], cuts: [] }
-      this.#standings.set(peer, standing)
-    }
-    return standing
-  }
-
-  #outcome(): Membership {
-    const members = new Map<PeerId, Admission>()
-    const departed = new Map<PeerId, Departure>()
-    for (const [peer, standing] of this.#standings) {
-      const { admissions, ends, roles, cuts } = standing
-      const admission = admissions.find(({ hash }) => !ends.has(hash))
-      const out = cuts.find(({ how }) => how !== 'left') ?? (admission == null ? cuts.at(-1) : undefined)
-      const name = (admission ?? admissions.at(-1))?.name ?? null
-      if (out != null) departed.set(peer, { how: out.how, by: out.by, at: out.at, name })
-      else if (admission != null) {
-        const { admittedBy, admittedAt } = admission
-        members.set(peer, { role: roles.at(-1)?.role ?? admission.role, admittedBy, admittedAt, name })
-      }
-    }
-    const digest = [...this.#standings]
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([peer, { admissions, ends, roles, cuts }]) =>
-        [
-          peer,
-          ...admissions.map(({ hash }) => hash),
-          ...ends,
-          '|',
-          ...[...roles, ...cuts].map(({ hash }) => hash)
-        ].join()
-      )
-      .join('\n')
-    return {
-      members,
-      departed,
-      redeemed: this.#redeemed,
-      refused: this.#refused,
-      fault: (written) => this.#fault(written),
-      standing: (peer) => this.#present(peer),
-      digest
-    }
-  }
-
-  #fault(written: Written): string | null {
-    const cutOff = this.#cutOff(written)
-    if (cutOff != null) return cutOff
-    const role = this.#roleAt(written)
-    if (role == null) return 'its author is not a member'
-    if (written.needsAdmin && role !== 'admin') {
-      return `its author was a ${role}, who may change its own peer record only`
-    }
-    return null
-  }
-}
-
-const CUT_OFF: Record<Departure['how'], string> = {
-  revoked: 'its author was revoked before it',
-  left: 'its author had left before it',
-  proven: 'its author signed two things as one and is revoked for it'
 }
 
 const isAttack = (entry: AuthEntry): boolean =>
   entry.operation === 'revoke' || (entry.operation === 'role' && entry.role !== 'admin')
+
+/** What all admissions together ask of each invite; none has let anybody in yet. */
+function redemptionsAskedFor(entries: readonly Known[]): Map<string, Redemption> {
+  const asked = new Map<string, { peers: Set<PeerId>; uses: number }>()
+  for (const { entry } of entries) {
+    if (entry.operation !== 'admit') continue
+    const key = inviteKey(entry.invite)
+    const found = asked.get(key) ?? { peers: new Set(), uses: entry.invite.uses }
+    found.peers.add(entry.peer)
+    found.uses = Math.min(found.uses, entry.invite.uses)
+    asked.set(key, found)
+  }
+  return new Map([...asked].map(([key, { peers, uses }]) => [key, { peers: [], asked: peers.size, uses }]))
+}
 
 function reachable(from: PeerId, waitsFor: ReadonlyMap<PeerId, ReadonlySet<PeerId>>): Set<PeerId> {
   const found = new Set([from])

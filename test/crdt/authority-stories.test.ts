@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { parseEnvelope } from '../../src/crdt/envelope.ts'
+import type { Membership } from '../../src/crdt/membership.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
 import { membersOf } from '../../src/crdt/validity.ts'
 import type { View } from '../../src/crdt/view.ts'
 import { memoryDisk } from './support/memory-disk.ts'
+import { essenceOf, judgedAnew } from './support/membership.ts'
 import { Bench, invite, Observer, peerRecord, pull, serviceInput, signer } from './support.ts'
 
 /** Everything that some peers signed while they heard of each other by chance, and orders to hear it in. */
@@ -18,16 +20,15 @@ const STORIES = 200
 
 /** The rule that comes to mind first: what a peer writes counts unless it arrives after its revocation was seen. */
 const arrivalRule: typeof membersOf = (genesis, entries) => {
-  const { members, ...rest } = membersOf(genesis, entries)
+  const judged = membersOf(genesis, entries)
   return {
-    ...rest,
-    members,
-    fault: ({ authorId }) => (rest.standing(authorId).admissions[0] == null ? 'unknown' : null)
+    ...judgedAnew(judged),
+    fault: ({ authorId }) => (judged.standing(authorId).admissions[0] == null ? 'unknown' : null)
   }
 }
 
 describe('crdt/authority stories', function () {
-  this.timeout(120_000)
+  this.timeout(600_000)
   const bench = new Bench()
   const stories: Story[] = []
   after(() => bench.clean())
@@ -125,6 +126,32 @@ describe('crdt/authority stories', function () {
       [...seen].some((text) => text.includes('its invite was used up')),
       'no invite was redeemed twice'
     )
+  })
+
+  it('the same stories: what follows from the members before is what judging all anew comes to', () => {
+    let followed = 0
+    for (const [i, { genesis, orders }] of stories.entries()) {
+      for (const order of orders.slice(0, 1)) {
+        const one = new Observer(genesis, (...all) => {
+          const judged = membersOf(...all)
+          const take: Membership['take'] = (signed) => {
+            const taken = judged.take(signed)
+            if (taken?.length === 1) followed++
+            return taken
+          }
+          return { ...judgedAnew(judged), take }
+        })
+        const other = new Observer(genesis, (...all) => judgedAnew(membersOf(...all)))
+        for (const bytes of order) {
+          one.take([bytes])
+          other.take([bytes])
+          assert.deepEqual(one.view.heads, other.view.heads, `story ${i + 1}`)
+        }
+        assert.deepEqual(essence(one.view), essence(other.view), `story ${i + 1}`)
+        assert.deepEqual(essenceOf(one.membership), essenceOf(other.membership), `story ${i + 1}`)
+      }
+    }
+    assert.ok(followed > STORIES, `only ${followed} entries were taken in without judging all anew`)
   })
 
   it('the same stories tell the rule of arrival from this one: by it peers end up apart', () => {

@@ -8,6 +8,7 @@ import { Fold } from '../../src/crdt/fold.ts'
 import { parseGenesis } from '../../src/crdt/genesis.ts'
 import { Intake } from '../../src/crdt/intake.ts'
 import { Ledger, type Entry } from '../../src/crdt/ledger.ts'
+import type { Membership } from '../../src/crdt/membership.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import { Replica } from '../../src/crdt/replica.ts'
 import type { PeerRecord, ServiceInput } from '../../src/crdt/schema.ts'
@@ -122,5 +123,9 @@ export class Observer {
 
   get view(): View {
     return this.#fold.view
+  }
+
+  get membership(): Membership {
+    return this.#fold.membership
   }
 }
