@@ -1,5 +1,6 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { BadWire } from './bad-wire.ts'
 import { run } from './command.ts'
 import { Host } from './host.ts'
 import { directoryOf, KEPT, removeRun, sweep } from './leftovers.ts'
@@ -72,15 +73,14 @@ export class Lab {
         ' '
       )
     )
-    for (const { host, device, addresses } of [a, b]) {
-      // Router solicitations and multicast reports would be noise in every capture and snapshot.
-      await host.sysctl({ [`net/ipv6/conf/${device}/accept_ra`]: 0, [`net/ipv6/conf/${device}/accept_dad`]: 0 })
-      await host.ip([
-        ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
-        `link set ${device} up`
-      ])
-    }
-    for (const { host, device } of [a, b]) await until(`${host.name}'s ${device}`, () => ready(host, device), patience)
+    await plugIn(a, b)
+  }
+
+  /** The same by a wire that loses, delays and reorders as it is told to; chance follows `seed`. It is a good one at first. */
+  async badWire(a: End, b: End, seed: number): Promise<BadWire> {
+    const wire = await BadWire.between(a, b, seed)
+    await plugIn(a, b)
+    return wire
   }
 
   /** Leaves hosts, processes and files as they are when this process ends. */
@@ -103,6 +103,19 @@ export class Lab {
   }
 }
 
+/** Addresses both ends of a wire and waits until both work. */
+async function plugIn(a: End, b: End): Promise<void> {
+  for (const { host, device, addresses } of [a, b]) {
+    // Router solicitations and multicast reports would be noise in every capture and snapshot.
+    await host.sysctl({ [`net/ipv6/conf/${device}/accept_ra`]: 0, [`net/ipv6/conf/${device}/accept_dad`]: 0 })
+    await host.ip([
+      ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
+      `link set ${device} up`
+    ])
+  }
+  for (const { host, device } of [a, b]) await until(`${host.name}'s ${device}`, () => ready(host, device), patience)
+}
+
 /** Labs made by this process so far. */
 let labs = 0
 
@@ -117,13 +130,16 @@ async function congestionControl(host: Host): Promise<string> {
 
 /** Whether IPv6 works on a device, too: the kernel takes up to a second after "up" to notice that a carrier is there. */
 async function ready(host: Host, device: string): Promise<boolean> {
-  const [link] = JSON.parse(await host.exec(['ip', '-j', 'address', 'show', 'dev', device])) as LinkJson[]
+  const [link] = JSON.parse(await host.exec(['ip', '-j', '-d', 'address', 'show', 'dev', device])) as LinkJson[]
   const linkLocal = link?.addr_info.find(({ family, scope }) => family === 'inet6' && scope === 'link')
-  return link?.operstate === 'UP' && linkLocal != null && linkLocal.tentative !== true
+  // A TAP device never says "up": it has no carrier to watch.
+  const up = link?.linkinfo?.info_kind === 'tun' ? 'UNKNOWN' : 'UP'
+  return link?.operstate === up && linkLocal != null && linkLocal.tentative !== true
 }
 
 interface LinkJson {
   operstate: string
+  linkinfo?: { info_kind: string }
   addr_info: Array<{ family: string; scope: string; tentative?: boolean }>
 }
 

@@ -23,3 +23,6 @@ export const settleMs = 200
 
 /** A host is at rest when nothing of its settings has changed for so long, ms: agents that have just met still write. */
 export const restMs = 700
+
+/** What waits at a host's end of a wire while a busy machine lets the wire wait: what does not fit is lost without a dice. */
+export const wireQueueFrames = 10_000

@@ -1,5 +1,6 @@
 import type { Host } from './host.ts'
-import type { Lab } from './lab.ts'
+import type { BadWire } from './bad-wire.ts'
+import type { End, Lab } from './lab.ts'
 
 /**
  * ```
@@ -23,7 +24,19 @@ export const EDGE_B = { lan4: '10.2.0.1', lan6: 'fd00:2::1', wire4: '10.9.0.2', 
 export const SERVER = { v4: '10.2.0.2', v6: 'fd00:2::2' }
 export const SERVER_NET = { v4: '10.2.0.0/24', v6: 'fd00:2::/64' }
 
-export async function twoSites(lab: Lab): Promise<TwoSites> {
+export const twoSites = (lab: Lab): Promise<TwoSites> => sites(lab, (a, b) => lab.wire(a, b))
+
+/** The same two sites with a wire between the edges that can be made bad: `a` of the wire is edge-a. */
+export async function badSites(lab: Lab, seed: number): Promise<TwoSites & { wire: BadWire }> {
+  let wire: BadWire | undefined
+  const made = await sites(lab, async (a, b) => {
+    wire = await lab.badWire(a, b, seed)
+  })
+  if (wire == null) throw new Error('no wire was made')
+  return { ...made, wire }
+}
+
+async function sites(lab: Lab, join: (a: End, b: End) => Promise<void>): Promise<TwoSites> {
   const client = await lab.host('client')
   const edgeA = await lab.host('edge-a')
   const edgeB = await lab.host('edge-b')
@@ -32,7 +45,7 @@ export async function twoSites(lab: Lab): Promise<TwoSites> {
     { host: client, device: 'eth0', addresses: [`${CLIENT.v4}/24`, `${CLIENT.v6}/64`] },
     { host: edgeA, device: 'lan0', addresses: [`${EDGE_A.lan4}/24`, `${EDGE_A.lan6}/64`] }
   )
-  await lab.wire(
+  await join(
     { host: edgeA, device: 'wire0', addresses: [`${EDGE_A.wire4}/24`, `${EDGE_A.wire6}/64`] },
     { host: edgeB, device: 'wire0', addresses: [`${EDGE_B.wire4}/24`, `${EDGE_B.wire6}/64`] }
   )
