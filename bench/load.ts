@@ -35,7 +35,10 @@ interface IperfJson {
   end: { sum_received: IperfSum; sum: IperfSum }
 }
 
-/** Bulk TCP: Gbit/s as received, and the CPU seconds that `pids` spent per GB (10⁹ bytes) of it. `reverse`: to the client. */
+/**
+ * Bulk TCP: Gbit/s as received, and the CPU seconds that `pids` spent per GB (10⁹ bytes) of it. `reverse`: to the client.
+ * `congestion`: the client's congestion control; the host's when not given.
+ */
 export async function bulk(
   client: Host,
   { address, port }: Target,
@@ -43,15 +46,14 @@ export async function bulk(
     flows,
     seconds,
     pids,
-    reverse = false
-  }: { flows: number; seconds: number; pids: readonly number[]; reverse?: boolean }
+    reverse = false,
+    congestion
+  }: { flows: number; seconds: number; pids: readonly number[]; reverse?: boolean; congestion?: string }
 ): Promise<{ gbps: number; cpuPerGb: number }> {
   const before = cpuSeconds(pids)
-  const { end } = await iperf(
-    client,
-    ['-c', address, '-p', String(port), '-P', String(flows), '-t', String(seconds), ...(reverse ? ['-R'] : [])],
-    seconds
-  )
+  const what = ['-c', address, '-p', String(port), '-P', String(flows), '-t', String(seconds)]
+  const how = [...(reverse ? ['-R'] : []), ...(congestion == null ? [] : ['-C', congestion])]
+  const { end } = await iperf(client, [...what, ...how], seconds)
   const { bytes, seconds: took } = end.sum_received
   return { gbps: (bytes * 8) / took / 1e9, cpuPerGb: (cpuSeconds(pids) - before) / (bytes / 1e9) }
 }

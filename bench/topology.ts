@@ -1,4 +1,5 @@
-import { twoSites, type TwoSites } from '../lab/topology.ts'
+import { badSites, twoSites, type TwoSites } from '../lab/topology.ts'
+import type { BadWire } from '../lab/bad-wire.ts'
 import type { Lab } from '../lab/lab.ts'
 
 /**
@@ -16,7 +17,16 @@ export const TEMPEST = '10.6.0.2'
 const CONGESTION_CONTROL = 'reno'
 
 export async function benchSites(lab: Lab): Promise<TwoSites> {
-  const sites = await twoSites(lab)
+  return await prepared(await twoSites(lab))
+}
+
+/** The same with a wire between the edges that can be made bad. */
+export async function badBenchSites(lab: Lab, seed: number): Promise<TwoSites & { wire: BadWire }> {
+  const { wire, ...sites } = await badSites(lab, seed)
+  return { ...(await prepared(sites)), wire }
+}
+
+async function prepared(sites: TwoSites): Promise<TwoSites> {
   for (const host of Object.values(sites)) {
     // Tens of thousands of short connections: enough ports, and none that waits a minute for its next use.
     await host.sysctl({

@@ -53,7 +53,7 @@ export class BadWire {
     this.task = task
     this.#socket = socket
     this.#answers = createInterface({ input: socket })[Symbol.asyncIterator]()
-    // It must not keep a story alive that is over.
+    // It keeps no story alive that is over, only one that waits for an answer.
     socket.unref()
   }
 
@@ -111,8 +111,10 @@ export class BadWire {
   }
 
   async #ask<T>(message: object): Promise<T> {
+    this.#socket.ref()
     this.#socket.write(`${JSON.stringify(message)}\n`)
     const { value, done } = await this.#answers.next()
+    this.#socket.unref()
     if (done === true) throw new Error(`badwire ended: ${this.task.stderr.trim()}`)
     const answer = JSON.parse(value) as T & { error?: string }
     if (answer.error != null) throw new Error(`badwire: ${answer.error}`)

@@ -179,6 +179,7 @@ export class Agent {
     return new KernelDataplane({
       stateDir: this.#config.stateDir,
       dataListen: this.#config.dataListen,
+      kcpCongestionControl: this.#config.kcpCongestionControl,
       privateKeys: { pegasus: identity.pegasus.privateKey, tempest: identity.tempest.privateKey },
       log: this.#log,
       clock: systemClock,

@@ -29,6 +29,8 @@ export interface AgentConfig {
   advertise: string[]
   name: string
   dataplane: 'kernel' | 'none'
+  /** Whether what this peer sends over KCP makes room for others' traffic. */
+  kcpCongestionControl: boolean
   logLevel: LogLevel
   logFormat: LogFormat
   drainMs: number
@@ -93,6 +95,7 @@ const SETTINGS = {
   advertise: { ...text('advertise', 'ARCTIC_ADVERTISE', host, () => ''), repeatable: true },
   name: text('name', 'ARCTIC_NAME', peerName, () => hostname()),
   dataplane: text('dataplane', 'ARCTIC_DATAPLANE', oneOf('kernel', 'none'), () => 'kernel'),
+  kcpCongestionControl: text('kcp-congestion-control', 'ARCTIC_KCP_CONGESTION_CONTROL', onOff, () => true),
   logLevel: text('log-level', 'ARCTIC_LOG_LEVEL', oneOf(...LOG_LEVELS), () => 'info'),
   logFormat: text('log-format', 'ARCTIC_LOG_FORMAT', oneOf('json', 'pretty'), ({ terminal }) =>
     terminal ? 'pretty' : 'json'

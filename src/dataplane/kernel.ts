@@ -48,6 +48,8 @@ export interface KernelDataplaneOptions {
   stateDir: string
   /** `HOST:PORT` of Pegasus (TCP) and Tempest (UDP). */
   dataListen: string
+  /** Default true. */
+  kcpCongestionControl?: boolean
   /** X25519 private keys, base64. */
   privateKeys: Record<EngineName, string>
   log: Logger
@@ -299,7 +301,13 @@ export class KernelDataplane implements Dataplane {
       this.#engines.apply(
         'pegasus',
         generation,
-        pegasusState(desired, { ...common, table: steering.table, devices, ports: this.#ports })
+        pegasusState(desired, {
+          ...common,
+          kcpCongestionControl: this.#options.kcpCongestionControl ?? true,
+          table: steering.table,
+          devices,
+          ports: this.#ports
+        })
       ),
       this.#engines.apply('tempest', generation, tempestState(desired, { ...common, devices: made }), {
         indexes: Object.fromEntries(this.#indexes)

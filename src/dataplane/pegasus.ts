@@ -14,6 +14,8 @@ export interface PegasusState {
   listeners: PegasusListener[]
   outbound: PegasusService[]
   inbound: (PegasusService & { routes: { source: string | null; dest: string | null }[]; any?: true })[]
+  /** Not said when it is on, so that an engine which does not know it can be told everything else. */
+  kcp_congestion_control?: false
 }
 
 type PegasusListener = { name: string; port: number } & (
@@ -70,6 +72,7 @@ export const GENERAL_LISTENER = 'general'
 export interface PegasusContext {
   dataListen: string
   bypassMark: number
+  kcpCongestionControl: boolean
   table: RouteTable
   /** Devices by the service that owns them. */
   devices: ReadonlyMap<ServiceId, string>
@@ -78,7 +81,7 @@ export interface PegasusContext {
 }
 
 export function pegasusState(desired: DesiredState, context: PegasusContext): PegasusState {
-  const { dataListen, bypassMark, table, devices, ports } = context
+  const { dataListen, bypassMark, kcpCongestionControl, table, devices, ports } = context
   const general = table.ranked(null)
   const listeners: PegasusListener[] = [...devices].map(([service_id, name]) => ({
     name,
@@ -120,7 +123,8 @@ export function pegasusState(desired: DesiredState, context: PegasusContext): Pe
         .filter(hasCidr)
         .map(({ sourceCidr, destCidr }) => ({ source: sourceCidr, dest: destCidr })),
       ...(service.routes.every(hasCidr) ? {} : { any: true as const })
-    }))
+    })),
+    ...(kcpCongestionControl ? {} : { kcp_congestion_control: false as const })
   }
 }
 

@@ -44,6 +44,7 @@ describe('agent configuration', () => {
       advertise: [],
       name: 'a',
       dataplane: 'kernel',
+      kcpCongestionControl: true,
       logLevel: 'info',
       logFormat: 'json',
       drainMs: 10_000,
@@ -99,6 +100,12 @@ describe('agent configuration', () => {
   it('switches the TCP API off in every spelling', () => {
     for (const off of ['off', 'false']) assert.equal(read(['--config', file(`api_listen: ${off}\n`)]).apiListen, null)
     assert.equal(read(['--api-listen', 'off']).apiListen, null)
+  })
+
+  it('switches the congestion control of KCP in every place', () => {
+    assert.equal(read(['--kcp-congestion-control', 'off']).kcpCongestionControl, false)
+    assert.equal(read([], { ARCTIC_KCP_CONGESTION_CONTROL: 'off' }).kcpCongestionControl, false)
+    assert.equal(read(['--config', file('kcp_congestion_control: false\n')]).kcpCongestionControl, false)
   })
 
   it('takes a certificate with its key only, and plain HTTP in every spelling', () => {

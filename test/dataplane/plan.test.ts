@@ -181,10 +181,12 @@ describe('plan of the data plane', () => {
     const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass }
     const pegasus = pegasusState(state, {
       ...common,
+      kcpCongestionControl: false,
       table: steering.table,
       devices: steering.serviceDevices,
       ports: new Map([[GENERAL_LISTENER, 4000]])
     })
+    assert.equal(pegasus.kcp_congestion_control, false)
     assert.deepEqual(pegasus.listeners, [
       {
         name: 'general',

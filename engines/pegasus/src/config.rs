@@ -33,6 +33,7 @@ pub struct Config {
     /// The same peers by KCP: on the port above.
     pub kcp_peers: Map<Peer>,
     pub door: DoorKeys,
+    pub kcp_congestion_control: bool,
     pub listeners: Map<Steering>,
     pub outbound: Map<Outbound>,
     pub inbound: Map<Inbound>,
@@ -88,6 +89,7 @@ impl Config {
             peers: Map::default(),
             kcp_peers: Map::default(),
             door: DoorKeys::new(&[0; 32], &[0; 32]),
+            kcp_congestion_control: true,
             listeners: Map::default(),
             outbound: Map::default(),
             inbound: Map::default(),
@@ -106,6 +108,7 @@ impl Config {
             kcp_peers: peers.values().map(|peer| compiler.kcp_peer(peer)).collect(),
             peers,
             door: DoorKeys::new(private_key, &public_key(private_key).unwrap_or_default()),
+            kcp_congestion_control: state.kcp_congestion_control,
             listeners: state.listeners.iter().filter_map(|listener| compiler.listener(listener)).collect(),
             outbound: state.outbound.iter().filter_map(|service| compiler.outbound(service)).collect(),
             inbound: state.inbound.iter().filter_map(|service| compiler.inbound(service)).collect(),

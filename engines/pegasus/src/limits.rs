@@ -107,9 +107,12 @@ pub const INITIAL_ROUND_TRIP: Duration = Duration::from_millis(100);
 pub const ACK_DELAY: Duration = Duration::from_millis(5);
 /// Longest pause between probes while nothing is heard.
 pub const PROBE_TIMEOUT_MAX: Duration = Duration::from_secs(1);
-/// An idle conversation asks for a sign of life after this, then so often; `SILENCE_MAX` ends it.
-pub const KCP_PING_AFTER: Duration = Duration::from_secs(4);
-pub const KCP_PING_EVERY: Duration = Duration::from_secs(1);
+/// A conversation that has heard nothing for so long is over. Where only one way is cut, the other side may find out only
+/// from our silence, when the word that it is over is lost: both together within 15 s.
+pub const KCP_SILENCE_MAX: Duration = Duration::from_secs(7);
+/// An idle conversation asks for a sign of life after this, then so often: eight times before it is given up.
+pub const KCP_PING_AFTER: Duration = Duration::from_secs(3);
+pub const KCP_PING_EVERY: Duration = Duration::from_millis(500);
 /// A hello is said again after this when nothing is heard, then after twice that, up to eight times.
 pub const HELLO_AGAIN: Duration = Duration::from_millis(200);
 /// How often a responder may ask for another cookie.

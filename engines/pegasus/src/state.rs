@@ -13,6 +13,13 @@ pub struct State {
     pub listeners: Vec<ListenerState>,
     pub outbound: Vec<OutboundState>,
     pub inbound: Vec<InboundState>,
+    /// Whether what we send over KCP makes room for others' traffic.
+    #[serde(default = "yes")]
+    pub kcp_congestion_control: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -106,7 +113,7 @@ mod tests {
         let json = text[start..start + text[start..].find("```").unwrap()].replace('…', "");
         let state: State = serde_json::from_str(&json).unwrap();
         assert_eq!((state.bypass_mark, state.listeners.len(), state.inbound.len()), (16_777_216, 2, 1));
-        assert!(!state.inbound[0].any);
+        assert!(!state.inbound[0].any && state.kcp_congestion_control);
         let unknown = json.replacen("\"bypass_mark\"", "\"bypass_mask\": 1, \"bypass_mark\"", 1);
         assert!(serde_json::from_str::<State>(&unknown).is_err());
     }

@@ -312,6 +312,9 @@ impl Worker {
                 self.listen(bound.fd, ListenerRole::Tproxy { name: bound.name, steering: steering.clone() });
             }
         }
+        if before.kcp_congestion_control != config.kcp_congestion_control {
+            self.set_congestion_control(config.kcp_congestion_control);
+        }
         self.drop_unwanted(&before);
         self.adjust_pools();
     }

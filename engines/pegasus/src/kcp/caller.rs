@@ -45,7 +45,8 @@ impl Worker {
         };
         let (agenda, now) = (self.kcp.agenda.clone(), self.now);
         let key = self.carriers.insert_with(|key| {
-            let place = Place { key, agenda, socket: socket.clone() };
+            let place =
+                Place { key, agenda, socket: socket.clone(), congestion_control: config.kcp_congestion_control };
             let conversation = Conversation::call(place, id, address, hello, peer.public_key, now);
             let phase = Phase::Greeting(Some(Box::new(initiator)));
             Carrier::new(Link::Kcp(Box::new(conversation)), phase, true, Some(peer.clone()), address, now)
@@ -110,6 +111,15 @@ impl Worker {
                     Ok(()) => self.made(key),
                     Err(broken) => self.lose_carrier(key, &broken.0),
                 }
+            }
+        }
+    }
+
+    /// For conversations that are open as well.
+    pub fn set_congestion_control(&mut self, on: bool) {
+        for key in self.carriers.keys(|carrier| matches!(carrier.link, Link::Kcp(_))) {
+            if let Some(Link::Kcp(conversation)) = self.carriers.get_mut(key).map(|carrier| &mut carrier.link) {
+                conversation.set_congestion_control(on);
             }
         }
     }

@@ -29,6 +29,9 @@ const ROUND_TRIP_MIN: Duration = Duration::from_millis(1);
 /// Acknowledgements come in crowds as far apart as this.
 const CROWD: Duration = Duration::from_millis(5);
 const BACK_OFF: f64 = 0.7;
+/// A mean of fewer round trips says little: one datagram that overtook the others would make the path look empty, the window
+/// small, and the rate that is measured with that window smaller still.
+const SAMPLES_LEAST: u32 = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
@@ -198,8 +201,8 @@ impl Congestion {
     fn end_round(&mut self, app_limited: bool, now: Instant) {
         self.round += 1;
         self.round_ends = self.delivered;
-        let (sum, count) = std::mem::take(&mut self.round_trips);
-        if count > 0 {
+        if self.round_trips.1 >= SAMPLES_LEAST {
+            let (sum, count) = std::mem::take(&mut self.round_trips);
             let mean = sum / count;
             if self.base.is_none_or(|(base, _)| mean <= base) {
                 self.base = Some((mean, now));
@@ -242,10 +245,8 @@ impl Congestion {
                 Phase::Cruise { step: (step + 1) % CRUISE_GAINS.len(), since: now }
             }
             Phase::Probe { until } if now >= until => {
-                let (sum, count) = self.round_trips;
-                if count > 0 {
-                    self.base = Some((sum / count, now));
-                }
+                let (sum, count) = std::mem::take(&mut self.round_trips);
+                self.base = Some((if count >= SAMPLES_LEAST { sum / count } else { base }, now));
                 Phase::Cruise { step: 2, since: now }
             }
             phase => phase,

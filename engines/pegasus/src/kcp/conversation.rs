@@ -37,6 +37,7 @@ pub struct Conversation {
     agenda: Agenda,
     on_agenda: bool,
     socket: Arc<Udp>,
+    congestion_control: bool,
     /// The socket hears nobody else.
     is_own: bool,
     to: SocketAddr,
@@ -82,6 +83,7 @@ pub struct Place {
     pub key: Key,
     pub agenda: Agenda,
     pub socket: Arc<Udp>,
+    pub congestion_control: bool,
 }
 
 impl Conversation {
@@ -106,10 +108,23 @@ impl Conversation {
     }
 
     fn new(place: Place, id: u64, to: SocketAddr, from: Option<IpAddr>, state: State) -> Self {
-        let Place { key, agenda, socket } = place;
+        let Place { key, agenda, socket, congestion_control } = place;
         let is_own = matches!(state, State::Calling(_));
-        let mut new =
-            Self { id, key, agenda, on_agenda: false, socket, is_own, to, from, state, wants_room: false, armed: None };
+        let mut new = Self {
+            id,
+            key,
+            agenda,
+            on_agenda: false,
+            socket,
+            congestion_control,
+            is_own,
+            to,
+            from,
+            state,
+            wants_room: false,
+            armed: None,
+        };
+        new.set_congestion_control(congestion_control);
         new.touch();
         new
     }
@@ -126,7 +141,16 @@ impl Conversation {
             open.arq.note_round_trip(now.duration_since(calling.sent_at), now);
         }
         self.state = State::Open(Box::new(open));
+        self.set_congestion_control(self.congestion_control);
         self.touch();
+    }
+
+    /// Whether what is sent from now on makes room for others' traffic.
+    pub fn set_congestion_control(&mut self, on: bool) {
+        self.congestion_control = on;
+        if let State::Open(open) = &mut self.state {
+            open.arq.set_congestion_control(on);
+        }
     }
 
     pub fn is_calling(&self) -> bool {

@@ -104,7 +104,7 @@ impl Worker {
         let answer = greeting::write_answer(datagram.id, &noise);
         let agenda = self.kcp.agenda.clone();
         let key = self.carriers.insert_with(|key| {
-            let place = Place { key, agenda, socket: door.clone() };
+            let place = Place { key, agenda, socket: door.clone(), congestion_control: config.kcp_congestion_control };
             let conversation = Conversation::answer(place, id, from, at, datagram.id, datagrams, now);
             let link = Link::Kcp(Box::new(conversation));
             let mut carrier = Carrier::new(link, Phase::Unproven, false, Some(peer.clone()), address, now);

@@ -76,6 +76,8 @@ pub struct Sender {
     limit: u64,
     round_trip: RoundTrip,
     congestion: Congestion,
+    /// If not, only the other side's room bounds what is under way, and nothing is paced.
+    pub is_controlled: bool,
     /// The next datagram with data may go now or from then on.
     paced_until: Instant,
     /// How long is waited beyond that, so that several go together.
@@ -105,6 +107,7 @@ impl Sender {
             limit: WINDOW_BYTES_MIN,
             round_trip: RoundTrip::new(now),
             congestion: Congestion::new(now),
+            is_controlled: true,
             paced_until: now,
             turn: Duration::ZERO,
             lost_at: None,
@@ -123,8 +126,13 @@ impl Sender {
         self.round_trip.smooth()
     }
 
+    /// Bytes that may be under way.
+    fn window(&self) -> usize {
+        if self.is_controlled { self.congestion.window() } else { SEND_BUFFER_BYTES_MAX }
+    }
+
     pub fn room(&self) -> usize {
-        let most = (2 * self.congestion.window()).clamp(SEND_BUFFER_BYTES_MIN, SEND_BUFFER_BYTES_MAX);
+        let most = (2 * self.window()).clamp(SEND_BUFFER_BYTES_MIN, SEND_BUFFER_BYTES_MAX);
         most.saturating_sub(self.out.len())
     }
 
@@ -155,12 +163,12 @@ impl Sender {
     /// The stretch of the stream to send now in a datagram that has room for `room` bytes and will be `size` long.
     pub fn next_stretch(&mut self, room: usize, size: usize, now: Instant) -> Option<(u64, usize)> {
         if self.lost.is_empty() && !self.has_new() {
-            if self.under_way < self.congestion.window() {
+            if self.under_way < self.window() {
                 self.congestion.had_nothing_to_send(self.under_way);
             }
             return None;
         }
-        let fits = self.under_way + size <= self.congestion.window() && now >= self.paced_until;
+        let fits = self.under_way + size <= self.window() && now >= self.paced_until;
         if !fits && !std::mem::take(&mut self.probe) {
             return None;
         }
@@ -211,7 +219,7 @@ impl Sender {
         self.last_sent = now;
         let (length, size) = (length as u32, size as u32);
         self.sent.push_back(Sent { number, offset, length, size, at: now, stamp, acked: false, is_trial });
-        if length > 0 {
+        if length > 0 && self.is_controlled {
             let rate = self.congestion.rate(self.round_trip.smooth());
             // What was not used of the last moment may be caught up with, but not more than a burst.
             let burst = Duration::from_secs_f64(BURST_BYTES_MIN as f64 / rate).max(Duration::from_millis(1));

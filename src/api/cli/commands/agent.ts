@@ -73,6 +73,11 @@ export const agentCommands: readonly Command[] = [
         help: 'none: control plane only, needs no privileges (kernel; ARCTIC_DATAPLANE)'
       },
       {
+        name: 'kcp-congestion-control',
+        kind: ['on', 'off'],
+        help: 'off: what this peer sends over KCP makes no room for others (on; ARCTIC_KCP_CONGESTION_CONTROL)'
+      },
+      {
         name: 'drain-timeout',
         kind: 'text',
         placeholder: 'DURATION',
