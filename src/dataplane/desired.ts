@@ -1,5 +1,6 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
 import type { HostNetworks } from './never-taken.ts'
+import type { RulePreview } from './preview.ts'
 
 /**
  * What one host's data plane should do, computed by `actors/reconcile` from the view and nothing else. Plain data, whole
@@ -169,6 +170,8 @@ export interface Dataplane {
   onEvent(listener: (event: DataplaneEvent) => void): () => void
   /** The host's addresses and attached networks that steering goes by, for `routes test`; null before the first look. */
   host?(): HostNetworks | null
+  /** What this state would change in the host's rules; changes nothing. Null while nothing has been applied. */
+  preview?(desired: DesiredState): RulePreview | null
   /**
    * `remove`: stop intercepting, drain flows up to `drainMs`, take everything of ours out of the kernel, end the engines.
    * `keep`: leave kernel state and engines running for the next agent.

@@ -37,6 +37,7 @@ import {
   type PegasusFlows,
   type PegasusStats
 } from './pegasus.ts'
+import { previewRules, type RulePreview } from './preview.ts'
 import { planDevices, planSteering, steeringLines, type SteeringPlan } from './plan.ts'
 import { counterName, rulesetText, type Counter } from './ruleset.ts'
 import { Serial } from './serial.ts'
@@ -147,6 +148,14 @@ export class KernelDataplane implements Dataplane {
   }
 
   host = (): HostFacts | null => this.#net.networks
+
+  preview(desired: DesiredState): RulePreview | null {
+    const facts = this.host()
+    if (facts == null || this.#desired == null) return null
+    const parent = this.#options.macvlanParent ?? null
+    const host = { facts, marks: this.#marks, indexes: this.#indexes, ports: this.#ports, parent }
+    return previewRules(this.#desired, desired, host)
+  }
 
   engines = (): EngineStatus[] => this.#engines.status()
 

@@ -77,6 +77,9 @@ export const reapplyRetryMs = 1_000
 /** Candidates that `routes test --trace` lists at most: the winner and the nearest losers. */
 export const traceCandidatesMax = 1_000
 
+/** Lines each way that a preview of a ruleset tells; a reader counts the rest. */
+export const previewLinesMax = 1_000
+
 /** How long the holder of the host's lock may take to say who it is, ms. */
 export const hostLockAnswerMs = 1_000
 

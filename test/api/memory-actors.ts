@@ -41,7 +41,12 @@ export class MemoryActors {
       (mesh: FakeMesh, { nouns, recorder }: typeof own) =>
       () =>
         activityOf(activityDeps(mesh, recorder, clock, view, bytes), () => nouns.tree())
-    there.actors.serve(servedActors(far.nouns, activityAt(there, far)))
+    there.actors.serve(
+      servedActors(far.nouns, {
+        activity: activityAt(there, far),
+        preview: () => ({ added: [], removed: [], more: 0 })
+      })
+    )
     this.window = new ActorWindow(own.nouns, { mesh: here, replica: { view }, activity: activityAt(here, own) })
   }
 

@@ -6,6 +6,7 @@ import type {
   PastAnswers,
   PeerJson,
   PeerPatch,
+  PeerRulesJson,
   RouteJson,
   ServiceJson,
   StatusJson,
@@ -61,6 +62,7 @@ import {
   TokenNotFoundError,
   TargetPeerNotAdmittedError
 } from '../../src/errors.ts'
+import type { Draft } from '../../src/actors/operator/draft.ts'
 import type { Member, View } from '../../src/crdt/view.ts'
 import { systemRandom } from '../../src/random.ts'
 import { MemoryActors } from './memory-actors.ts'
@@ -379,6 +381,16 @@ export class MemoryOperator implements Operator {
     if (!found.valid) throw new ConflictError(409, 'a route was added since', { change: found.id, later_change: 'ff' })
     const services = [...this.services.values()].filter(({ id }) => found.objects.some((object) => object.id === id))
     return { undone: found.id, change: { ...found, id: 'f'.repeat(64) }, services }
+  }
+
+  /** The source peer has a line for each route; the others say nothing. */
+  async previewRules({ services, routes }: Draft): Promise<PeerRulesJson[]> {
+    const lines = routes.map(({ dest_cidr }) => `map route: ${dest_cidr}`)
+    const quiet = { removed: [], more: 0 }
+    return services.flatMap(({ source_peer_id, target_peer_id }) => [
+      { peer_id: source_peer_id, name: 'edge-a', added: lines, ...quiet, problem: null },
+      { peer_id: target_peer_id, name: 'edge-b', added: [], ...quiet, problem: 'it cannot be reached now' }
+    ])
   }
 
   /** Answers at once: done, unless somebody in `late` is an end of it. */

@@ -277,7 +277,8 @@ describe('actors across hosts', function () {
     const [, { exchange: b, actors }] = [await peer('a'), await peer('b')]
     actors.answer = () => 'x'.repeat(1_000_000)
     const hostile = await net.peers.get('a')!.open('b', ACTOR_PROTOCOL)
-    for (let i = 1; i <= 10 * actorAsksMax; i++) void hostile.send(requests.ask(i, 'tree', null)).catch(() => {})
+    for (let i = 1; i <= 10 * actorAsksMax; i++)
+      void hostile.send(requests.ask(i, { what: 'tree', path: null })).catch(() => {})
     await until('its slots are taken', () => actors.asked === actorAsksMax)
     await pause(50)
     equal(actors.asked, actorAsksMax)

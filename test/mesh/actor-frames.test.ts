@@ -22,8 +22,9 @@ describe('actor protocol frames', () => {
   it('are read as they were written', () => {
     fc.assert(
       fc.property(id, word, path, event, word, (id, what, path, event, by) => {
-        deepEqual(parseRequest(requests.ask(id, what, path)), { type: 'ask', id, what, path })
-        deepEqual(parseRequest(requests.ask(id, what, null)), { type: 'ask', id, what, path: null })
+        deepEqual(parseRequest(requests.ask(id, { what, path, of: event })), { type: 'ask', id, what, path, of: event })
+        const bare = { type: 'ask', id, what, path: null, of: undefined }
+        deepEqual(parseRequest(requests.ask(id, { what, path: null })), bare)
         deepEqual(parseRequest(requests.send(id, path, event, by)), { type: 'send', id, path, event, by })
         deepEqual(parseRequest(requests.tell(id, path, event, by)), { type: 'tell', id, path, event, by })
         deepEqual(parseRequest(requests.watch(id, null)), { type: 'watch', id, path: null })
@@ -34,6 +35,14 @@ describe('actor protocol frames', () => {
         deepEqual(parseReply(replies.ended(id, notice)), { type: 'ended', id, notice })
       })
     )
+  })
+
+  it('refuse to ask what does not go into one message', () => {
+    const of = 'x'.repeat(actorFrameBytesMax)
+    throws(() => requests.ask(1, { what: 'preview', path: null, of }), {
+      code: 'invalid_request',
+      message: /too large/
+    })
   })
 
   it('carry an answer of any length in parts that each fit', () => {
@@ -59,7 +68,7 @@ describe('actor protocol frames', () => {
 
   it('that are garbage, cut or flipped are refused with a sentence or are whole; nothing else is thrown', () => {
     const valid = fc.oneof(
-      fc.tuple(id, word, path).map(([id, what, path]) => requests.ask(id, what, path)),
+      fc.tuple(id, word, path).map(([id, what, path]) => requests.ask(id, { what, path })),
       fc.tuple(id, path, event, word).map(([id, path, event, by]) => requests.send(id, path, event, by)),
       fc.tuple(id, event).map(([id, update]) => replies.update(id, update)),
       id.map((id) => replies.ended(id, { status: 'done', reason: null }))

@@ -1,4 +1,5 @@
 import type { PeerId } from '../../crdt/schema.ts'
+import type { RulePreview } from '../../dataplane/preview.ts'
 import { UnavailableError } from '../../errors.ts'
 import type { ActivityJson, FlowActivityJson, ServiceActivityJson, TunnelActivityJson } from './activity.ts'
 import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, TransitionJson } from './actor-json.ts'
@@ -20,6 +21,8 @@ export const asDetail = (answer: unknown, peer: PeerId): ActorDetailJson => ({
 export const asHistory = (answer: unknown): TransitionJson[] => checked(answer, isListOf(isStep))
 
 export const asSent = (answer: unknown): ActorSentJson => checked(answer, isSent)
+
+export const asPreview = (answer: unknown): RulePreview => checked(answer, isPreview)
 
 /** As in `asDetail`. */
 export const asActivity = (answer: unknown, peer: PeerId): ActivityJson => ({
@@ -154,3 +157,6 @@ const isActivity = (value: unknown): value is ActivityJson =>
   isNumber(value['actors']['total']) &&
   isListOf(isKind)(value['actors']['kinds']) &&
   isListOf(isStep)(value['actors']['latest'])
+
+const isPreview = (value: unknown): value is RulePreview =>
+  isObject(value) && isListOf(isText)(value['added']) && isListOf(isText)(value['removed']) && isNumber(value['more'])

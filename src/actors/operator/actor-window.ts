@@ -1,4 +1,5 @@
 import type { PeerId } from '../../crdt/schema.ts'
+import type { RulePreview } from '../../dataplane/preview.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import type { ActorHandler, PeerActors } from '../../mesh/actor-protocol/actors.ts'
 import { parseRemoteAddress } from '../runtime/address.ts'
@@ -16,6 +17,7 @@ import type { ActorNouns } from './actors.ts'
 import type { OperatorDeps } from './deps.ts'
 import type { ActorJson, ActorOptions, SendOptions, WatchOptions } from './operator.ts'
 import { resolvePeer } from './peer-ref.ts'
+import { PREVIEW } from './preview.ts'
 
 export interface ActorWindowParts {
   mesh: Pick<OperatorDeps['mesh'], 'self' | 'peers'> & { actors: Omit<PeerActors, 'serve'> }
@@ -119,12 +121,16 @@ export class ActorWindow {
   }
 }
 
-/** This agent's actors, as other members may use them. */
-export function servedActors(nouns: ActorNouns, activity: () => Promise<ActivityJson>): ActorHandler {
+/** This agent's actors, as other members may use them, and what else they may ask of it. */
+export function servedActors(
+  nouns: ActorNouns,
+  { activity, preview }: { activity: () => Promise<ActivityJson>; preview: (draft: unknown) => RulePreview }
+): ActorHandler {
   return {
-    ask(what, path) {
+    ask(what, path, of) {
       if (what === 'tree') return nouns.tree()
       if (what === 'activity') return activity()
+      if (what === PREVIEW) return preview(of)
       if (what === 'inspect' && path != null) return nouns.inspect(path)
       if (what === 'history' && path != null) return nouns.history(path)
       throw new InvalidRequestError(`the agent there does not answer "${what}"; compare both agents' versions`)

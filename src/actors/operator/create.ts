@@ -12,6 +12,7 @@ import { Metrics } from './metrics.ts'
 import type { Operator } from './operator.ts'
 import { pastAnswers } from './past.ts'
 import { PeerNouns } from './peers.ts'
+import { previewRules, servedPreview } from './preview.ts'
 import { testRoute } from './route-test.ts'
 import { ServiceNouns } from './services.ts'
 import { agentStatus, readiness } from './status.ts'
@@ -25,7 +26,7 @@ export function createOperator(deps: OperatorDeps): Operator {
   const own = new ActorNouns({ ...deps, told: deps.reconciler.live })
   const activity = (): Promise<ActivityJson> => activityOf(deps, () => own.tree())
   const actors = new ActorWindow(own, { ...deps, activity })
-  deps.mesh.actors.serve(servedActors(own, activity))
+  deps.mesh.actors.serve(servedActors(own, { activity, preview: (draft) => servedPreview(deps, draft) }))
   const cluster = new ClusterNouns(deps)
   const history = new HistoryNouns(deps)
   const peers = new PeerNouns(deps)
@@ -60,6 +61,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     at: (moment) => pastAnswers(deps, moment),
     clusterEpoch: () => history.epoch(),
     undo: (input) => undoChange(deps, input),
+    previewRules: (draft) => previewRules(deps, draft),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
     waitForMembers: (peer, options) => waitForMembers(deps, peer, options),
     createToken: (input, by) => tokens.create(input, by),

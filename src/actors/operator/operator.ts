@@ -27,6 +27,7 @@ import type {
   TransitionJson
 } from './actor-json.ts'
 import type { DoctorJson } from './doctor.ts'
+import type { Draft } from './draft.ts'
 import type { LicenseJson } from './license.ts'
 import type { NewTokenJson, TokenJson, TokenRequest } from './tokens.ts'
 
@@ -80,6 +81,8 @@ export interface Operator {
    * ConflictError (409) that names what has changed since. `change`: its hash, or a start of it.
    */
   undo(input: { change: string }): Promise<UndoneJson>
+  /** What a draft would change in the rules of each peer concerned; nobody changes anything. */
+  previewRules(draft: Draft): Promise<PeerRulesJson[]>
   /**
    * Waits until what was written of these services is in force, in kernel and engines of both ends as far as they can be
    * reached, or gone where they were deleted; or until the time is up. Never takes anything back.
@@ -224,6 +227,18 @@ export interface WaitJson {
   more: number
   /** Who was not waited for, since it does not answer; it takes the change over when it is back. */
   unreachable: Array<{ peer: PeerId; name: string }>
+}
+
+/** Lines of table `inet arctic` at one peer that would come and go: an object of the table and one rule or element of it. */
+export interface PeerRulesJson {
+  peer_id: PeerId
+  name: string | null
+  added: string[]
+  removed: string[]
+  /** Lines that are left out. */
+  more: number
+  /** Why they are not known; null when they are. */
+  problem: string | null
 }
 
 export interface StragglerJson {

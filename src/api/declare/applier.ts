@@ -1,8 +1,9 @@
-import type { Operator } from '../../actors/operator/operator.ts'
+import type { Operator, PeerRulesJson } from '../../actors/operator/operator.ts'
 import { type Clock, isoTime, type Timer } from '../../clock.ts'
 import { ArcticError, ConflictError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { carryOut } from './carry-out.ts'
+import { draftOf } from './draft.ts'
 import { exportMesh } from './export.ts'
 import type { Journal, Pending } from './journal.ts'
 import { revertRetryMs } from './limits.ts'
@@ -20,6 +21,8 @@ export interface ApplyOptions {
 export interface Applied {
   dry_run: boolean
   changes: Change[]
+  /** Of a dry run: what would change in the rules of each peer concerned. */
+  rules: PeerRulesJson[] | null
   pending: { expires_at: string } | null
 }
 
@@ -100,7 +103,10 @@ export class Applier {
   }
 
   async #dryRun(file: MeshFile, { prune = false }: ApplyOptions): Promise<Applied> {
-    return { dry_run: true, changes: planMesh(file, await this.#current(), { prune }), pending: this.pending }
+    const current = await this.#current()
+    const changes = planMesh(file, current, { prune })
+    const rules = await this.#operator.previewRules(draftOf(changes, current))
+    return { dry_run: true, changes, rules, pending: this.pending }
   }
 
   async #apply(file: MeshFile, { prune = false, confirmWithinSeconds }: ApplyOptions): Promise<Applied> {
@@ -113,7 +119,7 @@ export class Applier {
       )
     }
     const changes = planMesh(file, await this.#current(), { prune })
-    if (changes.length === 0) return { dry_run: false, changes, pending: null }
+    if (changes.length === 0) return { dry_run: false, changes, rules: null, pending: null }
     if (confirmWithinSeconds != null) {
       const expires_at = this.#clock.now() + confirmWithinSeconds * 1000
       const pending: Pending = { version: 1, expires_at, changes }
@@ -127,7 +133,7 @@ export class Applier {
       await this.#takeBackAfter(error, changes)
     }
     this.#log.info({ changes: changes.length, confirm_within: confirmWithinSeconds ?? null }, 'a mesh file is applied')
-    return { dry_run: false, changes, pending: this.pending }
+    return { dry_run: false, changes, rules: null, pending: this.pending }
   }
 
   /** Ends with the failure, told in full: what is left of a change that cannot be taken back must not go unsaid. */

@@ -173,7 +173,7 @@ const distinct = (routes: RouteRecord[]): RouteRecord[] => [
 ]
 
 /** By id, by the name of a member, or by a prefix of the id that only one peer has. */
-function peerFinder(peers: Current['peers']): (text: string, target: boolean) => PeerId {
+export function peerFinder(peers: Current['peers']): (text: string, target: boolean) => PeerId {
   const found = new Map<string, Current['peers'][number]>()
   const look = (text: string): Current['peers'][number] => {
     const exact = peers.find(({ id }) => id === text)

@@ -1,5 +1,5 @@
 import type { PeerId } from '../../crdt/schema.ts'
-import type { ActorEvent, DeathNotice } from './frame.ts'
+import type { ActorEvent, DeathNotice, Question } from './frame.ts'
 
 export type { DeathNotice } from './frame.ts'
 
@@ -10,8 +10,8 @@ export const ACTOR_PROTOCOL = '/arctic/actor/1.0.0'
  * asker then meets as if it had happened there. `by` says who asks, the proven peer included.
  */
 export interface ActorHandler {
-  /** `what` is a word that both agents know (`tree`, `inspect`); the answer is anything that is JSON. */
-  ask(what: string, path: string | null): unknown
+  /** `what` is a word that both agents know (`tree`, `inspect`), `of` any JSON; so is the answer. */
+  ask(what: string, path: string | null, of: unknown): unknown
   /** Called in the order of arrival. Answers what the event caused. */
   send(path: string, event: ActorEvent, by: string): Promise<unknown>
   /** Updates from now on; of those with one key a slow reader needs only the newest. Returns the unsubscriber. */
@@ -28,11 +28,7 @@ export interface PeerActors {
   /** From now on this agent's actors are served by `handler`. */
   serve(handler: ActorHandler): void
   /** UnavailableError when the peer does not answer in time, else whatever it refused with. */
-  ask(
-    peer: PeerId,
-    question: { what: string; path: string | null },
-    options?: { signal?: AbortSignal }
-  ): Promise<unknown>
+  ask(peer: PeerId, question: Question, options?: { signal?: AbortSignal }): Promise<unknown>
   /** Resolves with what the event did. After an UnavailableError nobody knows whether it was delivered. */
   send(
     peer: PeerId,

@@ -8,7 +8,7 @@ import { actorAskTimeoutMs, actorRewatchMs } from '../limits.ts'
 import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
 import { ACTOR_PROTOCOL, type ActorHandler, type PeerActors, type Refusal } from './actors.ts'
-import { requests, type ActorEvent, type DeathNotice } from './frame.ts'
+import { requests, type ActorEvent, type DeathNotice, type Question } from './frame.ts'
 import { Link } from './link.ts'
 import { Serving } from './serving.ts'
 
@@ -75,12 +75,8 @@ export class ActorExchange implements PeerActors {
     for (const { peer, stopped } of this.#watches) if (this.#roleOf(peer) == null) stopped.abort(noMember(peer))
   }
 
-  async ask(
-    peer: PeerId,
-    { what, path }: { what: string; path: string | null },
-    options: { signal?: AbortSignal } = {}
-  ): Promise<unknown> {
-    return this.#call(peer, (id) => requests.ask(id, what, path), options)
+  async ask(peer: PeerId, question: Question, options: { signal?: AbortSignal } = {}): Promise<unknown> {
+    return this.#call(peer, (id) => requests.ask(id, question), options)
   }
 
   async send(

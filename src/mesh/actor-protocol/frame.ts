@@ -13,7 +13,7 @@ import {
  * its content. JSON unless it says bytes.
  *
  *   asking side                                     answering side
- *   Q {what, path}       a question                 P bytes            a part of an answer, more follow
+ *   Q {what, path, of}   a question                 P bytes            a part of an answer, more follow
  *   S {path, event, by}  an event; tell what it did A bytes            the last part: together they are JSON
  *   T {path, event, by}  an event, no answer        E error            refused, as in the contract
  *   W {path}             every step; null: of all   U update           of a watch
@@ -23,7 +23,7 @@ import {
  * W and M are answered (A or E) once, then their updates or their end follow under the same number.
  */
 export type Request =
-  | { type: 'ask'; id: number; what: string; path: string | null }
+  | { type: 'ask'; id: number; what: string; path: string | null; of: unknown }
   | { type: 'send' | 'tell'; id: number; path: string; event: ActorEvent; by: string }
   | { type: 'watch'; id: number; path: string | null }
   | { type: 'monitor'; id: number; path: string }
@@ -42,6 +42,13 @@ export type ActorEvent = { type: string } & Record<string, unknown>
 export interface DeathNotice {
   status: 'done' | 'error' | 'stopped' | 'unreachable'
   reason: string | null
+}
+
+/** `what`: a word that both agents know. `of`: whatever else it takes, as JSON. */
+export interface Question {
+  what: string
+  path: string | null
+  of?: unknown
 }
 
 const REQUESTS = {
@@ -68,10 +75,17 @@ const typed = (type: keyof typeof REQUESTS | keyof typeof REPLIES, id: number, c
   frame.set(content, HEADER_BYTES)
   return frame
 }
+
+function fitting(frame: Uint8Array, what: string): Uint8Array {
+  if (frame.byteLength <= actorFrameBytesMax) return frame
+  throw new InvalidRequestError(`"${what}" is too large to be asked of another peer at once; ask for less`)
+}
+
 const json = (content: unknown): Uint8Array => Buffer.from(JSON.stringify(content))
 
 export const requests = {
-  ask: (id: number, what: string, path: string | null) => typed('Q', id, json({ what, path })),
+  /** InvalidRequestError when it does not go into one message. */
+  ask: (id: number, { what, path, of }: Question) => fitting(typed('Q', id, json({ what, path, of })), what),
   send: (id: number, path: string, event: ActorEvent, by: string) => typed('S', id, json({ path, event, by })),
   tell: (id: number, path: string, event: ActorEvent, by: string) => typed('T', id, json({ path, event, by })),
   watch: (id: number, path: string | null) => typed('W', id, json({ path })),
@@ -100,10 +114,10 @@ export function parseRequest(message: Uint8Array): Request {
   const type = Object.hasOwn(REQUESTS, letter) ? REQUESTS[letter as keyof typeof REQUESTS] : undefined
   if (type == null) throw malformed('its type is unknown')
   if (type === 'withdraw') return { type, id }
-  const { what, path, event, by } = fieldsOf(content)
+  const { what, path, event, by, of } = fieldsOf(content)
   switch (type) {
     case 'ask':
-      return { type, id, what: text('what', what, actorWordTextMax), path: path == null ? null : pathOf(path) }
+      return { type, id, what: text('what', what, actorWordTextMax), path: path == null ? null : pathOf(path), of }
     case 'watch':
       return { type, id, path: path == null ? null : pathOf(path) }
     case 'monitor':

@@ -1,6 +1,6 @@
 import { UnavailableError } from '../../../src/errors.ts'
 import type { ActorHandler, DeathNotice, PeerActors, Refusal } from '../../../src/mesh/actor-protocol/actors.ts'
-import type { ActorEvent } from '../../../src/mesh/actor-protocol/frame.ts'
+import type { ActorEvent, Question } from '../../../src/mesh/actor-protocol/frame.ts'
 import type { FakeWire } from './mesh.ts'
 
 interface Letter {
@@ -24,8 +24,8 @@ export class FakePeerActors implements PeerActors {
     this.handler = handler
   }
 
-  async ask(peer: string, { what, path }: { what: string; path: string | null }): Promise<unknown> {
-    return plain(await this.#of(peer).ask(what, path))
+  async ask(peer: string, { what, path, of }: Question): Promise<unknown> {
+    return plain(await this.#of(peer).ask(what, path, of))
   }
 
   async send(peer: string, { path, event, by }: Letter): Promise<unknown> {

@@ -198,6 +198,8 @@ services:
     const dry = await host.cli(['apply', '-f', file, '--dry-run'])
     assert.deepEqual([dry.exit, host.operator.services.size], [0, 0], dry.err)
     assert.match(dry.out, /^\+ +service +web +source_peer: edge-a, target_peer: edge-b, 1 routes$/m)
+    assert.match(dry.out, /^rules on edge-a:\n\+ {2}map route: 10\.2\.0\.0\/24$/m)
+    assert.match(dry.out, /^rules on edge-b: not known, it cannot be reached now$/m)
     assert.match(dry.out, /dry run: 1 to create, 0 to update, 0 to delete/)
     const applied = await host.cli(['apply', '-f', file])
     assert.deepEqual([applied.exit, /^done: 1 created, 0 updated, 0 deleted$/m.test(applied.out)], [0, true])

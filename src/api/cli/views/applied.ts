@@ -1,7 +1,8 @@
+import type { PeerRulesJson } from '../../../actors/operator/operator.ts'
 import type { Applied } from '../../declare/applier.ts'
 import type { Change } from '../../declare/mesh-file.ts'
 import type { Colour } from '../table.ts'
-import { table } from '../table.ts'
+import { paint, table, visible } from '../table.ts'
 
 const SIGNS: Record<Change['action'], [sign: string, colour: Colour]> = {
   create: ['+', 'green'],
@@ -10,7 +11,7 @@ const SIGNS: Record<Change['action'], [sign: string, colour: Colour]> = {
 }
 
 /** The steps, one per line, and what they come to. */
-export function appliedText({ dry_run, changes, pending }: Applied, colours: boolean): string {
+export function appliedText({ dry_run, changes, pending, rules }: Applied, colours: boolean): string {
   if (changes.length === 0) return 'nothing to change\n'
   const rows = changes.map((change) => {
     const [sign, colour] = SIGNS[change.action]
@@ -23,7 +24,24 @@ export function appliedText({ dry_run, changes, pending }: Applied, colours: boo
   const sum = `${dry_run ? 'dry run' : 'done'}: ${counts.join(', ')}`
   const wait =
     dry_run || pending == null ? '' : `\ntaken back at ${pending.expires_at} unless you run "arctic confirm" before`
-  return `${table(['', 'KIND', 'SERVICE', 'WHAT'], rows, colours)}\n${sum}${wait}\n`
+  const steps = table(['', 'KIND', 'SERVICE', 'WHAT'], rows, colours)
+  return `${steps}\n${(rules ?? []).map((peer) => `${rulesText(peer, colours)}\n`).join('')}${sum}${wait}\n`
+}
+
+/** One peer's lines of nft, those that go before those that come. */
+function rulesText({ peer_id, name, added, removed, more, problem }: PeerRulesJson, colours: boolean): string {
+  const title = `rules on ${name ?? peer_id}:`
+  if (problem != null) return `${title} not known, ${visible(problem)}\n`
+  const signed = (sign: '+' | '-', colour: Colour, line: string): string => {
+    const text = `${sign}  ${visible(line)}`
+    return colours ? paint(text, colour) : text
+  }
+  const lines = [
+    ...removed.map((line) => signed('-', 'red', line)),
+    ...added.map((line) => signed('+', 'green', line)),
+    ...(more > 0 ? [`   and ${more} more lines`] : [])
+  ]
+  return lines.length === 0 ? `${title} no change\n` : `${title}\n${lines.join('\n')}\n`
 }
 
 function describe({ action, before, after }: Change): string {

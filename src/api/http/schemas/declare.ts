@@ -52,10 +52,27 @@ const ChangeSchema = Type.Unsafe<Change>({
   }
 })
 
+const PeerRulesSchema = Type.Object(
+  {
+    peer_id: Type.String(),
+    name: nullable.string(),
+    added: Type.Array(Type.String(), {
+      description: 'lines of table inet arctic: its objects, rules and elements'
+    }),
+    removed: Type.Array(Type.String()),
+    more: Type.Integer({ description: 'lines left out' }),
+    problem: nullable.string({ description: 'why the lines are not known; null when they are' })
+  },
+  { $id: 'PeerRules' }
+)
+
 export const AppliedSchema = Type.Object(
   {
     dry_run: Type.Boolean(),
     changes: listOf(ChangeSchema),
+    rules: Type.Union([listOf(PeerRulesSchema), Type.Null()], {
+      description: 'of a dry run: what would change in the rules of each peer concerned'
+    }),
     pending: Type.Unsafe<{ expires_at: string } | null>({
       type: ['object', 'null'],
       description: 'what waits for a confirmation, and until when',
@@ -69,4 +86,11 @@ export const AppliedSchema = Type.Object(
 export const PendingSchema = Type.Object({ expires_at: nullable.string() }, { $id: 'PendingApply' })
 export const ConfirmedSchema = Type.Object({ confirmed: Type.Integer() }, { $id: 'Confirmed' })
 
-export const declareComponents = [MeshSchema, ChangeSchema, AppliedSchema, PendingSchema, ConfirmedSchema]
+export const declareComponents = [
+  MeshSchema,
+  ChangeSchema,
+  PeerRulesSchema,
+  AppliedSchema,
+  PendingSchema,
+  ConfirmedSchema
+]
