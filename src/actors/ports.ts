@@ -12,6 +12,8 @@ export type ReplicaPort = Pick<
   | 'past'
   | 'verify'
   | 'signEpoch'
+  | 'behind'
+  | 'contradiction'
   | 'init'
   | 'revoke'
   | 'leave'

@@ -2,22 +2,27 @@ import { asCaller, viaNow } from '../caller.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { batches } from './batches.ts'
+import { Behind } from './behind.ts'
+import { carryOver, type CarriedOver } from './carry-over.ts'
 import { encodeProof, withVia } from './authlog.ts'
-import { operationsOf, viaOf, type FieldValue, type Kind, type Writer } from './document.ts'
+import { operationsOf, viaOf, type Writer } from './document.ts'
 import { actorOf, bodyOf, envelopeKindNumber, parseEnvelope, sealEnvelope } from './envelope.ts'
 import { MalformedError } from './bytes.ts'
 import { Fold, type SavedFold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
+import type { Hollow } from './hollow.ts'
 import { Intake } from './intake.ts'
 import { intentsOf, type Intent } from './intent.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
 import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
-import { reissueRecordsMax, snapshotEveryShare, verifyBatchBytesMax, verifyBatchMax } from './limits.ts'
-import { reissueOf } from './reissue.ts'
+import { verifyBatchMax } from './limits.ts'
+import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
 import type { Signer } from './signer.ts'
-import { capture, encodeSnapshot, restoreEntries, withOffsets, type Captured, type Snapshot } from './snapshot.ts'
+import { capture, NOWHERE, restoreEntries, type Captured, type Snapshot } from './snapshot.ts'
+import { Snapshots } from './snapshots.ts'
 import type { Storage } from './storage.ts'
 import { membersOf } from './validity.ts'
 import type { View } from './view.ts'
@@ -30,9 +35,9 @@ import type { View } from './view.ts'
 export class Cluster {
   readonly genesis: Genesis
   readonly #deps: ClusterDeps
-  readonly #ledger: Ledger
-  readonly #fold: Fold
-  readonly #intake: Intake
+  #ledger: Ledger
+  #fold: Fold
+  #intake: Intake
   /** Entries that are on disk: the first so many of the ledger. */
   #durable = 0
   #vector: VersionVector = {}
@@ -41,35 +46,73 @@ export class Cluster {
   /** The last append failed: try the disk before taking anything more. */
   #doubtful = false
   #renewing: Promise<void> | null = null
-  #mending: 'no' | 'yes' | 'busy' = 'no'
-
-  /** Entries of the last snapshot, or of the last attempt at one. */
-  #snapshotOf = 0
-  #snapshotting = false
+  readonly #mending: Mending
+  readonly #snapshots: Snapshots
+  /** As long as entries of the ledger are hollow. */
+  #behind: Behind | null = null
+  /** What has been verified is taking the place of what was taken over. */
+  #settling: Promise<void> | null = null
+  contradiction: Contradiction | null = null
 
   /**
-   * Takes up what a snapshot of this cluster has of the first entries, and reads back those after it. MalformedError when
-   * the snapshot is of another cluster, or the rules have changed since.
+   * Takes up what a snapshot of this cluster has of the first entries, and reads back those after it. `takenOver`: it
+   * is another peer's; what has come of the history behind it. MalformedError when the snapshot is of another cluster,
+   * or the rules have changed since.
    */
-  static restore(genesis: Genesis, snapshot: Snapshot, stored: Stored[], deps: ClusterDeps): Cluster {
-    const { head, document } = snapshot
-    if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
-    const ledger = new Ledger(genesis)
-    restoreEntries(ledger, head)
-    const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
-    const cluster = new Cluster(genesis, ledger, deps, saved)
-    cluster.#settle(
-      ledger.entries,
-      ledger.entries.map(({ offset }) => offset)
-    )
-    cluster.#snapshotOf = ledger.entries.length
-    const added = stored.map(({ bytes }) => readBack(ledger, bytes))
+  static restore(
+    genesis: Genesis,
+    snapshot: Snapshot,
+    stored: Stored[],
+    deps: ClusterDeps,
+    takenOver: { digest: string; behind: Stored[] } | null = null
+  ): Cluster {
+    const cluster = Cluster.#upon(genesis, snapshot, deps, takenOver?.digest)
+    cluster.#snapshots.taken(cluster.#ledger.entries.length)
+    cluster.#behind?.restore(takenOver?.behind ?? [])
+    const added = stored.map(({ bytes }) => readBack(cluster.#ledger, bytes))
     if (added.length > 0) cluster.#fold.integrate(added)
     cluster.#settle(
       added,
       stored.map(({ offset }) => offset)
     )
     cluster.#view = cluster.#fold.view
+    return cluster
+  }
+
+  /** Goes on behind a snapshot that was taken over, whole or not at all. MalformedError when it cannot be used. */
+  static async adoptHollow(genesis: Genesis, file: Uint8Array, hollow: Hollow, deps: ClusterDeps): Promise<Cluster> {
+    const cluster = Cluster.#upon(genesis, hollow.snapshot, deps, hollow.digest)
+    const { entries } = cluster.#ledger
+    const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [cluster.bytesOf(entry)]))
+    const added = hollow.tail.map((bytes) => readBack(cluster.#ledger, bytes))
+    cluster.#fold.integrate(added)
+    if (!cluster.#isMember()) throw new MalformedError('this peer is no member by the auth log with it')
+    cluster.#fold.load()
+    const parts = { genesis: genesis.bytes, snapshot: file, behind: auth, envelopes: hollow.tail }
+    const places = await deps.storage.createBehind(parts)
+    cluster.#behind?.restore(auth.map((bytes, i) => ({ bytes, offset: places.behind[i] as number })))
+    cluster.#settle(added, places.envelopes)
+    cluster.#view = cluster.#fold.view
+    return cluster
+  }
+
+  /** Of what a snapshot has, and nothing else. */
+  static #upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
+    if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
+    const ledger = new Ledger(genesis)
+    restoreEntries(ledger, head)
+    const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
+    const cluster = new Cluster(genesis, ledger, deps, saved)
+    const covered = ledger.entries.length
+    if (digest != null) {
+      const { storage, clock, signer } = deps
+      const actor = actorOf('change', signer.publicKey, storage.incarnation)
+      cluster.#behind = new Behind({ shown: ledger, covered, digest, document: saved.document, actor, storage, clock })
+    }
+    cluster.#settle(
+      ledger.entries,
+      ledger.entries.map(({ offset }) => offset)
+    )
     return cluster
   }
 
@@ -117,8 +160,10 @@ export class Cluster {
     this.#ledger = ledger
     this.#intake = new Intake(ledger)
     const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
-    this.#fold = new Fold(ledger, actor, (entry) => bodyOf(this.bytesOf(entry)), membersOf, saved)
+    this.#fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
     this.#view = this.#fold.view
+    this.#snapshots = new Snapshots(this, deps)
+    this.#mending = new Mending(this, { self: deps.signer.peerId, log: deps.log })
   }
 
   /** What is durable. */
@@ -133,7 +178,21 @@ export class Cluster {
 
   /** Holds entries whose envelopes are not here yet; see `behind.ts`. */
   get isHollow(): boolean {
-    return false
+    return this.#behind != null
+  }
+
+  /** An entry whose envelope is here. */
+  isHere(entry: Entry): boolean {
+    return entry.bytes != null || entry.offset !== NOWHERE
+  }
+
+  /** How many entries are on disk, hollow ones among them. */
+  get durableCount(): number {
+    return this.#durable
+  }
+
+  get isDoubtful(): boolean {
+    return this.#doubtful
   }
 
   get ledger(): Ledger {
@@ -176,6 +235,8 @@ export class Cluster {
     let chunk: EnvelopeBytes[] = []
     let size = 0
     for (const entry of this.#ledger.missing(vector, this.#durable)) {
+      // Others have what is hollow here.
+      if (!this.isHere(entry)) continue
       if (chunk.length > 0 && size + entry.length > maxBytes) {
         yield chunk
         chunk = []
@@ -196,7 +257,10 @@ export class Cluster {
     await this.ready()
     const stored: Array<Promise<void>> = []
     for (const [i, batch] of batches(envelopes).entries()) {
-      if (i > 0) await this.#deps.clock.sleep(0)
+      if (i > 0) {
+        await this.#deps.clock.sleep(0)
+        await this.ready()
+      }
       const added: Entry[] = []
       for (const bytes of batch) {
         const outcome = this.#intake.take(bytes, added)
@@ -214,7 +278,8 @@ export class Cluster {
     }
     await Promise.all(stored)
     await this.#convict()
-    this.#mend()
+    this.#mending.consider()
+    this.judgeBehind()
     return result
   }
 
@@ -223,6 +288,7 @@ export class Cluster {
    * between the check and the write there must be no waiting. UnavailableError.
    */
   async ready(): Promise<void> {
+    while (this.#settling != null) await this.#settling
     if (this.#doubtful) {
       await this.#deps.storage.probe()
       this.#doubtful = false
@@ -253,6 +319,7 @@ export class Cluster {
       if (this.#ledger.provenFrom(held.actor) != null || !this.#isMember()) continue
       const { authorId: peer } = held
       const envelopes = [this.bytesOf(held), bytes] as const
+      await this.ready()
       this.#deps.log.error({ peer, seq: held.seq }, 'a peer has signed two things as one; it is revoked by the proof')
       const cut = this.#ledger.cutOf(peer)
       for (const envelope of envelopes) {
@@ -267,68 +334,30 @@ export class Cluster {
     return this.#fold.membership.members.has(this.#deps.signer.peerId)
   }
 
-  /** Writes again, in the background, what of this peer's own has fallen out through no fault of its own. */
-  #mend(): void {
-    if (this.#fold.lost) this.#mending = 'yes'
-    this.#fold.lost = false
-    if (this.#mending !== 'yes') return
-    this.#mending = 'busy'
-    asCaller(null, () => this.#reissue())
-      .then((waiting) => (this.#mending = waiting || this.#mending === 'yes' ? 'yes' : 'no'))
-      .catch((error: unknown) => {
-        this.#mending = 'yes'
-        this.#deps.log.warn({ error }, 'what fell out could not be written again; it is tried with the next change')
-      })
-  }
-
-  /** As {@link #mend}, for what fell out before this start. */
-  mend(): void {
-    this.#fold.lost = true
-    this.#mend()
-  }
-
-  async #reissue(): Promise<boolean> {
-    await this.ready()
-    if (!this.#isMember()) return false
-    const self = this.#deps.signer.peerId
-    const isAdmin = this.#fold.membership.members.get(self)?.role === 'admin'
-    const { puts, removals, waiting } = reissueOf({
-      self,
-      entries: this.#ledger.entries,
-      isLost: (entry) => !entry.valid && this.#fold.isSound(entry),
-      intentsOf: (entry) => this.intentsOf(entry),
-      exists: (kind, id) => this.#fold.has(kind, id)
-    })
-    const all: Array<{ kind: Kind; id: string; fields?: Record<string, FieldValue> }> = [...puts, ...removals]
-    const allowed = all.filter(({ kind, id }) => isAdmin || (kind === 'peers' && id === self))
-    for (let i = 0; i < allowed.length; i += reissueRecordsMax) {
-      const part = allowed.slice(i, i + reissueRecordsMax)
-      this.#deps.log.info({ records: part.length }, 'writes again what fell out with what it was built on')
-      await this.ready()
-      await this.change((writer) => {
-        for (const record of part) {
-          if (record.fields == null) writer.remove(record.kind, record.id)
-          else writer.put(record.kind, record.id, record.fields)
-        }
-      })
-    }
-    return waiting
+  /** To be called once after a start: what fell out before it, what was verified before it, a snapshot. */
+  begin(): void {
+    this.#mending.begin()
+    this.judgeBehind()
+    this.#snapshots.consider()
   }
 
   /** What a change wants; see `intent.ts`. */
   intentsOf(entry: Entry): Intent[] {
-    return intentsOf(operationsOf(bodyOf(this.bytesOf(entry))).list, this.#ledger.touches)
+    const chunk = this.chunkOf(entry)
+    return chunk == null ? [] : intentsOf(operationsOf(chunk).list, this.#ledger.touches)
   }
 
   /** On whose behalf its author made a change; null when on nobody's, or when it says something else. */
   viaOf(entry: Entry): string | null {
-    return entry.operationCount === 0 ? null : viaOf(bodyOf(this.bytesOf(entry)))
+    const chunk = entry.operationCount === 0 ? null : this.chunkOf(entry)
+    return chunk == null ? null : viaOf(chunk)
   }
 
   /** What an entry says of an actor; null for one that says nothing, or changes something. */
   noteOf(entry: Entry): ActorNote | null {
     if (entry.kind !== 'change' || entry.operationCount > 0) return null
-    return parseNote(operationsOf(bodyOf(this.bytesOf(entry))).message)
+    const chunk = this.chunkOf(entry)
+    return chunk == null ? null : parseNote(operationsOf(chunk).message)
   }
 
   /**
@@ -337,6 +366,111 @@ export class Cluster {
    */
   change(write: (writer: Writer) => void): Promise<Entry | null> {
     return this.#change(() => this.#fold.write(write, viaNow()))
+  }
+
+  /** What has come of the history behind the snapshot that was taken over; null when all is here. */
+  get behind(): Behind | null {
+    return this.#behind
+  }
+
+  /** As {@link receive}, for that history. */
+  async receiveBehind(envelopes: EnvelopeBytes[]): Promise<ReceiveResult> {
+    await this.ready()
+    const behind = this.#behind
+    if (behind == null) return { accepted: 0, known: envelopes.length, refused: [], gap: false }
+    const result = await behind.receive(envelopes)
+    this.judgeBehind()
+    return result
+  }
+
+  /** `by` has handed over all that it has of it. */
+  behindEnded(by: PeerId): void {
+    const { members } = this.#fold.membership
+    const signer = this.epoch?.authorId ?? ''
+    // Who has signed it must know all of it. If it cannot be asked any more, others are believed.
+    this.#behind?.ended(by, by !== signer && members.has(signer))
+    this.judgeBehind()
+  }
+
+  /** The entry by which the snapshot that was taken over is believed; null when there is none. */
+  get epoch(): Entry | null {
+    const digest = this.#behind?.digest
+    if (digest == null) return null
+    const found = this.#ledger.entries.findLast(({ auth }) => auth?.operation === 'epoch' && auth.digest === digest)
+    return found ?? null
+  }
+
+  /** Lets what has been verified take the place of what was taken over, once it is all there or contradicts it. */
+  judgeBehind(): void {
+    const behind = this.#behind
+    if (behind == null || this.#settling != null) return
+    const { epoch } = this
+    const reason = epoch == null ? 'nobody has signed it' : this.#fold.reasonAgainst(epoch)
+    if (reason != null) behind.flaw ??= `its epoch does not count: ${reason}`
+    if (behind.flaw == null && !behind.isComplete) return
+    this.#settling = asCaller(null, () => this.#settleBehind(behind, epoch))
+      .catch((error: unknown) => {
+        this.#deps.log.warn({ error }, 'the verified history could not take its place yet; it is tried again')
+      })
+      .finally(() => (this.#settling = null))
+  }
+
+  async #settleBehind(behind: Behind, epoch: Entry | null): Promise<void> {
+    const { storage, clock, listeners, log, signer } = this.#deps
+    const flaw = behind.flaw ?? (await behind.contradiction())
+    // Who has been told that it may write has written after this; who asks from now on waits.
+    await clock.sleep(0)
+    const covered = [...behind.ledger.entries]
+    let carried: CarriedOver = { taken: [], bytes: [], left: [] }
+    let places: number[]
+    try {
+      places = await storage.settleBehind(() => {
+        if (this.#durable !== this.#ledger.entries.length) throw new Error('something is not on disk yet')
+        const after = this.#ledger.entries.slice(behind.progress.entries)
+        carried = carryOver(behind.ledger, after, (entry) => this.bytesOf(entry))
+        return carried.bytes
+      })
+    } catch (error) {
+      behind.ledger.cut(covered.length)
+      throw error
+    }
+    // Others write again what is theirs.
+    const lost = carried.left.filter(({ authorId }) => authorId === signer.peerId)
+    const wishes = lost.flatMap((entry) => this.intentsOf(entry))
+    const [previous, hollow] = [this.#view, this.#fold]
+    behind.free()
+    this.#behind = null
+    this.#ledger = behind.ledger
+    this.#fold = behind.fold
+    this.#intake = behind.intake
+    this.#fold.integrate(carried.taken)
+    hollow.free()
+    this.#durable = 0
+    this.#vector = {}
+    this.#settle(
+      covered,
+      covered.map(({ offset }) => offset)
+    )
+    this.#settle(carried.taken, places)
+    this.#fold.view = { ...this.#fold.view, revision: previous.revision + 1 }
+    this.#view = this.#fold.view
+    if (flaw == null) log.info({ entries: covered.length }, 'the history behind the snapshot is verified')
+    else this.#report(flaw, epoch, lost.length)
+    const isRenewed = behind.actor !== actorOf('change', signer.publicKey, storage.incarnation)
+    if (isRenewed || lost.length > 0) await this.#renew()
+    listeners.view(this.#view, previous)
+    this.#snapshots.consider()
+    this.#mending.again(wishes)
+    this.#mending.consider()
+  }
+
+  #report(message: string, epoch: Entry | null, lost: number): void {
+    const author = epoch?.authorId ?? null
+    this.contradiction = { epoch: epoch?.hash ?? null, author, at: this.#deps.clock.now(), message }
+    this.#deps.log.error(
+      { epoch: epoch?.hash, signed_by: author, reason: message, written_on_it: lost },
+      'the snapshot that an admin has signed is contradicted by the history; it is thrown away, and the history counts'
+    )
   }
 
   /** Makes a change that changes nothing and says what was sent to an actor. Resolves when it is durable. */
@@ -366,7 +500,7 @@ export class Cluster {
     )
     this.#fold.integrate([entry])
     await this.#stored(entry)
-    this.#mend()
+    this.#mending.consider()
     return entry.hash
   }
 
@@ -404,14 +538,14 @@ export class Cluster {
         if (local) listeners.local(bytes[i] as Uint8Array)
         else listeners.received(entry)
       }
-      this.considerSnapshot()
+      this.#snapshots.consider()
     })
   }
 
   #settle(entries: readonly Entry[], offsets: readonly number[]): void {
     for (const [i, entry] of entries.entries()) {
       entry.offset = offsets[i] as number
-      entry.bytes = null
+      if (entry.offset !== NOWHERE) entry.bytes = null
       if (entry.authorId === this.#deps.signer.peerId) {
         this.#lastWrittenAt = Math.max(this.#lastWrittenAt, entry.writtenAt)
       }
@@ -420,47 +554,26 @@ export class Cluster {
     this.#durable += entries.length
   }
 
-  /** Puts what is stored so far away behind a snapshot, when enough has come together since the last one. */
-  considerSnapshot(): void {
-    const { length } = this.#ledger.entries
-    const { clock, snapshotEvery, log } = this.#deps
-    const due = Math.max(snapshotEvery, length * snapshotEveryShare)
-    if (this.#snapshotting || this.#doubtful || length - this.#snapshotOf < due) return
-    this.#snapshotting = true
-    this.#snapshotOf = length
-    // Not within the write that has made it due: whoever waits for that is answered first.
-    clock
-      .sleep(0)
-      .then(() => this.#snapshot())
-      .then((bytes) => log.info({ entries: length, bytes }, 'a snapshot was taken and the log before it archived'))
-      .catch((error: unknown) => log.warn({ error }, 'no snapshot could be taken; it is tried again later'))
-      .finally(() => (this.#snapshotting = false))
-  }
-
-  /** Of all that memory holds, at once; written when the disk holds it too, and nothing more. Returns its size. */
-  async #snapshot(): Promise<number> {
-    const { entries } = this.#ledger
-    const count = entries.length
-    const { document, ...captured } = this.capture()
-    let size = 0
-    await this.#deps.storage.putAway((base) => {
-      if (this.#durable !== count) throw new Error(`${this.#durable} entries are durable, ${count} are in the snapshot`)
-      withOffsets(captured.entries, entries)
-      const encoded = encodeSnapshot({ head: { ...captured, ...base }, document })
-      size = encoded.length
-      return encoded
-    })
-    return size
-  }
-
   /** What memory holds at this instant, the disk perhaps a little later. */
   capture(): Captured {
     return capture(this.#ledger, this.#fold, (entry) => this.bytesOf(entry))
   }
 
-  /** The envelope of an entry. */
+  /** The envelope of an entry that is here. */
   bytesOf(entry: Entry): Uint8Array {
+    if (!this.isHere(entry)) throw new UnavailableError(`the envelope of change ${entry.hash} has not come yet`)
     return entry.bytes ?? this.#deps.storage.read(entry.offset, entry.length)
+  }
+
+  /** The change that an entry is; null for one that is hollow and does not count. */
+  chunkOf(entry: Entry): Uint8Array | null {
+    return this.isHere(entry) ? bodyOf(this.bytesOf(entry)) : (this.#behind?.chunkOf(entry) ?? null)
+  }
+
+  #chunkOf(entry: Entry): Uint8Array {
+    const chunk = this.chunkOf(entry)
+    if (chunk == null) throw new Error('it has not come yet')
+    return chunk
   }
 
   #seal(kind: 'change' | 'auth', seq: number, body: Uint8Array): Unheld {
@@ -494,6 +607,17 @@ export interface ClusterDeps {
   }
 }
 
+/** A snapshot that was signed and is not what the history has come to. */
+export interface Contradiction {
+  /** The entry of the auth log that names it, and its author; null when there is none any more. */
+  epoch: string | null
+  author: PeerId | null
+  /** Wall-clock ms when it was found. */
+  at: number
+  /** A sentence. */
+  message: string
+}
+
 interface Stored {
   offset: number
   bytes: Uint8Array
@@ -505,21 +629,4 @@ function readBack(ledger: Ledger, bytes: Uint8Array): Entry {
   const item = openEnvelope(parseEnvelope(own), { own: true })
   if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
   return ledger.add(item)
-}
-
-/** Parts that are verified, folded and stored in one go. */
-function batches(envelopes: EnvelopeBytes[]): EnvelopeBytes[][] {
-  const found: EnvelopeBytes[][] = []
-  let size = Infinity
-  for (const bytes of envelopes) {
-    const last = found.at(-1)
-    if (last == null || last.length >= verifyBatchMax || size + bytes.length > verifyBatchBytesMax) {
-      found.push([bytes])
-      size = bytes.length
-    } else {
-      last.push(bytes)
-      size += bytes.length
-    }
-  }
-  return found
 }

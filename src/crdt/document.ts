@@ -1,5 +1,5 @@
 import { decodeChange, encodeChange, getBackend, init, isImmutableString } from '@automerge/automerge'
-import { equalBytes } from './bytes.ts'
+import { equalBytes, MalformedError } from './bytes.ts'
 import { plainChunk } from './chunk.ts'
 import { GENESIS_ACTOR } from './genesis.ts'
 import { applyBatchMax, viaLengthMax } from './limits.ts'
@@ -31,11 +31,15 @@ export class Document {
 
   get #handle(): Handle {
     if (this.#made == null) {
-      this.#made = newHandle(this.#actor)
-      this.#made.loadIncremental(this.#saved?.bytes ?? new Uint8Array())
+      this.#made = loaded(this.#saved ?? { bytes: new Uint8Array(), heads: [] }, this.#actor)
       this.#saved = null
     }
     return this.#made
+  }
+
+  /** Reads now what was saved. MalformedError when it is not what its heads name: Automerge hashes each change anew. */
+  load(): void {
+    void this.#handle
   }
 
   /** What the constructor takes. */
@@ -87,6 +91,12 @@ export class Document {
     const found = this.#handle.getWithType(bucketOf(kind, id), id)
     if (found == null) return undefined
     return found[0] === 'map' ? plain(this.#handle.materialize(found[1])) : null
+  }
+
+  /** A change that is in it, by its hash; null when none is. */
+  chunk(hash: string): Uint8Array | null {
+    const chunk = this.#handle.getChangeByHash(hash)
+    return chunk == null ? null : plainChunk(chunk)
   }
 
   heads(): string[] {
@@ -191,7 +201,7 @@ export function genesisChunk(): Uint8Array {
 
 /** True when a first change makes the root maps and their buckets, each where all peers look for it. */
 export function isGenesisChunk(chunk: Uint8Array): boolean {
-  const made = operationsOf(chunk).list
+  const made = new Map(operationsOf(chunk).list.map((operation) => [operation.id, operation]))
   const expected = KINDS.flatMap((kind) => [
     { id: genesisObject(kind, 0), object: '_root', key: kind },
     ...Array.from({ length: BUCKETS[kind] }, (_, i) => ({
@@ -200,9 +210,9 @@ export function isGenesisChunk(chunk: Uint8Array): boolean {
       key: bucketName(i)
     }))
   ])
-  if (made.length !== expected.length) return false
+  if (made.size !== expected.length) return false
   return expected.every(({ id, object, key }) => {
-    const found = made.find((operation) => operation.id === id)
+    const found = made.get(id)
     return found?.action === 'makeMap' && found.object === object && found.key === key
   })
 }
@@ -234,6 +244,19 @@ const bucketName = (i: number): string => i.toString(16).padStart(2, '0')
 type Handle = ReturnType<typeof getBackend>
 
 const newHandle = (actor?: string): Handle => getBackend(init(actor == null ? {} : { actor }))
+
+function loaded({ bytes, heads }: SavedDocument, actor?: string): Handle {
+  const handle = newHandle(actor)
+  try {
+    handle.loadIncremental(bytes)
+  } catch (error) {
+    throw new MalformedError(`the document cannot be read: ${error instanceof Error ? error.message : String(error)}`)
+  }
+  if (handle.getHeads().toSorted().join() !== [...heads].toSorted().join()) {
+    throw new MalformedError('the document is another one than its heads name')
+  }
+  return handle
+}
 
 function lastChange(handle: Handle): Uint8Array {
   const chunk = handle.getLastLocalChange()

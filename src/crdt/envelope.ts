@@ -54,6 +54,10 @@ const HEADER_BYTES = 154
 /** What is inside an envelope that has been parsed before. */
 export const bodyOf = (bytes: EnvelopeBytes): Uint8Array => bytes.subarray(HEADER_BYTES)
 
+/** The hash that an envelope says it has, unread; null for what is too short to be one. */
+export const statedHash = (bytes: EnvelopeBytes): Uint8Array | null =>
+  bytes.length < HEADER_BYTES ? null : bytes.subarray(54, 86)
+
 /**
  * Reads an envelope and checks its size, hash, actor and seq, but not the signature. Throws MalformedError, whose
  * message completes the sentence "the envelope is not good: …".

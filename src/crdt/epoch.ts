@@ -7,7 +7,7 @@ import type { Cluster } from './cluster.ts'
 import type { Entry } from './ledger.ts'
 import { epochEveryShare, epochTailMax, epochTurnMs, snapshotBytesMax } from './limits.ts'
 import type { PeerId } from './schema.ts'
-import { encodeSnapshot, withoutOffsets } from './snapshot.ts'
+import { digestOf, encodeSnapshot, withoutOffsets } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 /**
@@ -145,9 +145,6 @@ export interface EpochDeps {
   every: number
   signal: AbortSignal
 }
-
-/** Hex. */
-export const digestOf = (file: Uint8Array): string => createHash('sha256').update(file).digest('hex')
 
 /** How many admins come before `self` after the epoch `last`; -1 for who is none. Another order after each epoch. */
 export function turnOf(self: PeerId, admins: readonly PeerId[], last: string): number {

@@ -161,6 +161,11 @@ export class Fold {
     this.rebuild(this.view.revision)
   }
 
+  /** Reads the document that was saved now, not when it is first needed. MalformedError when it is not what it was. */
+  load(): void {
+    this.#document.load()
+  }
+
   /** Gives the memory back. Only `view` may be used from then on. */
   free(): void {
     this.#document.free()

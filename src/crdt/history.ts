@@ -32,6 +32,8 @@ export interface HistoryEntry {
   objects: HistoryObject[]
   /** The signature was checked again just now. */
   verified: boolean
+  /** Its signature is not here yet: it belongs to the history behind a snapshot that was taken over. */
+  pending?: true
   /** It counts; else `reason` says why not. */
   valid: boolean
   reason: string | null
@@ -84,10 +86,15 @@ function told(cluster: Cluster, entry: Entry, objects: HistoryObject[]): History
     kind: entry.kind === 'change' || entry.kind === 'auth' ? entry.kind : 'other',
     via: entry.auth == null ? cluster.viaOf(entry) : entry.auth.via,
     objects,
-    verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId),
+    ...signatureOf(cluster, entry),
     valid: reason == null,
     reason
   }
+}
+
+function signatureOf(cluster: Cluster, entry: Entry): Pick<HistoryEntry, 'verified' | 'pending'> {
+  if (!cluster.isHere(entry)) return { verified: false, pending: true }
+  return { verified: verifyEnvelope(parseEnvelope(cluster.bytesOf(entry)), cluster.genesis.clusterId) }
 }
 
 const newestFirst = (a: Entry, b: Entry): number => b.writtenAt - a.writtenAt || b.index - a.index

@@ -16,11 +16,12 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { encodeAdmit, encodeLeave, encodeRevoke, encodeRole } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
-import { Cluster, type ClusterDeps } from './cluster.ts'
+import { Cluster, type ClusterDeps, type Contradiction } from './cluster.ts'
 import type { Disk } from './disk.ts'
 import { genesisChunk, isGenesisChunk, type Kind } from './document.ts'
 import { Epochs } from './epoch.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
+import { checkHollow } from './hollow.ts'
 import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
 import type { Entry } from './ledger.ts'
@@ -28,7 +29,7 @@ import { epochEveryEntries, snapshotEveryEntries } from './limits.ts'
 import { originOf, type Origin } from './origin.ts'
 import { pastOf, type Moment, type Past } from './past.ts'
 import type { ActorNote } from './note.ts'
-import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
+import type { BehindState, EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type {
   PeerId,
   PeerRecord,
@@ -47,7 +48,7 @@ import type {
 } from './schema.ts'
 import type { Signer } from './signer.ts'
 import { emptyView } from './fold.ts'
-import type { Bootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } from './state.ts'
+import type { Bootstrap, SnapshotBootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } from './state.ts'
 import { Storage, type Found } from './storage.ts'
 import type { TokenInput } from './token.ts'
 import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
@@ -195,7 +196,7 @@ export class Replica implements ReplicatedState {
   }
 
   async admit({ token, peer, name }: { token: string; peer: PeerId; name: string }): Promise<void> {
-    const cluster = await this.#administrable('admits peers')
+    const cluster = this.#whole(await this.#administrable('admits peers'), 'nobody can join by it')
     checkPeerId('peer', peer)
     checkName('peer', name)
     const invite = parseInvite(token)
@@ -300,17 +301,17 @@ export class Replica implements ReplicatedState {
   }
 
   async signEpoch(): Promise<HistoryEntry> {
-    const cluster = await this.#administrable('signs epochs')
+    const cluster = this.#whole(await this.#administrable('signs epochs'), 'nothing can be signed')
     const entry = await this.#epochs?.all.sign()
     return historyEntryOf(cluster, entry as Entry)
   }
 
-  verify(): Promise<Verification> {
-    return verifyHistory(this.#inCluster(), this.#options.clock)
+  async verify(): Promise<Verification> {
+    return verifyHistory(this.#whole(this.#inCluster(), 'it cannot be verified once more'), this.#options.clock)
   }
 
-  past(moment: Moment): Promise<Past> {
-    const cluster = this.#inCluster()
+  async past(moment: Moment): Promise<Past> {
+    const cluster = this.#whole(this.#inCluster(), 'the past cannot be told')
     const key = `${cluster.genesis.clusterId} ${JSON.stringify(moment)} ${cluster.durable().length} ${cluster.view.revision}`
     if (this.#past?.key === key) return this.#past.past
     // One at a time: each holds a document of its own. The last one is kept, since whoever looks at a moment looks twice.
@@ -329,17 +330,67 @@ export class Replica implements ReplicatedState {
   }
 
   bootstrap(): Bootstrap {
-    const cluster = this.#asMember()
+    const cluster = this.#whole(this.#asMember(), 'nobody can join by it')
     return { genesis: cluster.genesis.bytes, envelopes: [...cluster.missing({}, Infinity)].flat() }
   }
 
+  async bootstrapSnapshot(): Promise<SnapshotBootstrap | null> {
+    const cluster = this.#whole(this.#asAdmin('admits peers'), 'nobody can join by it')
+    const snapshot = (await this.#epochs?.all.forJoiner()) ?? null
+    return snapshot == null ? null : { genesis: cluster.genesis.bytes, auth: cluster.authLog(), snapshot }
+  }
+
   async adopt({ token, genesis: bytes, envelopes }: Bootstrap & { token: string }): Promise<void> {
-    const invite = parseInvite(token)
-    await this.#enter(async () => {
-      const genesis = readGenesis(bytes)
-      if (genesis.clusterId !== invite.clusterId) throw new InviteInvalidError('the peer there is of another cluster')
-      return Cluster.adopt(genesis, envelopes, this.#deps())
-    })
+    const genesis = genesisOf(token, bytes)
+    await this.#enter(() => Cluster.adopt(genesis, envelopes, this.#deps()))
+  }
+
+  async adoptSnapshot({
+    token,
+    genesis: bytes,
+    auth,
+    snapshot
+  }: SnapshotBootstrap & { token: string }): Promise<{ refused: string } | null> {
+    const genesis = genesisOf(token, bytes)
+    try {
+      const hollow = await checkHollow({ genesis, auth, file: snapshot, clock: this.#options.clock })
+      await this.#enter(() => Cluster.adoptHollow(genesis, snapshot, hollow, this.#deps()))
+      return null
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error
+      this.#options.log.warn({ reason: error.message }, 'the snapshot that was handed over is not used')
+      return { refused: error.message }
+    }
+  }
+
+  behind(): BehindState | null {
+    const [cluster, behind] = [this.#cluster, this.#cluster?.behind]
+    if (cluster == null || behind == null) return null
+    const { epoch } = cluster
+    return {
+      ...behind.progress,
+      epoch: epoch?.hash ?? null,
+      author: epoch?.authorId ?? null,
+      vector: () => behind.vector(cluster.vector())
+    }
+  }
+
+  async receiveBehind(envelopes: EnvelopeBytes[], from: PeerId): Promise<ReceiveResult> {
+    const result = await this.#inCluster().receiveBehind(envelopes)
+    const [first] = result.refused
+    if (first != null) {
+      const { reason } = first
+      this.#options.log.warn({ from, reason, refused: result.refused.length }, 'refused what a peer handed over')
+    }
+    return result
+  }
+
+  behindEnded(by: PeerId): void {
+    this.#cluster?.behindEnded(by)
+  }
+
+  contradiction(): Contradiction | null {
+    return this.#cluster?.contradiction ?? null
   }
 
   async putPeer(record: PeerRecord): Promise<PeerRecord> {
@@ -414,15 +465,15 @@ export class Replica implements ReplicatedState {
     this.#storage.loaded()
     this.#entered(this.#cluster)
     if (salvaged.length > 0) await this.#cluster.receive(salvaged)
-    this.#cluster.mend()
-    this.#cluster.considerSnapshot()
+    this.#cluster.begin()
   }
 
   /** From the snapshot; null when there is none that is of use. */
-  #restore(genesis: Genesis, { snapshot, envelopes }: Found): Cluster | null {
+  #restore(genesis: Genesis, { snapshot, envelopes, epoch, behind }: Found): Cluster | null {
     if (snapshot == null) return null
     try {
-      return Cluster.restore(genesis, snapshot, envelopes, this.#deps())
+      const takenOver = epoch == null ? null : { digest: epoch, behind }
+      return Cluster.restore(genesis, snapshot, envelopes, this.#deps(), takenOver)
     } catch (error) {
       this.#options.log.warn({ error }, 'the snapshot is not used; the whole history is read instead')
       return null
@@ -522,6 +573,16 @@ export class Replica implements ReplicatedState {
     return cluster
   }
 
+  /** UnavailableError as long as the history is not all here; `what` completes "until then …". */
+  #whole(cluster: Cluster, what: string): Cluster {
+    if (cluster.behind == null) return cluster
+    const { verified, entries } = cluster.behind.progress
+    throw new UnavailableError(
+      `this peer has verified ${verified} of the ${entries} entries behind the snapshot that it joined with, and until then ${what}; try again later, or ask another peer`,
+      { verified, entries }
+    )
+  }
+
   /** Writes are for members: an admission that lost against another one for the same invite leaves a peer outside. */
   #asMember(): Cluster {
     const cluster = this.#inCluster()
@@ -539,6 +600,14 @@ function subscribe<T>(listeners: Set<T>, listener: T): () => void {
   if (listeners.has(listener)) throw new Error('this listener is subscribed already')
   listeners.add(listener)
   return () => listeners.delete(listener)
+}
+
+/** InviteInvalidError when it is not the one of the cluster that the token is of. */
+function genesisOf(token: string, bytes: Uint8Array): Genesis {
+  const invite = parseInvite(token)
+  const genesis = readGenesis(bytes)
+  if (genesis.clusterId !== invite.clusterId) throw new InviteInvalidError('the peer there is of another cluster')
+  return genesis
 }
 
 function readGenesis(bytes: Uint8Array): Genesis {

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import type { Disk, DiskFile } from './disk.ts'
+import { Log } from './log.ts'
 import { scanLog, type Scan } from './log-scan.ts'
 
 /**
@@ -42,6 +43,12 @@ export class Segments {
   /** What is in one of them, from 1; null when it is missing. */
   scan(number: number, stamp: string): Promise<Scan | null> {
     return scanLog(this.pathOf(number), stamp, this.#disk)
+  }
+
+  /** Begins the first one, which grows until it is {@link added}, with these records. */
+  async begin(records: Uint8Array[]): Promise<{ log: Log; offsets: number[] }> {
+    await this.#disk.makeDirectory(this.#directory)
+    return Log.create(this.pathOf(1), records, this.#disk)
   }
 
   /** Puts a copy of a log away as the next one. It is one of them only once {@link added}. */

@@ -67,6 +67,9 @@ export function encodeSnapshot({ head, document }: Snapshot): Uint8Array {
   return concat([MAGIC, u32(VERSION), createHash('sha256').update(rest).digest(), rest])
 }
 
+/** SHA-256 of a whole snapshot, hex. */
+export const digestOf = (file: Uint8Array): string => createHash('sha256').update(file).digest('hex')
+
 /** Throws MalformedError, whose message completes "the snapshot is not used: …". */
 export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   const reader = new ByteReader(bytes)
@@ -153,6 +156,7 @@ export function restoreEntries(ledger: Ledger, { actors, entries, objects }: Sna
   for (const [index, row] of entries.entries()) {
     const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row
     const [, , , , , , , , , needsAdmin, valid, offset, length, auth] = row
+    const bytes = auth == null ? null : Buffer.from(auth, 'base64')
     ledger.hold({
       kind: kinds[actor] as Entry['kind'],
       authorId: authors[actor] as string,
@@ -163,7 +167,7 @@ export function restoreEntries(ledger: Ledger, { actors, entries, objects }: Sna
       deps: deps.map((place) => ledger.entries[place] as Entry),
       firstOperation,
       operationCount,
-      auth: auth == null ? null : openEnvelope(parseEnvelope(Buffer.from(auth, 'base64')), { own: true }).auth,
+      auth: bytes == null ? null : openEnvelope(parseEnvelope(bytes), { own: true }).auth,
       touches: Array.from({ length: touches.length / 2 }, (_, i) => ({
         kind: touches[2 * i] as Kind,
         id: touches[2 * i + 1] as string
@@ -174,7 +178,8 @@ export function restoreEntries(ledger: Ledger, { actors, entries, objects }: Sna
       index,
       offset,
       length,
-      bytes: null
+      // What stands nowhere else is kept.
+      bytes: offset === NOWHERE ? bytes : null
     })
   }
 }

@@ -15,6 +15,7 @@ import type {
   TokenId,
   TokenRecord
 } from './schema.ts'
+import type { Contradiction } from './cluster.ts'
 import type { Kind } from './document.ts'
 import type { TokenInput } from './token.ts'
 import type { HistoryEntry, HistoryFilter } from './history.ts'
@@ -58,6 +59,18 @@ export interface ReplicatedState extends Replicated {
    * one that the token names, UnavailableError when the envelopes do not admit this peer.
    */
   adopt(input: Bootstrap & { token: string }): Promise<void>
+  /**
+   * A snapshot that is enough to serve with, and what a joiner needs to believe it: all of the auth log. null when the
+   * whole history is verified sooner. UnavailableError.
+   */
+  bootstrapSnapshot(): Promise<SnapshotBootstrap | null>
+  /**
+   * Enters the cluster as `adopt` does, with a snapshot that an admin has signed; the history behind it is to follow by
+   * `receiveBehind`. `refused` says why the snapshot is not used; then this peer is in no cluster.
+   */
+  adoptSnapshot(input: SnapshotBootstrap & { token: string }): Promise<{ refused: string } | null>
+  /** What was wrong with the snapshot that this peer joined with; null when nothing was, or since this start. */
+  contradiction(): Contradiction | null
 
   /**
    * Throws a member out, for good; what it wrote and this peer has not seen does not count. PeerNotFoundError,
@@ -141,6 +154,13 @@ export interface Undone {
 export interface Bootstrap {
   genesis: Uint8Array
   envelopes: EnvelopeBytes[]
+}
+
+export interface SnapshotBootstrap {
+  genesis: Uint8Array
+  /** All of the auth log, the epoch that names the snapshot in it. */
+  auth: EnvelopeBytes[]
+  snapshot: Uint8Array
 }
 
 /** Wall-clock ms: `receivedAt - writtenAt` is the propagation time, give or take the two clocks' difference. */

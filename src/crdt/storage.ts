@@ -3,14 +3,14 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { UnavailableError } from '../errors.ts'
-import { ByteReader, concat, equalBytes, MalformedError, u32, u53, u8 } from './bytes.ts'
+import { ByteReader, concat, equalBytes, hex, MalformedError, u32, u53, u8 } from './bytes.ts'
 import { diskError, systemDisk, type Disk, type DiskFile } from './disk.ts'
 import { nextIncarnation } from './incarnation.ts'
 import type { Lock } from './lock.ts'
 import { Log, logFile } from './log.ts'
 import { scanLog, type Scan } from './log-scan.ts'
 import { Segments } from './segments.ts'
-import { decodeSnapshot, type Snapshot } from './snapshot.ts'
+import { decodeSnapshot, digestOf, type Snapshot } from './snapshot.ts'
 import type { Damage } from './state.ts'
 
 /**
@@ -20,10 +20,14 @@ import type { Damage } from './state.ts'
  * asks for the history.
  *
  *   log = genesis | base, when there are segments | envelope …       base = segments u32 | bytes in them u64
+ *       | genesis | epoch | envelope …                               epoch = SHA-256 32
  *
  * A snapshot is taken in this order, each step whole or not at all: copy the log to the next segment, replace the
  * snapshot, replace the log by one that names one segment more. Whatever comes between, the log says what counts: a
  * segment or a snapshot that it does not name is not looked at.
+ *
+ * A log with an epoch goes on behind a snapshot that was taken over: the snapshot has that digest, and the first segment
+ * grows beside the log until all that the snapshot was made of stands in it. A log with a base of one segment ends that.
  */
 export class Storage {
   incarnation: number
@@ -39,6 +43,8 @@ export class Storage {
   /** One after the other. */
   #renewing: Promise<void> = Promise.resolve()
   #log: Log | null
+  /** The first segment while it grows. */
+  #behind: Log | null = null
   /** Of the cluster that this peer is in. */
   #genesis: Uint8Array | null
 
@@ -111,6 +117,7 @@ export class Storage {
   /** Opens what the log names, and reads the snapshot, if it is one of this very log. */
   async #openSegments(directory: string): Promise<void> {
     const { found } = this
+    if (found?.epoch != null) await this.#openBehind(found, found.epoch, directory)
     if (found == null || found.base.segments === 0) return
     const { segments, bytes } = found.base
     if (!(await this.#segments.open(segments, bytes))) return
@@ -127,6 +134,26 @@ export class Storage {
     }
   }
 
+  /** What has come of the history behind a snapshot that was taken over, and that snapshot. */
+  async #openBehind(found: Found, epoch: string, directory: string): Promise<void> {
+    const path = this.#segments.pathOf(1)
+    const scan = await this.#segments.scan(1, this.#stamp)
+    if (scan != null) {
+      found.behind = readRecords(path, scan).envelopes
+      this.#behind = await Log.open(path, scan.length, this.#disk)
+      report(this.#report, path, scan)
+    }
+    const data = await this.#disk.read(join(directory, 'snapshot'))
+    try {
+      if (scan == null) throw new MalformedError('what was there of the history behind it is missing')
+      if (data == null || digestOf(data) !== epoch) throw new MalformedError('it is missing or damaged')
+      found.snapshot = decodeSnapshot(data)
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error
+      this.#report.error({ reason: error.message }, 'the snapshot that was taken over is not used')
+    }
+  }
+
   /**
    * All envelopes from the first, for who cannot use the snapshot. When a segment is missing or damaged, what is good up
    * to there becomes the log, and what can be read behind it is handed back as salvaged.
@@ -134,6 +161,7 @@ export class Storage {
   async history(): Promise<Pick<Found, 'envelopes' | 'salvaged'>> {
     const found = this.found as Found
     const { segments, bytes } = found.base
+    if (found.epoch != null) return this.#withoutSnapshot(found)
     if (segments === 0) return found
     const envelopes: Found['envelopes'] = []
     const salvaged: Uint8Array[] = []
@@ -166,6 +194,105 @@ export class Storage {
     return { envelopes: envelopes.map((envelope, i) => ({ ...envelope, offset: offsets[i] as number })), salvaged }
   }
 
+  /** The snapshot that the log goes on behind is lost: what has come behind it is the log, and what came after, salvaged. */
+  async #withoutSnapshot(found: Found): Promise<Pick<Found, 'envelopes' | 'salvaged'>> {
+    const { behind, genesis } = found
+    const message = `the snapshot that ${this.#path} goes on behind is missing or damaged; what is missing comes back from other peers; check the disk`
+    const keptAs = `${this.#path}.damaged-${this.#stamp}`
+    await this.#disk.copy(this.#path, keptAs)
+    await this.#behind?.close()
+    this.#behind = null
+    await this.#log?.close()
+    const bytes = behind.map((envelope) => envelope.bytes)
+    const offsets = await this.create(genesis, bytes)
+    this.damage ??= { message, keptAs }
+    this.#report.error({ kept_as: keptAs }, message)
+    const salvaged = [...found.envelopes.map((envelope) => envelope.bytes), ...found.salvaged]
+    return { envelopes: bytes.map((one, i) => ({ offset: offsets[i] as number, bytes: one })), salvaged }
+  }
+
+  /**
+   * Begins the log behind a snapshot that was taken over, with `envelopes` that it does not cover, and the segment for what
+   * it was made of, with `behind` of it. Returns where they stand. Whole or not at all.
+   */
+  async createBehind(parts: {
+    genesis: Uint8Array
+    snapshot: Uint8Array
+    behind: Uint8Array[]
+    envelopes: Uint8Array[]
+  }): Promise<{ behind: number[]; envelopes: number[] }> {
+    const { genesis, snapshot, behind, envelopes } = parts
+    try {
+      await this.#disk.write(this.#snapshotPath, snapshot)
+      const first = await this.#segments.begin([genesisRecord(genesis), ...behind.map(envelopeRecord)])
+      const records = [genesisRecord(genesis), epochRecord(digestOf(snapshot)), ...envelopes.map(envelopeRecord)]
+      const { log, offsets } = await Log.create(this.#path, records, this.#disk).catch(async (error: unknown) => {
+        await first.log.close()
+        throw error
+      })
+      this.#behind = first.log
+      this.#log = log
+      this.#genesis = genesis.slice()
+      return { behind: first.offsets.slice(1).map(inside), envelopes: offsets.slice(2).map(inside) }
+    } catch (error) {
+      throw diskError(error, this.#path)
+    }
+  }
+
+  /** The snapshot that was taken over; null when it is not there any more. */
+  readSnapshot(): Promise<Uint8Array | null> {
+    return this.#disk.read(this.#snapshotPath)
+  }
+
+  /** Of the history behind the snapshot that was taken over. Resolves with the places once durable. UnavailableError. */
+  async appendBehind(envelopes: Uint8Array[]): Promise<number[]> {
+    if (this.#behind == null) throw new Error('there is no snapshot that was taken over')
+    let places: number[] = []
+    await this.#behind.append(envelopes.map(envelopeRecord), (offsets) => (places = offsets.map(inside)))
+    return places
+  }
+
+  /** The envelope at a place that {@link appendBehind} has named, which stays its place. */
+  readBehind(offset: number, length: number): Uint8Array {
+    return this.#behind == null ? this.read(offset, length) : this.#behind.read(offset, length)
+  }
+
+  /**
+   * Ends what {@link createBehind} began: the segment is whole, and the log goes on behind it with the envelopes that
+   * `tail` names, which is called once all that was appended before is durable. Returns where they stand. When it
+   * rejects, nothing has changed.
+   */
+  async settleBehind(tail: () => Uint8Array[]): Promise<number[]> {
+    const [genesis, behind] = [this.#genesis, this.#behind]
+    if (genesis == null || behind == null) throw new Error('there is no snapshot that was taken over')
+    let places: number[] = []
+    try {
+      await this.log.exchange(async () => {
+        const base = { segments: 1, bytes: behind.length }
+        const file = await this.#disk.open(this.#segments.pathOf(1))
+        try {
+          const { bytes, offsets } = logFile([genesisRecord(genesis), baseRecord(base), ...tail().map(envelopeRecord)])
+          const next = await this.#replaceLog(bytes)
+          this.#segments.added(file, base.bytes)
+          places = offsets.slice(2).map((offset) => base.bytes + inside(offset))
+          return { file: next, length: bytes.length }
+        } catch (error) {
+          await file.close()
+          throw error
+        }
+      })
+    } catch (error) {
+      throw diskError(error, this.#path)
+    }
+    this.#behind = null
+    await behind.close()
+    return places
+  }
+
+  get #snapshotPath(): string {
+    return join(dirname(this.#path), 'snapshot')
+  }
+
   /**
    * Puts the log away as a segment and begins a new one behind the snapshot that `encode` makes, which is called once all
    * that was appended before is durable. When it rejects, nothing has changed.
@@ -179,7 +306,7 @@ export class Storage {
         try {
           const base = { segments: this.#segments.count + 1, bytes: this.#segments.bytes + length }
           if ((await file.size()) !== length) throw new Error('the copy of the log has another length')
-          await this.#disk.write(join(dirname(this.#path), 'snapshot'), encode(base))
+          await this.#disk.write(this.#snapshotPath, encode(base))
           const { bytes } = logFile([genesisRecord(genesis), baseRecord(base)])
           const next = await this.#replaceLog(bytes)
           this.#segments.added(file, length)
@@ -236,7 +363,7 @@ export class Storage {
       const { log, offsets } = await Log.create(this.#path, records, this.#disk)
       this.#log = log
       this.#genesis = genesis.slice()
-      return offsets.slice(1).map((offset) => offset + 1)
+      return offsets.slice(1).map(inside)
     } catch (error) {
       throw diskError(error, this.#path)
     }
@@ -245,7 +372,7 @@ export class Storage {
   /** As {@link Log.append}; the offsets are the envelopes'. */
   append(envelopes: Uint8Array[], onDurable: (offsets: number[]) => void): Promise<void> {
     return this.log.append(envelopes.map(envelopeRecord), (offsets) =>
-      onDurable(offsets.map((offset) => this.#segments.bytes + offset + 1))
+      onDurable(offsets.map((offset) => this.#segments.bytes + inside(offset)))
     )
   }
 
@@ -285,7 +412,8 @@ export class Storage {
     const keptAs = `${this.#path}.left-${stamp}`
     try {
       await this.#log?.close()
-      this.#log = null
+      await this.#behind?.close()
+      this.#log = this.#behind = null
       await this.#disk.rename(this.#path, keptAs)
       await this.#segments.putAside(stamp)
     } catch (error) {
@@ -297,6 +425,7 @@ export class Storage {
 
   async close(): Promise<void> {
     await this.#log?.close()
+    await this.#behind?.close()
     await this.#segments.close()
     await this.#lock.release()
   }
@@ -319,6 +448,10 @@ interface Base {
 export interface Found {
   genesis: Uint8Array
   base: Base
+  /** Digest of the snapshot that was taken over and that the log goes on behind, hex; null for a log that goes on behind its own. */
+  epoch: string | null
+  /** Of that snapshot's history, what has come. */
+  behind: Array<{ offset: number; bytes: Uint8Array }>
   /** Of all that stands before the log; null when there is nothing, or when it cannot be used. */
   snapshot: Snapshot | null
   /** Of the log in use. */
@@ -330,9 +463,15 @@ export interface Found {
 const GENESIS = 1
 const ENVELOPE = 2
 const BASE = 3
+const EPOCH = 4
 
 const genesisRecord = (bytes: Uint8Array): Uint8Array => concat([u8(GENESIS), bytes])
 const baseRecord = ({ segments, bytes }: Base): Uint8Array => concat([u8(BASE), u32(segments), u53(bytes)])
+
+const epochRecord = (digest: string): Uint8Array => concat([u8(EPOCH), Buffer.from(digest, 'hex')])
+
+/** Where the envelope is in a record. */
+const inside = (offset: number): number => offset + 1
 
 const envelopeRecord = (bytes: Uint8Array): Uint8Array => concat([u8(ENVELOPE), bytes])
 
@@ -348,10 +487,12 @@ function readRecords(path: string, scan: Scan): Found {
   return {
     genesis: first.bytes.subarray(1),
     base,
+    epoch: rest[0]?.bytes[0] === EPOCH ? hex(rest[0].bytes.subarray(1)) : null,
+    behind: [],
     snapshot: null,
     envelopes: rest
       .filter(({ bytes }) => bytes[0] === ENVELOPE)
-      .map(({ offset, bytes }) => ({ offset: offset + 1, bytes: bytes.subarray(1) })),
+      .map(({ offset, bytes }) => ({ offset: inside(offset), bytes: bytes.subarray(1) })),
     salvaged: scan.salvaged.filter((bytes) => bytes[0] === ENVELOPE).map((bytes) => bytes.subarray(1))
   }
 }

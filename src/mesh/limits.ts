@@ -28,6 +28,8 @@ export const strangersPerHostMax = 8
 /** How long a stranger may stay without asking to join, and how long its join may take. */
 export const strangerIdleMs = 10_000
 export const joinTimeoutMs = 60_000
+/** Of that, how long its snapshot may take before the whole history is asked for instead. */
+export const joinSnapshotTimeoutMs = 25_000
 /** How long a peer that leaves goes on telling the others before it forgets them: some redials of a lossy path. */
 export const departureMs = 3_000
 export const departureRetryMs = 100
@@ -79,6 +81,12 @@ export const syncSilenceMs = 15_000
 export const forwardEnvelopesMax = 16
 /** A sync that fails because of a gap is repeated at most this often per peer. */
 export const syncRetryMs = 250
+
+/** How long one member hands over the history behind a snapshot before it is another one's turn. */
+export const backfillTurnMs = 30_000
+/** Who was of no use is asked again after this, and after a wait when there is nobody else. */
+export const backfillAvoidMs = 60_000
+export const backfillRetryMs = 1_000
 
 /** A beat that names another state starts a sync only when nothing was received here for this long. */
 export const settleMs = 300

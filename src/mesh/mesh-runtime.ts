@@ -27,6 +27,7 @@ import { ReportBook } from './report/book.ts'
 import { ReportExchange } from './report/exchange.ts'
 import { partners } from './report/partners.ts'
 import { AntiEntropy } from './sync/anti-entropy.ts'
+import { Backfill } from './sync/backfill.ts'
 import { vectorDigest } from './sync/frame.ts'
 
 /** Protocols that a peer which is no member may speak; what a {@link Network} for this mesh has to let through. */
@@ -63,6 +64,7 @@ export class MeshRuntime implements Mesh {
   readonly #twins: Twins
   readonly #refusals = new Refusals()
   readonly #sync: AntiEntropy
+  readonly #backfill: Backfill
   readonly #gossip: ChangeGossip
   readonly #book: ReportBook
   readonly #reports: ReportExchange
@@ -107,6 +109,7 @@ export class MeshRuntime implements Mesh {
         this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))
       }
     })
+    this.#backfill = new Backfill({ network, replica, clock, random, log, refusals })
     this.#gossip = new ChangeGossip({ network, replica, log, refusals, fetch: (peer) => this.#sync.want(peer) })
     const roleOf = (peer: PeerId): Role | null => replica.view().members.get(peer)?.role ?? null
     this.actors = new ActorExchange({ network, clock, log, roleOf })
@@ -158,6 +161,7 @@ export class MeshRuntime implements Mesh {
     this.#releases.push(
       network.onConnect((peer) => {
         this.#roster.connected(peer)
+        this.#backfill.wake()
         this.#presence.changed()
       }),
       network.onDisconnect((peer) => this.#roster.disconnected(peer)),
@@ -203,6 +207,7 @@ export class MeshRuntime implements Mesh {
       this.#pinger.stop(),
       this.#gossip.stop(),
       this.#sync.stop(),
+      this.#backfill.stop(),
       this.#reports.stop(),
       this.actors.stop(),
       this.#background.stop()
@@ -257,10 +262,13 @@ export class MeshRuntime implements Mesh {
     this.#joining = true
     try {
       const { name } = this.#parts.record()
-      const { inviter, addresses } = await redeem(token, name, { network, replica, clock, signal })
+      const parts = { network, replica, clock, refusals: this.#refusals, log: this.#log, signal }
+      const { inviter, addresses } = await redeem(token, name, parts)
       this.#enter()
       this.#redial.hint(inviter, addresses)
       await network.dial(inviter, addresses, { signal })
+      // A snapshot is a little old, and this peer may have been here before.
+      if (replica.behind() != null) await this.#sync.sync(inviter, { signal })
       // Only now others can dial this peer, and only once they have its record.
       // A peer that comes back has the name that it has just asked for, not the one it had before.
       await replica.putPeer(this.#parts.record())

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { historyText } from '../../src/api/cli/views/history.ts'
+import { clusterText } from '../../src/api/cli/views/cluster.ts'
 import type { ChangeJson } from '../../src/actors/operator/history-json.ts'
 import { ApiHost } from './api-host.ts'
 import { EDGE_A, EDGE_B } from './memory-operator.ts'
 
-describe('api and cli: history', () => {
+describe('api and cli: history', function () {
+  this.timeout(20_000)
   let host: ApiHost
   beforeEach(async () => void (host = await ApiHost.start()))
   afterEach(async () => {
@@ -166,6 +168,34 @@ describe('api and cli: epochs', function () {
       valid: true,
       reason: null
     }
+    const hollow = historyText([{ ...change, verified: false, pending: true }], { wide: false, colours: false })
+    assert.match(hollow, /edge-b +eeeeeeeeeeee +to come +cluster X/)
     assert.match(historyText([change], { wide: false, colours: false }), /cluster X signed as it was: entries 9\n$/)
+  })
+})
+
+describe('api and cli: a peer that has joined with a snapshot', function () {
+  this.timeout(20_000)
+  let host: ApiHost
+  beforeEach(async () => {
+    host = await ApiHost.start()
+  })
+  afterEach(() => host.stop())
+
+  it('says how far it has verified the history, and what was wrong with the snapshot', async () => {
+    const { json: cluster } = await host.ask('GET', '/v1/cluster')
+    const said = { epoch: 'e'.repeat(64), signed_by: EDGE_B, signed_by_name: 'edge-b' }
+    const verifying = {
+      ...cluster,
+      history: { ...cluster.history, ...said, state: 'verifying', verified: 7, entries: 9 }
+    }
+    assert.match(
+      clusterText(verifying, false),
+      /^history: +7 of 9 entries verified behind the snapshot signed by edge-b$/m
+    )
+    const contradiction = { ...said, at: '2026-11-20T18:00:00.000Z', message: 'there is no such change' }
+    const wrong = { ...cluster, history: { ...cluster.history, contradiction } }
+    assert.match(clusterText(wrong, false), /^snapshot: +signed by edge-b, thrown away: there is no such change$/m)
+    assert.doesNotMatch(clusterText(cluster, false), /^history:/m)
   })
 })

@@ -174,6 +174,15 @@ export class MemoryOperator implements Operator {
       policy: this.policy,
       propagation_ms: { p50: 8.123, p99: 60, samples: 12 },
       rejected_changes: [],
+      history: {
+        state: 'verified',
+        verified: null,
+        entries: null,
+        epoch: null,
+        signed_by: null,
+        signed_by_name: null,
+        contradiction: null
+      },
       copied_identities: []
     }
   }

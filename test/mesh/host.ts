@@ -26,12 +26,23 @@ export interface Host {
 export async function startHost(
   root: string,
   name: string,
-  { listen = '/ip4/127.0.0.1/tcp/0', log = silentLogger }: { listen?: string; log?: Logger } = {}
+  {
+    listen = '/ip4/127.0.0.1/tcp/0',
+    log = silentLogger,
+    epochEvery
+  }: { listen?: string; log?: Logger; epochEvery?: number } = {}
 ): Promise<Host> {
   const dir = join(root, name)
   const [clock, random, version] = [systemClock, systemRandom, '0.0.0']
   const identity = await openIdentity(dir, random)
-  const replica = await Replica.open({ dir, signer: identity.signer, clock, random, log })
+  const replica = await Replica.open({
+    dir,
+    signer: identity.signer,
+    clock,
+    random,
+    log,
+    ...(epochEvery == null ? {} : { epochEvery })
+  })
   const denied = new Set<string>()
   const network = await Libp2pNetwork.create({
     privateKey: identity.privateKey,

@@ -4,6 +4,7 @@ import type { AppliedState } from '../../dataplane/desired.ts'
 import { AlreadyInClusterError, InvalidRequestError } from '../../errors.ts'
 import { inviteTtlDefaultMs, inviteTtlMaxMs, inviteUsesMax, ownRecordWaitMs } from '../limits.ts'
 import { sameHeads } from '../reconcile/synced.ts'
+import { historyState } from './behind.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { copiedIdentities } from './copied.ts'
 import type { ClusterJson, LeaveJson, SyncJson } from './operator.ts'
@@ -95,6 +96,7 @@ export class ClusterNouns {
       members,
       departed: departedJson(view),
       heads: view.heads,
+      history: historyState(this.#deps),
       agreed: members.every(({ reachable, heads }) => !reachable || sameHeads(heads, view.heads)),
       policy: view.policy,
       propagation_ms: { p50: quantile(samples, 0.5), p99: quantile(samples, 0.99), samples: samples.length },

@@ -29,6 +29,8 @@ export interface ChangeJson {
   objects: ChangedObjectJson[]
   /** The author's signature was checked again for this answer. */
   verified: boolean
+  /** Its signature has not come yet: it is behind a snapshot that this peer has joined with. */
+  pending?: true
   /** It counts; else `reason` says why not. */
   valid: boolean
   reason: string | null

@@ -128,6 +128,7 @@ export const changeJson = (entry: HistoryEntry, view: View): ChangeJson => ({
   kind: entry.kind,
   objects: entry.objects.map((object) => objectJson(object, view)),
   verified: entry.verified,
+  ...(entry.pending === true ? { pending: true } : {}),
   valid: entry.valid,
   reason: entry.reason
 })

@@ -12,6 +12,7 @@ import type {
 } from '../../crdt/schema.ts'
 import type { FlowRecord, FlowsQuery } from '../../dataplane/desired.ts'
 import type { FlowJson } from './flows.ts'
+import type { HistoryStateJson } from './behind.ts'
 import type { ChangeJson, EpochJson, HistoryQuery, UndoneJson, VerificationJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { RouteTestInput } from './route-test.ts'
@@ -300,6 +301,7 @@ export interface ClusterJson {
   /** Who was a member once, the latest first. */
   departed: Array<{ id: PeerId; name: string } & Pick<DepartureJson, 'how' | 'by' | 'by_name' | 'at'>>
   heads: readonly string[]
+  history: HistoryStateJson
   /** All reachable peers announce the same heads as this one. */
   agreed: boolean
   policy: Policy

@@ -1,4 +1,5 @@
 import { clusterView, type OperatorDeps } from './deps.ts'
+import { historyWarnings } from './behind.ts'
 import { copiedIdentities } from './copied.ts'
 import { licenseJson } from './license.ts'
 import type { StatusJson } from './operator.ts'
@@ -67,6 +68,7 @@ export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
     ready,
     reasons: [
       ...reasons,
+      ...historyWarnings(deps),
       ...(damage == null ? [] : [`the replicated state was damaged: ${damage.message}`]),
       ...copiedIdentities(deps).map(({ message }) => message)
     ]

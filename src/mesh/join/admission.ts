@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts'
 import type { EnvelopeBytes, Replicated } from '../../crdt/replicated.ts'
 import type { PeerId } from '../../crdt/schema.ts'
-import type { Bootstrap } from '../../crdt/state.ts'
+import type { Bootstrap, SnapshotBootstrap } from '../../crdt/state.ts'
 import { InviteInvalidError, NotInClusterError, toErrorBody } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { deadline } from '../deadline.ts'
@@ -19,6 +19,7 @@ export interface Admitting {
   clusterId(): string | null
   admit(input: { token: string; peer: PeerId; name: string }): Promise<void>
   bootstrap(): Bootstrap
+  bootstrapSnapshot(): Promise<SnapshotBootstrap | null>
   isMember(peer: PeerId): boolean
   farewell(peer: PeerId): EnvelopeBytes[]
   receive: Replicated['receive']
@@ -29,7 +30,8 @@ export interface Admitting {
  *
  * 1. One message is read, within `strangerIdleMs`: token and name. The peer id is the connection's.
  * 2. The replica checks everything about the token and writes the admission; any member may do this for any other's.
- * 3. Refused: the error goes back as data. Admitted: genesis and all envelopes go back, in acknowledged batches.
+ * 3. Refused: the error goes back as data. Admitted: genesis and all envelopes go back, in acknowledged batches; to who
+ *    asks for a snapshot, and if there is one, the auth log and the snapshot instead.
  *
  * A member that is not known as one here yet, because whoever admitted it has not been reachable since, introduces itself
  * instead: it hands over the auth log, whose entries are signed by members and checked like all others. One that was
@@ -67,6 +69,7 @@ export class Admission {
   async #serve(channel: Channel, peer: PeerId): Promise<void> {
     const { signal } = this.#stopped
     const answer = (content: JoinAnswer): Promise<void> => channel.send(Buffer.from(JSON.stringify(content)))
+    let wantsSnapshot: boolean
     try {
       using limit = deadline(this.#clock, strangerIdleMs, { signal })
       const message = await channel.receive({ signal: limit.signal })
@@ -80,6 +83,7 @@ export class Admission {
         await this.#listen(channel, peer)
         return
       }
+      wantsSnapshot = question.snapshot === true
       await this.#replica.admit({ token: question.token, peer, name: question.name })
       this.#log.info({ peer, name: question.name }, 'admitted a peer')
     } catch (error) {
@@ -93,10 +97,30 @@ export class Admission {
       await channel.receive({ signal: limit.signal }).catch(() => null)
       return
     }
-    const { genesis, envelopes } = this.#replica.bootstrap()
-    await answer({ genesis: Buffer.from(genesis).toString('base64') })
+    const handed = wantsSnapshot ? await this.#snapshot() : null
     using limit = deadline(this.#clock, joinTimeoutMs, { signal })
-    await transfer(channel, batches(envelopes), refuseHistory, { clock: this.#clock, signal: limit.signal })
+    const send = (parts: Iterable<EnvelopeBytes[]>): Promise<unknown> =>
+      transfer(channel, parts, refuseHistory, { clock: this.#clock, signal: limit.signal })
+    if (handed == null) {
+      const { genesis, envelopes } = this.#replica.bootstrap()
+      await answer({ genesis: Buffer.from(genesis).toString('base64') })
+      await send(batches(envelopes))
+      return
+    }
+    const { genesis, auth, snapshot } = handed
+    await answer({ genesis: Buffer.from(genesis).toString('base64'), snapshot: snapshot.length })
+    await send(batches(auth))
+    await send(pieces(snapshot))
+  }
+
+  /** null when there is none, or when it cannot be had: the history is always there. */
+  async #snapshot(): Promise<SnapshotBootstrap | null> {
+    try {
+      return await this.#replica.bootstrapSnapshot()
+    } catch (error) {
+      this.#log.warn({ error }, 'there is no snapshot for who joins; it is handed the whole history')
+      return null
+    }
   }
 
   async #listen(channel: Channel, peer: PeerId): Promise<void> {
@@ -114,6 +138,10 @@ export class Admission {
     if (farewell.length > 0) this.#quiet.info('told a peer that it was revoked', { peer })
     if (this.#replica.isMember(peer)) this.#log.info({ peer }, 'a member has introduced itself')
   }
+}
+
+function* pieces(file: Uint8Array): Iterable<Uint8Array[]> {
+  for (let at = 0; at < file.length; at += syncBatchBytes) yield [file.subarray(at, at + syncBatchBytes)]
 }
 
 /** A joiner has nothing to tell that would be believed before it is a member. */

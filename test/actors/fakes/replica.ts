@@ -95,6 +95,14 @@ export class FakeReplica implements ReplicaPort {
     return view.members.has(this.#self) ? view : EMPTY
   }
 
+  behind(): null {
+    return null
+  }
+
+  contradiction(): null {
+    return null
+  }
+
   damage(): null {
     return null
   }

@@ -14,6 +14,7 @@ export function clusterText(cluster: ClusterJson, colours: boolean): string {
       ...(cluster.policy.max_services == null
         ? []
         : ([['policy', `${cluster.policy.max_services} services at most`]] as const)),
+      ...historyRows(cluster),
       ['heads', cluster.heads.map(shortHash).join(' ') || '-'],
       [
         'propagation',
@@ -44,6 +45,21 @@ export function clusterText(cluster: ClusterJson, colours: boolean): string {
     colours
   )
   return `${head}\n${members}${departed}\n${refused}${copied}`
+}
+
+function historyRows({ history }: ClusterJson): Array<[string, Cell]> {
+  const { state, verified, entries, signed_by, signed_by_name, contradiction } = history
+  const rows: Array<[string, Cell]> = []
+  if (state === 'verifying') {
+    const who = signed_by_name ?? (signed_by == null ? 'nobody any more' : shortPeer(signed_by))
+    const text = `${verified} of ${entries} entries verified behind the snapshot signed by ${who}`
+    rows.push(['history', { text, colour: 'yellow' }])
+  }
+  if (contradiction != null) {
+    const who = contradiction.signed_by_name ?? contradiction.signed_by ?? 'an admin'
+    rows.push(['snapshot', { text: `signed by ${who}, thrown away: ${contradiction.message}`, colour: 'red' }])
+  }
+  return rows
 }
 
 function departedText({ departed }: ClusterJson, colours: boolean): string {

@@ -62,11 +62,16 @@ function rowsOf(change: ChangeJson, wide: boolean): Cell[][] {
   const more = change.objects.length - whats.length
   if (more > 0) whats.push(`and ${more} more`)
   if (!change.valid) whats.push(`does not count: ${change.reason ?? 'no reason is known'}`)
-  const signature: Cell = change.verified ? { text: 'verified', colour: 'green' } : { text: 'WRONG', colour: 'red' }
+  const signature = signatureOf(change)
   return whats.map((what, i) => [
     ...(i === 0 ? [change.at, whoOf(change, wide), change.id.slice(0, wide ? 64 : 12), signature] : ['', '', '', '']),
     change.valid ? what : { text: what, colour: 'dim' }
   ])
+}
+
+function signatureOf({ verified, pending }: ChangeJson): Cell {
+  if (pending === true) return { text: 'to come', colour: 'yellow' }
+  return verified ? { text: 'verified', colour: 'green' } : { text: 'WRONG', colour: 'red' }
 }
 
 /** `edge-a`, or `edge-a for token ci` where somebody with a token asked for it. */

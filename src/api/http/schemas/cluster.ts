@@ -1,4 +1,5 @@
 import { Type } from 'typebox'
+import type { HistoryStateJson } from '../../../actors/operator/behind.ts'
 import { inviteTokenLengthMax, inviteTtlMaxMs, inviteUsesMax, servicesPolicyMax } from '../../../crdt/limits.ts'
 import { listOf, nullable, oneOf, ref, strict, timestamp } from './common.ts'
 import { PeerNameSchema } from './peer.ts'
@@ -84,6 +85,32 @@ const RejectedChangeSchema = Type.Object(
   { $id: 'RejectedChange' }
 )
 
+const HistoryStateSchema = Type.Object(
+  {
+    state: oneOf(['verified', 'verifying'], {
+      description: 'verifying: it serves by a snapshot that an admin has signed, and verifies the history behind it'
+    }),
+    verified: nullable.integer({ description: 'of the entries behind the snapshot; null when all is verified' }),
+    entries: nullable.integer(),
+    epoch: nullable.string({ description: 'hash of the entry by which the snapshot is believed' }),
+    signed_by: nullable.string({ description: 'peer id' }),
+    signed_by_name: nullable.string(),
+    contradiction: Type.Unsafe<HistoryStateJson['contradiction']>({
+      type: ['object', 'null'],
+      description:
+        'the history has shown that the snapshot was wrong; null when it has not, since the start of the agent',
+      properties: {
+        epoch: nullable.string(),
+        signed_by: nullable.string({ description: 'peer id' }),
+        signed_by_name: nullable.string(),
+        at: timestamp('when it was found'),
+        message: Type.String()
+      }
+    })
+  },
+  { $id: 'HistoryState' }
+)
+
 export const ClusterSchema = Type.Object(
   {
     id: Type.String(),
@@ -93,6 +120,7 @@ export const ClusterSchema = Type.Object(
     members: listOf(MemberSchema),
     departed: Type.Array(ref(DepartedSchema), { description: 'who was a member once, the latest first' }),
     heads: Type.Unsafe<readonly string[]>({ type: 'array', items: { type: 'string' } }),
+    history: ref(HistoryStateSchema),
     agreed: Type.Boolean({ description: 'all reachable peers hold the same document as this one' }),
     policy: Type.Object({ max_services: nullable.integer({ description: 'null is no limit' }) }),
     ...waitedField,
@@ -134,6 +162,7 @@ export const clusterComponents = [
   DepartedSchema,
   LeaveSchema,
   RejectedChangeSchema,
+  HistoryStateSchema,
   ClusterSchema,
   SyncPeerSchema,
   SyncSchema

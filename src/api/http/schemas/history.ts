@@ -60,6 +60,11 @@ export const ChangeSchema = Type.Object(
     }),
     objects: listOf(ChangedObjectSchema),
     verified: Type.Boolean({ description: "the author's signature, checked again just now" }),
+    pending: Type.Optional(
+      Type.Boolean({
+        description: 'its signature has not come yet: it is behind a snapshot that this peer has joined with'
+      })
+    ),
     valid: Type.Boolean({ description: 'it counts' }),
     reason: nullable.string({ description: 'why it does not count' })
   },

@@ -1,0 +1,57 @@
+import type { Fold } from './fold.ts'
+import type { Entry, Ledger } from './ledger.ts'
+import type { Snapshot, SnapshotHead } from './snapshot.ts'
+
+/**
+ * What a snapshot says that the history it covers, and nothing more, has not come to; a sentence, or null. The order in
+ * which peers hold their entries differs, so none of it is compared by its place.
+ */
+export function contradictionOf({ head }: Snapshot, ledger: Ledger, fold: Fold): string | null {
+  if (head.entries.length !== ledger.entries.length) return 'it covers another number of entries'
+  for (const row of head.entries) {
+    const entry = ledger.get(row[3])
+    if (entry == null) return `there is no change ${row[3]}`
+    const field = differenceOf(head, row, entry)
+    if (field != null) return `of change ${entry.hash} by ${entry.authorId} it says something else: ${field}`
+  }
+  const { document, records } = fold.save()
+  if (sorted(document.heads) !== sorted(head.heads)) return 'what counts comes to another document'
+  const objects = new Map(ledger.touches.save().map((object) => [object[0], JSON.stringify(object)]))
+  if (objects.size !== head.objects.length) return 'what counts comes to other objects'
+  const strange = head.objects.find((object) => objects.get(object[0]) !== JSON.stringify(object))
+  if (strange != null) return `object ${strange[0]} is another one`
+  const real = new Map(records.map(([kind, id, value, by]) => [`${kind}/${id}`, canonical([value, by === -1])]))
+  if (real.size !== head.records.length) return 'what counts comes to another number of records'
+  const wrong = head.records.find(
+    ([kind, id, value, by]) => real.get(`${kind}/${id}`) !== canonical([value, by === -1])
+  )
+  return wrong == null ? null : `the record ${wrong[1]} of ${wrong[0]} is another one`
+}
+
+/** The field in which a row is not what the entry is. What it builds on is in its hash. */
+function differenceOf({ actors }: SnapshotHead, row: SnapshotHead['entries'][number], entry: Entry): string | null {
+  const [actor, seq, writtenAt, , , firstOperation, operationCount, touches, forbidden] = row
+  const [, , , , , , , , , needsAdmin, valid, , length] = row
+  const pairs: Array<[string, unknown, unknown]> = [
+    ['its author', actors[actor], entry.actor],
+    ['its number', seq, entry.seq],
+    ['its time', writtenAt, entry.writtenAt],
+    ['its operations', `${firstOperation} ${operationCount}`, `${entry.firstOperation} ${entry.operationCount}`],
+    ['what it touches', touches.join(), entry.touches.flatMap(({ kind, id }) => [kind, id]).join()],
+    ['whether it may be applied', forbidden == null, entry.forbidden == null],
+    ['whether it takes an admin', needsAdmin === 1, entry.needsAdmin],
+    ['whether it counts', valid === 1, entry.valid],
+    ['its size', length, entry.length]
+  ]
+  return pairs.find(([, said, is]) => said !== is)?.[0] ?? null
+}
+
+const sorted = (hashes: readonly string[]): string => [...hashes].toSorted().join()
+
+/** Equal for equal values, whatever the order of their keys. */
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, inner: unknown) =>
+    inner != null && typeof inner === 'object' && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : inner
+  )

@@ -1,0 +1,147 @@
+import type { Clock } from '../clock.ts'
+import { MalformedError } from './bytes.ts'
+import { KINDS, type Kind } from './document.ts'
+import { envelopeKindNumber, parseEnvelope, partsOfActor, TIME_MAX } from './envelope.ts'
+import type { Epoch } from './epoch.ts'
+import type { Genesis } from './genesis.ts'
+import { Intake } from './intake.ts'
+import { Ledger, type Entry } from './ledger.ts'
+import { authEnvelopeBytesMax, verifyBatchMax } from './limits.ts'
+import type { EnvelopeBytes } from './replicated.ts'
+import { decodeSnapshot, digestOf, NOWHERE, type Snapshot, type SnapshotHead } from './snapshot.ts'
+import { membersOf } from './validity.ts'
+
+/**
+ * A snapshot that another peer hands over, and that an admin has signed. Its entries are hollow: their hashes and what
+ * came of them are here, their envelopes and so their authors' signatures are not. It is believed for as long as it takes
+ * to verify the history behind it (`behind.ts`), and only after this:
+ *
+ * 1. every entry of the auth log is here and verified;
+ * 2. an epoch among them names just these bytes, and its author is an admin by that auth log;
+ * 3. what is in it has the form that it must have, and the entries of the auth log in it are those just verified.
+ *
+ * MalformedError says what is wrong; then the whole history is taken instead.
+ */
+export async function checkHollow(parts: {
+  genesis: Genesis
+  auth: EnvelopeBytes[]
+  file: Uint8Array
+  clock: Clock
+}): Promise<Hollow> {
+  const { genesis, auth, file, clock } = parts
+  const ledger = await verifiedAuthLog(genesis, auth, clock)
+  const digest = digestOf(file)
+  const epoch = epochOf(ledger, digest)
+  if (epoch == null) throw new MalformedError('no admin has signed it')
+  const { bytes, entries } = epoch.auth as Epoch
+  if (bytes !== file.length) throw new MalformedError('its size is not the one that was signed')
+  const snapshot = decodeSnapshot(file)
+  checkHead(snapshot.head)
+  const { head } = snapshot
+  if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
+  if (head.entries.length !== entries) throw new MalformedError('it has not as many entries as were signed')
+  checkAuthRows(head, ledger)
+  const covered = new Set(head.entries.map(([, , , hash]) => hash))
+  const tail = ledger.entries.filter(({ hash }) => !covered.has(hash)).map((entry) => entry.bytes as Uint8Array)
+  return { snapshot, digest, tail }
+}
+
+export interface Hollow {
+  snapshot: Snapshot
+  digest: string
+  /** Entries of the auth log that it does not cover; the epoch is one of them. */
+  tail: EnvelopeBytes[]
+}
+
+/** The epoch of these bytes whose author was an admin then, as far as these entries tell. */
+export function epochOf(ledger: Ledger, digest: string): Entry | null {
+  const auth = ledger.entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
+  const membership = membersOf(ledger.genesis, auth)
+  const found = ledger.entries.findLast(
+    (entry) =>
+      entry.auth?.operation === 'epoch' &&
+      entry.auth.digest === digest &&
+      membership.fault({ ...entry, needsAdmin: true }) == null
+  )
+  return found ?? null
+}
+
+async function verifiedAuthLog(genesis: Genesis, auth: EnvelopeBytes[], clock: Clock): Promise<Ledger> {
+  const ledger = new Ledger(genesis)
+  const intake = new Intake(ledger)
+  const added: Entry[] = []
+  for (const [i, bytes] of auth.entries()) {
+    if (i % verifyBatchMax === verifyBatchMax - 1) await clock.sleep(0)
+    if (bytes[1] !== envelopeKindNumber('auth'))
+      throw new MalformedError('something else stands in the auth log with it')
+    const outcome = intake.take(bytes.slice(), added)
+    if (outcome !== 'accepted' && outcome !== 'known') {
+      throw new MalformedError(
+        `the auth log with it is not good: ${outcome === 'waiting' ? 'it has a gap' : outcome.refused}`
+      )
+    }
+  }
+  return ledger
+}
+
+function checkAuthRows({ actors, entries }: SnapshotHead, verified: Ledger): void {
+  for (const [actor, seq, writtenAt, hash, , , , , , , , , , auth] of entries) {
+    if (partsOfActor(actors[actor] as string).kind !== 'auth') continue
+    const held = verified.get(hash)
+    const isHeld = held != null && held.actor === actors[actor] && held.seq === seq && held.writtenAt === writtenAt
+    if (!isHeld || auth == null || parseEnvelope(Buffer.from(auth, 'base64')).hash !== hash) {
+      throw new MalformedError('it holds an entry of the auth log that was not handed over')
+    }
+  }
+}
+
+/** It was signed, but by whom may prove to be no friend: nothing is taken that could do harm by its form. */
+function checkHead(head: SnapshotHead): void {
+  const wrong = (what: string): never => {
+    throw new MalformedError(`its ${what} are not in their form`)
+  }
+  if (typeof head !== 'object' || head == null) wrong('contents')
+  const { heads, actors, entries, objects, records } = head
+  for (const list of [heads, actors, entries, objects, records]) if (!Array.isArray(list)) wrong('contents')
+  if (!heads.every((hash) => isHex(hash, 64))) wrong('heads')
+  if (!actors.every((actor) => isHex(actor, 72) || isHex(actor, 74))) wrong('actors')
+  const hashes = new Set<string>()
+  for (const [index, row] of entries.entries()) {
+    if (!Array.isArray(row) || !isRow(row, index, actors)) wrong('entries')
+    hashes.add(row[3])
+  }
+  if (hashes.size !== entries.length) wrong('entries')
+  if (!objects.every((object) => Array.isArray(object) && isObject(object))) wrong('objects')
+  for (const record of records) {
+    if (!Array.isArray(record) || !isKind(record[0]) || typeof record[1] !== 'string') wrong('records')
+    if (!isNumber(record[3] + 1, entries.length)) wrong('records')
+  }
+}
+
+function isRow(row: SnapshotHead['entries'][number], index: number, actors: readonly string[]): boolean {
+  const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row
+  const [, , , , , , , , , needsAdmin, valid, offset, length, auth] = row
+  if (!isNumber(actor, actors.length - 1) || !isNumber(seq) || seq === 0 || !isNumber(writtenAt, TIME_MAX)) return false
+  if (!isHex(hash, 64) || !Array.isArray(deps) || !deps.every((dep) => isNumber(dep, index - 1))) return false
+  if (!isNumber(firstOperation) || !isNumber(operationCount) || !isNumber(length, authEnvelopeBytesMax)) return false
+  if (!Array.isArray(touches) || touches.length % 2 !== 0) return false
+  if (!touches.every((text, i) => (i % 2 === 0 ? isKind(text) : typeof text === 'string'))) return false
+  if (forbidden !== null && typeof forbidden !== 'string') return false
+  if (!isNumber(needsAdmin, 1) || !isNumber(valid, 1) || offset !== NOWHERE) return false
+  const isAuth = partsOfActor(actors[actor] as string).kind === 'auth'
+  return isAuth ? typeof auth === 'string' : auth === undefined
+}
+
+function isObject([id, isMap, kind, owner, field]: SnapshotHead['objects'][number]): boolean {
+  if (typeof id !== 'string' || !isNumber(isMap, 1)) return false
+  if (kind !== null && !isKind(kind)) return false
+  return (owner === null || typeof owner === 'string') && (field === null || typeof field === 'string')
+}
+
+const isHex = (text: unknown, length: number): text is string =>
+  typeof text === 'string' && text.length === length && /^[0-9a-f]*$/.test(text)
+
+const isNumber = (value: unknown, max: number = Number.MAX_SAFE_INTEGER): value is number =>
+  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= max
+
+const isKind = (value: unknown): value is Kind => (KINDS as readonly unknown[]).includes(value)
