@@ -208,7 +208,8 @@ export class Attacker {
       addresses: ['/ip4/198.18.0.1/tcp/7946'],
       expiresAt: this.#clock.now() + 3_600_000,
       uses: 1,
-      role: 'admin'
+      role: 'admin',
+      via: null
     })
   }
 

@@ -2,9 +2,9 @@ import { InviteInvalidError } from '../errors.ts'
 import { ByteReader, concat, equalBytes, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
 import { actorOf, envelopeKind, envelopeKindNumber, partsOfActor, type Envelope } from './envelope.ts'
 import { parseInviteBytes, ROLES, type Invite } from './invite.ts'
-import { viaLengthMax } from './limits.ts'
 import type { PeerId, Role } from './schema.ts'
 import { peerIdOf, publicKeyOf } from './signer.ts'
+import { readVia } from './via.ts'
 
 /**
  * The entries of the auth log: who belongs to the cluster, apart from what the cluster should be. It only grows, and
@@ -211,12 +211,6 @@ function readRole(reader: ByteReader): Role {
   const role = ROLES[reader.u8()]
   if (role == null) throw new MalformedError('its role is unknown')
   return role
-}
-
-function readVia(reader: ByteReader): string {
-  const via = reader.text()
-  if (via === '' || via.length > viaLengthMax) throw new MalformedError('it does not say well who asked')
-  return via
 }
 
 /** An invite may let many in, one after the other: its signature is checked once, not for each of them. */

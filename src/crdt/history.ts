@@ -77,6 +77,10 @@ export async function historyOf(cluster: Cluster, filter: HistoryFilter, clock: 
 export const historyEntryOf = (cluster: Cluster, entry: Entry): HistoryEntry =>
   told(cluster, entry, objectsOf(cluster, entry, new Map(), new Map()))
 
+/** An admission is made by itself when an invite is used: who asked for that has asked for it. */
+const viaOfAuth = (entry: AuthEntry): string | null =>
+  entry.via ?? (entry.operation === 'admit' ? entry.invite.via : null)
+
 function told(cluster: Cluster, entry: Entry, objects: HistoryObject[]): HistoryEntry {
   const reason = cluster.fold.reasonAgainst(entry)
   return {
@@ -84,7 +88,7 @@ function told(cluster: Cluster, entry: Entry, objects: HistoryObject[]): History
     author: entry.authorId,
     at: isoTime(entry.writtenAt),
     kind: entry.kind === 'change' || entry.kind === 'auth' ? entry.kind : 'other',
-    via: entry.auth == null ? cluster.viaOf(entry) : entry.auth.via,
+    via: entry.auth == null ? cluster.viaOf(entry) : viaOfAuth(entry.auth),
     objects,
     ...signatureOf(cluster, entry),
     valid: reason == null,

@@ -5,6 +5,7 @@ import { TIME_MAX } from './envelope.ts'
 import { addressesMax, inviteTokenLengthMax } from './limits.ts'
 import type { PeerId, Role } from './schema.ts'
 import { peerIdOf, verify, type Signer } from './signer.ts'
+import { readVia } from './via.ts'
 
 /**
  * A signed leave to join: one line of URL-safe text that names the cluster and where to knock. Whoever holds it may
@@ -12,7 +13,8 @@ import { peerIdOf, verify, type Signer } from './signer.ts'
  * auth log that name it (see `validity.ts` for what happens when two sides of a partition redeem it at once).
  *
  *   arctic1.base64url( version u8 = 1 | cluster id 26 | cluster name text | inviter 32 | id 16 | expires-at ms u64 |
- *                      uses u16 | role u8 | count u8 | address text … | signature 64 )
+ *                      uses u16 | role u8 | count u8 | address text … |
+ *                      where somebody with a token asked for it: via text | signature 64 )
  */
 export interface Invite {
   /** Hex, 32 characters. */
@@ -26,6 +28,8 @@ export interface Invite {
   expiresAt: number
   uses: number
   role: Role
+  /** On whose behalf it was made, as the inviter says. */
+  via: string | null
   /** What the token wraps; an admission carries it, so that everybody can check it. */
   bytes: Uint8Array
 }
@@ -33,6 +37,7 @@ export interface Invite {
 const PREFIX = 'arctic1.'
 const VERSION = 1
 const TAG = 'arctic-invite-v1\0'
+const SIGNATURE_BYTES = 64
 export const ROLES = ['member', 'admin'] as const satisfies readonly Role[]
 
 export function createInvite(
@@ -46,6 +51,7 @@ export function createInvite(
     expiresAt: number
     uses: number
     role: Role
+    via: string | null
   }
 ): string {
   const unsigned = concat([
@@ -58,7 +64,8 @@ export function createInvite(
     u16(input.uses),
     u8(ROLES.indexOf(input.role)),
     u8(input.addresses.length),
-    ...input.addresses.map(text)
+    ...input.addresses.map(text),
+    ...(input.via == null ? [] : [text(input.via)])
   ])
   const signature = signer.sign(concat([Buffer.from(TAG), unsigned]))
   return PREFIX + Buffer.from(concat([unsigned, signature])).toString('base64url')
@@ -112,8 +119,9 @@ function readInvite(bytes: Uint8Array): Invite {
   if (count > addressesMax) throw new MalformedError('it names too many addresses')
   const addresses: string[] = []
   for (let i = 0; i < count; i++) addresses.push(reader.text())
+  const via = reader.left > SIGNATURE_BYTES ? readVia(reader) : null
   const unsigned = bytes.subarray(0, reader.offset)
-  const signature = reader.take(64)
+  const signature = reader.take(SIGNATURE_BYTES)
   reader.end()
   if (!verify(inviter, concat([Buffer.from(TAG), unsigned]), signature)) {
     throw new MalformedError('its signature is wrong: it was altered or forged')
@@ -121,5 +129,5 @@ function readInvite(bytes: Uint8Array): Invite {
   if (role == null || uses === 0 || expiresAt > TIME_MAX || clusterName.length > nameLengthMax) {
     throw new MalformedError('it is out of bounds')
   }
-  return { id, clusterId, clusterName, inviter: peerIdOf(inviter), addresses, expiresAt, uses, role, bytes }
+  return { id, clusterId, clusterName, inviter: peerIdOf(inviter), addresses, expiresAt, uses, role, via, bytes }
 }

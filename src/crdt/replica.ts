@@ -1,3 +1,4 @@
+import { viaNow } from '../caller.ts'
 import { asCaller } from '../caller.ts'
 import type { Clock } from '../clock.ts'
 import {
@@ -192,7 +193,7 @@ export class Replica implements ReplicatedState {
     const expiresAt = clock.now() + ttlMs
     const id = random.bytes(16)
     const { clusterId, name: clusterName } = genesis
-    return createInvite(signer, { id, clusterId, clusterName, addresses, expiresAt, uses, role })
+    return createInvite(signer, { id, clusterId, clusterName, addresses, expiresAt, uses, role, via: viaNow() })
   }
 
   async admit({ token, peer, name }: { token: string; peer: PeerId; name: string }): Promise<void> {

@@ -11,7 +11,8 @@ const input = {
   addresses: ['/ip4/10.0.0.1/tcp/7946', '/ip6/fd00::1/tcp/7946'],
   expiresAt: 5000,
   uses: 2,
-  role: 'member'
+  role: 'member',
+  via: null
 } as const
 
 describe('crdt/invite', function () {
@@ -25,7 +26,13 @@ describe('crdt/invite', function () {
     assert.match(token, /^arctic1\.[\w-]+$/)
     const { bytes: _, ...read } = parseInvite(`  ${token}\n`)
     const { id, ...rest } = input
-    assert.deepEqual(read, { ...rest, id: Buffer.from(id).toString('hex'), inviter: signer(1).peerId })
+    const said = { ...rest, id: Buffer.from(id).toString('hex'), inviter: signer(1).peerId }
+    assert.deepEqual(read, said)
+    const via = 'token 01J00000000000000000000000 ci'
+    const { bytes: __, ...other } = parseInvite(
+      createInvite(signer(1), { ...input, addresses: [...input.addresses], via })
+    )
+    assert.deepEqual(other, { ...said, via })
   })
 
   it('is refused with a reason when cut anywhere, altered anywhere, or something else', () => {

@@ -115,6 +115,17 @@ describe('crdt/tokens and policy', function () {
     ])
   })
 
+  it('an admission says for which token its invite was made', async () => {
+    const a = await bench.founder(1)
+    const caller = { id: '01J00000000000000000000000', name: 'ci' }
+    const token = asCaller(caller, () =>
+      a.createInvite({ ttlMs: 60_000, uses: 1, role: 'member', addresses: ['/ip4/127.0.0.1/tcp/1'] })
+    )
+    await a.admit({ token, peer: signer(2).peerId, name: 'b' })
+    const [admission] = await a.history({ limit: 1 })
+    assert.deepEqual([admission?.objects[0]?.action, admission?.via], ['admit', 'token 01J00000000000000000000000 ci'])
+  })
+
   it('what an agent says of itself is its own doing, whoever asked for what led to it', async () => {
     const a = await bench.founder(1)
     const held = a.view().members.get(a.self)?.record
