@@ -10,6 +10,16 @@ use zeroize::Zeroizing;
 #[serde(deny_unknown_fields)]
 pub struct Secrets {
     pub private_key: PrivateKey,
+    /// The one before it, as long as handshakes with it are still good.
+    #[serde(default)]
+    pub private_key_before: Option<PrivateKey>,
+}
+
+impl Secrets {
+    pub fn new(private_key: [u8; 32], private_key_before: Option<[u8; 32]>) -> Self {
+        let private_key_before = private_key_before.map(PrivateKey::new);
+        Self { private_key: PrivateKey::new(private_key), private_key_before }
+    }
 }
 
 /// An X25519 private key, Base64 of 32 bytes on the wire.
@@ -54,7 +64,12 @@ mod tests {
         let text = STANDARD.encode([7u8; 32]);
         let secrets: Secrets = serde_json::from_str(&format!(r#"{{"private_key":"{text}"}}"#)).unwrap();
         assert_eq!(secrets.private_key.bytes(), &[7; 32]);
+        assert!(secrets.private_key_before.is_none());
         assert!(!format!("{secrets:?}").contains('7'));
+        let both = format!(r#"{{"private_key":"{text}","private_key_before":"{}"}}"#, STANDARD.encode([8u8; 32]));
+        let secrets: Secrets = serde_json::from_str(&both).unwrap();
+        assert_eq!(secrets.private_key_before.as_ref().unwrap().bytes(), &[8; 32]);
+        assert!(!format!("{secrets:?}").contains('8'));
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::{
     frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, Header, Kind, OVERHEAD_BYTES},
     gate::Permit,
     handshake::{Initiator, Keys},
+    keyring::Pair,
     limits::{FRAME_PAYLOAD_BYTES_MAX, REKEY_AGE, REKEY_BYTES, REKEY_FRAMES, RETIRE_AGE, RETIRE_BYTES},
     link::Link,
     peer::Peer,
@@ -38,6 +39,8 @@ pub struct Carrier {
     pub peer: Option<Arc<Peer>>,
     pub address: SocketAddr,
     pub keys: Option<Keys>,
+    /// Which static keys the handshake was made with.
+    pub pair: Option<Pair>,
     /// Sealed bytes that the link did not take.
     pub backlog: Backlog,
     /// Sealed bytes that go with what is sent next.
@@ -115,6 +118,7 @@ impl Carrier {
             peer,
             address,
             keys: None,
+            pair: None,
             backlog: Backlog::default(),
             held: Vec::new(),
             partial: Vec::new(),

@@ -7,12 +7,11 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use control::{ObjectError, PrivateKey, Secrets};
+use control::{ObjectError, Secrets};
 use rustc_hash::FxHashMap;
 
 use crate::{
-    handshake::public_key,
-    kcp::DoorKeys,
+    keyring::Keyring,
     limits::NAME_BYTES_MAX,
     peer::Peer,
     prefix::Prefix,
@@ -27,12 +26,11 @@ pub type Map<V> = FxHashMap<Arc<str>, Arc<V>>;
 #[derive(Debug)]
 pub struct Config {
     pub self_id: Arc<str>,
-    pub private_key: PrivateKey,
+    pub keys: Keyring,
     pub bypass_mark: u32,
     pub peers: Map<Peer>,
     /// The same peers by KCP: on the port above.
     pub kcp_peers: Map<Peer>,
-    pub door: DoorKeys,
     pub kcp_congestion_control: bool,
     pub listeners: Map<Steering>,
     pub outbound: Map<Outbound>,
@@ -84,11 +82,10 @@ impl Config {
     pub fn empty() -> Self {
         Self {
             self_id: "".into(),
-            private_key: PrivateKey::new([0; 32]),
+            keys: Keyring::new(&Secrets::new([0; 32], None)),
             bypass_mark: 0,
             peers: Map::default(),
             kcp_peers: Map::default(),
-            door: DoorKeys::new(&[0; 32], &[0; 32]),
             kcp_congestion_control: true,
             listeners: Map::default(),
             outbound: Map::default(),
@@ -99,15 +96,13 @@ impl Config {
     /// Services and peers that stay keep their counters and health from `before`.
     pub fn compile(state: &State, secrets: &Secrets, before: &Config) -> (Self, Vec<ObjectError>) {
         let mut compiler = Compiler { before, errors: Vec::new() };
-        let private_key = secrets.private_key.bytes();
         let peers: Map<Peer> = state.peers.iter().filter_map(|peer| compiler.peer(peer)).collect();
         let config = Self {
             self_id: state.self_id.as_str().into(),
-            private_key: secrets.private_key.clone(),
+            keys: Keyring::new(secrets),
             bypass_mark: state.bypass_mark,
             kcp_peers: peers.values().map(|peer| compiler.kcp_peer(peer)).collect(),
             peers,
-            door: DoorKeys::new(private_key, &public_key(private_key).unwrap_or_default()),
             kcp_congestion_control: state.kcp_congestion_control,
             listeners: state.listeners.iter().filter_map(|listener| compiler.listener(listener)).collect(),
             outbound: state.outbound.iter().filter_map(|service| compiler.outbound(service)).collect(),
@@ -118,6 +113,10 @@ impl Config {
         }
         (config, compiler.errors)
     }
+}
+
+fn key(text: &str) -> Option<[u8; 32]> {
+    STANDARD.decode(text).ok()?.try_into().ok()
 }
 
 struct Compiler<'a> {
@@ -131,10 +130,14 @@ impl Compiler<'_> {
         if state.peer_id.is_empty() || state.peer_id.len() > NAME_BYTES_MAX {
             return self.refuse(object, "InvalidPeerId", "a peer id has 1 to 128 bytes".into());
         }
-        let key = STANDARD.decode(&state.public_key).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
-        let Some(public_key) = key else {
+        let Some(public_key) = key(&state.public_key) else {
             return self.refuse(object, "InvalidKey", format!("{:?} is not Base64 of 32 bytes", state.public_key));
         };
+        let public_key_before = state.public_key_before.as_deref().and_then(key);
+        if let (Some(text), None) = (&state.public_key_before, public_key_before) {
+            let message = format!("{text:?} is not Base64 of 32 bytes; the newest key is used");
+            self.errors.push(ObjectError::new(object.clone(), "InvalidKey", message));
+        }
         let mut addresses = Vec::new();
         for address in &state.addresses {
             match address.parse() {
@@ -147,7 +150,10 @@ impl Compiler<'_> {
         }
         let id: Arc<str> = state.peer_id.as_str().into();
         let health = self.before.peers.get(&id).map(|peer| peer.health.clone()).unwrap_or_default();
-        Some((id.clone(), Arc::new(Peer { id, transport: Transport::Tcp, public_key, addresses, health })))
+        let use_key_before = state.use_key_before;
+        let transport = Transport::Tcp;
+        let peer = Peer { id: id.clone(), transport, public_key, public_key_before, use_key_before, addresses, health };
+        Some((id, Arc::new(peer)))
     }
 
     fn kcp_peer(&self, peer: &Peer) -> (Arc<str>, Arc<Peer>) {
@@ -157,6 +163,8 @@ impl Compiler<'_> {
             id: peer.id.clone(),
             transport: Transport::Kcp,
             public_key: peer.public_key,
+            public_key_before: peer.public_key_before,
+            use_key_before: peer.use_key_before,
             addresses: peer.addresses.iter().filter_map(above).collect(),
             health,
         };
@@ -265,8 +273,7 @@ mod tests {
     }
 
     fn compile(patch: serde_json::Value, before: &Config) -> (Config, Vec<(String, &'static str)>) {
-        let secrets = Secrets { private_key: PrivateKey::new([1; 32]) };
-        let (config, errors) = Config::compile(&state(patch), &secrets, before);
+        let (config, errors) = Config::compile(&state(patch), &Secrets::new([1; 32], None), before);
         (config, errors.into_iter().map(|error| (error.object, error.code)).collect())
     }
 
@@ -278,6 +285,7 @@ mod tests {
                 "peers": [
                     {"peer_id": "good", "public_key": good, "addresses": ["10.0.0.1:7947", "nonsense", "[fd00::1]:7947"]},
                     {"peer_id": "bad", "public_key": "AAAA", "addresses": []},
+                    {"peer_id": "half", "public_key": good, "public_key_before": "AAAA", "addresses": []},
                 ],
                 "listeners": [
                     {"name": "both", "port": 0, "service_id": "s", "table": {"attached": [], "routes": []}},
@@ -294,12 +302,14 @@ mod tests {
         let above: Vec<u16> = config.kcp_peers["good"].addresses.iter().map(SocketAddr::port).collect();
         assert_eq!(above, [7948, 7948]);
         assert!(!config.peers.contains_key("bad"));
+        assert!(config.peers["half"].public_key_before.is_none());
         assert_eq!(config.listeners.len(), 1);
         let Steering::Table { services, .. } = &*config.listeners["table"] else { panic!("a table") };
         assert_eq!(services.len(), 1);
         let expected = [
             ("peer:good", "InvalidAddress"),
             ("peer:bad", "InvalidKey"),
+            ("peer:half", "InvalidKey"),
             ("engine", "InvalidListener"),
             ("engine", "InvalidCidr"),
             ("service:s", "InvalidCidr"),

@@ -65,15 +65,13 @@ impl Worker {
             return self.lose_carrier(key, &error.to_string());
         }
         let Link::Tcp(endpoint) = &carrier.link else { return };
-        let Some(peer) = carrier.peer.clone().filter(|_| endpoint.writable) else { return };
-        match Initiator::start(
-            config.private_key.bytes(),
-            &config.self_id,
-            &peer.id,
-            &peer.public_key,
-            self.shared.fast_aes,
-        ) {
+        // As it is known now, since its keys may have changed while the connection was made.
+        let peer = carrier.peer.as_ref().filter(|_| endpoint.writable).and_then(|peer| config.peers.get(&peer.id));
+        let Some(peer) = peer.cloned() else { return };
+        let own = config.keys.towards(&peer).private();
+        match Initiator::start(own, &config.self_id, &peer.id, &peer.public_key, self.shared.fast_aes) {
             Ok((initiator, hello)) => {
+                carrier.pair = Some(config.keys.pair_towards(&peer));
                 carrier.enter(Phase::Greeting(Some(Box::new(initiator))), carrier.since);
                 if let Err(broken) = carrier.send(&hello) {
                     self.lose_carrier(key, &broken.0);

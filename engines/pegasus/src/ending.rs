@@ -163,6 +163,15 @@ impl Worker {
         }
     }
 
+    /// Made with keys that are not good any more: its flow may go on to its end.
+    fn outdate_carrier(&mut self, key: Key) {
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        carrier.retired = true;
+        if carrier.flow.is_none() {
+            self.lose_carrier(key, "a key was changed");
+        }
+    }
+
     fn forget_carrier(&mut self, key: Key) -> Option<Carrier> {
         let mut carrier = self.carriers.remove(key)?;
         carrier.leave();
@@ -192,19 +201,25 @@ impl Worker {
             // A change of transport is for new flows.
             now.is_none_or(|peer_id| *peer_id != flow.peer.id)
         });
-        let our_key_changed = config.self_id != before.self_id || config.private_key != before.private_key;
+        let renamed = config.self_id != before.self_id;
         for key in self.carriers.keys(|carrier| carrier.peer.is_some()) {
             let Some(carrier) = self.carriers.get_mut(key) else { continue };
             let Some(peer) = &carrier.peer else { continue };
-            match config.peers.get(&peer.id) {
-                None => self.lose_carrier(key, "the peer was removed"),
-                Some(now) if our_key_changed || now.public_key != peer.public_key => {
-                    carrier.retired = true;
-                    if carrier.flow.is_none() {
-                        self.lose_carrier(key, "a key was changed");
-                    }
+            let Some(peer) = config.peers.get(&peer.id) else {
+                self.lose_carrier(key, "the peer was removed");
+                continue;
+            };
+            let Some(pair) = carrier.pair.filter(|_| !renamed) else {
+                if renamed || !matches!(carrier.phase, Phase::Connecting) {
+                    self.outdate_carrier(key);
                 }
-                Some(_) => (),
+                continue;
+            };
+            if !config.keys.accepts(peer, &pair) {
+                self.outdate_carrier(key);
+            } else if carrier.ours && pair != config.keys.pair_towards(peer) {
+                // Still good, but there are newer keys: another one takes its place first.
+                self.retire_carrier(key);
             }
         }
     }

@@ -68,11 +68,15 @@ impl Worker {
         let Some(peer) = config.peers.get(hello.peer_id) else {
             return self.refuse_stranger(key, Some(hello.peer_id), Refusal::UnknownPeer.word());
         };
-        match respond(hello, config.private_key.bytes(), &config.self_id, &peer.public_key, self.shared.fast_aes) {
+        let fast_aes = self.shared.fast_aes;
+        let answered =
+            config.keys.respond(peer, |own, theirs| respond(hello, own.private(), &config.self_id, theirs, fast_aes));
+        match answered {
             Err(refusal) => self.refuse_stranger(key, Some(hello.peer_id), refusal.word()),
-            Ok((keys, answer)) => {
+            Ok(((keys, answer), pair)) => {
                 let Some(carrier) = self.carriers.get_mut(key) else { return };
                 carrier.peer = Some(peer.clone());
+                carrier.pair = Some(pair);
                 carrier.keys = Some(keys);
                 carrier.partial = Vec::new();
                 carrier.phase = Phase::Unproven;

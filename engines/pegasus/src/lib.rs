@@ -25,6 +25,7 @@ pub mod handshake;
 mod hops;
 mod inbound;
 pub mod kcp;
+mod keyring;
 mod limiter;
 pub mod limits;
 mod link;

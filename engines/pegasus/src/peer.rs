@@ -22,6 +22,10 @@ pub struct Peer {
     pub id: Arc<str>,
     pub transport: Transport,
     pub public_key: [u8; 32],
+    /// The one before, while the peer changes its key.
+    pub public_key_before: Option<[u8; 32]>,
+    /// It does not know our newest key yet.
+    pub use_key_before: bool,
     /// In order of preference.
     pub addresses: Vec<SocketAddr>,
     /// Kept across generations while the peer stays.
@@ -72,6 +76,11 @@ struct PeerEvent<'a> {
 impl Peer {
     pub fn road(&self) -> Road {
         (self.transport, self.id.clone())
+    }
+
+    /// Keys that it may prove to have; the newest first.
+    pub fn public_keys(&self) -> impl Iterator<Item = &[u8; 32]> {
+        [&self.public_key].into_iter().chain(&self.public_key_before)
     }
 
     /// Carriers by this transport were made or tried, or are there.

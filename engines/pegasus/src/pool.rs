@@ -29,6 +29,8 @@ use crate::{
 pub struct Pool {
     pub peer: Arc<Peer>,
     idle: Vec<Key>,
+    /// Idle too, but to be replaced: still used when there is no other, closed one by one as others come.
+    retired: Vec<Key>,
     connecting: usize,
     waiting: VecDeque<Key>,
     /// How many are to be idle, and when that last grew.
@@ -54,6 +56,7 @@ impl Pool {
         Self {
             peer,
             idle: Vec::new(),
+            retired: Vec::new(),
             connecting: 0,
             waiting: VecDeque::new(),
             target: IDLE_MIN,
@@ -126,7 +129,7 @@ impl Pool {
     }
 
     fn take(&mut self, now: Instant) -> Option<Key> {
-        let key = self.idle.pop()?;
+        let key = self.idle.pop().or_else(|| self.retired.pop())?;
         self.low = self.low.min(self.idle.len());
         // Demand runs ahead of what is warm. Once a tick: a burst is no reason to grow with each flow of it.
         if self.idle.len() < self.target / 2 && now.duration_since(self.grown) >= POOL_TICK {
@@ -228,12 +231,29 @@ impl Worker {
             }
         }
         pool.idle.push(key);
+        if let Some(old) = pool.retired.pop() {
+            self.close_carrier(old);
+        }
     }
 
     /// An idle carrier of ours is gone.
     pub fn forget_idle(&mut self, peer: &Peer, key: Key) {
         if let Some(pool) = self.pool(peer) {
             pool.idle.retain(|idle| *idle != key);
+            pool.retired.retain(|idle| *idle != key);
+        }
+    }
+
+    /// A carrier of ours is to be replaced without a flow noticing: after its flow, or when another has come.
+    pub fn retire_carrier(&mut self, key: Key) {
+        let Some(carrier) = self.carriers.get_mut(key) else { return };
+        carrier.retired = true;
+        if let (Phase::Idle, Some(peer)) = (&carrier.phase, carrier.peer.clone())
+            && let Some(pool) = self.pool(&peer)
+            && let Some(at) = pool.idle.iter().position(|idle| *idle == key)
+        {
+            pool.idle.swap_remove(at);
+            pool.retired.push(key);
         }
     }
 
@@ -243,6 +263,9 @@ impl Worker {
         for pool in self.pools.values_mut() {
             let surplus = pool.surplus(self.now);
             close.extend(pool.idle.drain(..surplus.min(pool.idle.len())));
+            if pool.idle.len() >= pool.target {
+                close.append(&mut pool.retired);
+            }
             let worn = |key: &Key| self.carriers.get(*key).is_none_or(|carrier| carrier.is_worn(self.now));
             close.extend(pool.idle.extract_if(.., |key| worn(key)));
         }
@@ -267,7 +290,7 @@ impl Worker {
             self.pools.keys().filter(|road| !wanted.iter().any(|peer| peer.road() == **road)).cloned().collect();
         for road in gone {
             let Some(pool) = self.pools.remove(&road) else { continue };
-            for key in pool.idle {
+            for key in pool.idle.into_iter().chain(pool.retired) {
                 self.close_carrier(key);
             }
             for flow in pool.waiting {

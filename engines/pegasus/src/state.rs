@@ -27,6 +27,12 @@ fn yes() -> bool {
 pub struct PeerState {
     pub peer_id: String,
     pub public_key: String,
+    /// The one before it, as long as handshakes with it are still good.
+    #[serde(default)]
+    pub public_key_before: Option<String>,
+    /// This peer does not know our newest key yet: handshakes that we begin take the one before.
+    #[serde(default)]
+    pub use_key_before: bool,
     pub addresses: Vec<String>,
 }
 

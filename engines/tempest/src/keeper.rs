@@ -4,6 +4,7 @@
 //! Each round: 1. commands, 2. handshakes that workers want, 3. sessions that peers confirmed, 4. a few letters,
 //! 5. when it is time, every timer; 6. devices that are missing; 7. lines about strangers.
 
+mod identities;
 mod letters;
 
 use std::{
@@ -17,18 +18,18 @@ use serde::Serialize;
 
 use crate::{
     clock::{self, Millis},
-    cookie::Gate,
     desk::{Command, Pile},
     devices::Devices,
     limits::{HANDSHAKES_UNDER_LOAD, TICK, UNDER_LOAD_FOR},
     listener::Listener,
-    noise::{Identity, PublicKey},
+    noise::PublicKey,
     peer::{News, Peer},
     shared::Shared,
     state::{State, Wanted, understand},
     tunnel::Tunnel,
     worker::{Mailbox, Order},
 };
+use identities::Identities;
 use letters::Load;
 
 /// Letters looked at before commands are again.
@@ -47,7 +48,7 @@ pub struct Keeper {
     events: Events,
     listener: Listener,
     devices: Devices,
-    identity: Option<(Identity, Gate)>,
+    identities: Identities,
     peers: HashMap<u64, Peer>,
     by_key: HashMap<PublicKey, u64>,
     next_id: u64,
@@ -71,7 +72,7 @@ impl Keeper {
             shared,
             workers,
             events,
-            identity: None,
+            identities: Identities::default(),
             peers: HashMap::new(),
             by_key: HashMap::new(),
             next_id: 0,
@@ -132,31 +133,21 @@ impl Keeper {
 
     fn apply(&mut self, secrets: &Secrets, state: State, now: Millis) -> Applied {
         let mut errors = Vec::new();
-        let private = secrets.private_key.bytes();
-        if self.identity.as_ref().is_some_and(|(identity, _)| !identity.is(private)) {
+        if !self.identities.update(secrets, now) {
             self.remove_all();
-            self.identity = None;
         }
-        let (identity, _) = self.identity.get_or_insert_with(|| {
-            let identity = Identity::new(private);
-            let gate = Gate::new(&identity.public, now);
-            (identity, gate)
-        });
-        let own_key = identity.public;
         if let Err(message) = self.listener.want(state.data_listen, state.bypass_mark) {
             errors.push(ObjectError::new("engine", "ListenFailed", message));
         }
-        let (wanted, faults) = understand(state.tunnels, &own_key);
+        let (wanted, faults) = understand(state.tunnels, |key| self.identities.is_own(key));
         errors.extend(faults);
 
-        let keep: HashMap<&str, &PublicKey> =
-            wanted.iter().map(|one| (one.peer_id.as_str(), &one.public_key)).collect();
-        let over: Vec<u64> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| keep.get(peer.tunnel.peer_id.as_str()) != Some(&&peer.public_key))
-            .map(|(id, _)| *id)
-            .collect();
+        let keep: HashMap<&str, &Wanted> = wanted.iter().map(|one| (one.peer_id.as_str(), one)).collect();
+        // A peer stays when it has one of its keys still.
+        let stays = |peer: &Peer| {
+            keep.get(peer.tunnel.peer_id.as_str()).is_some_and(|one| one.keys().any(|key| peer.has_key(key)))
+        };
+        let over: Vec<u64> = self.peers.iter().filter(|(_, peer)| !stays(peer)).map(|(id, _)| *id).collect();
         for id in over {
             self.remove(id);
         }
@@ -173,11 +164,19 @@ impl Keeper {
 
     /// Makes the tunnel or brings it to what is wanted.
     fn bring(&mut self, wanted: Wanted) -> Result<(), ObjectError> {
-        let id = match self.by_key.get(&wanted.public_key) {
+        let id = match wanted.keys().find_map(|key| self.by_key.get(key)) {
             Some(id) => *id,
             None => self.add(&wanted),
         };
         let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
+        self.by_key.retain(|_, of| *of != id);
+        peer.set_keys(wanted.public_key, wanted.public_key_before);
+        peer.use_key_before = wanted.use_key_before;
+        self.by_key.extend(peer.public_keys().map(|key| (*key, id)));
+        if self.identities.towards(peer).is_some_and(|identity| peer.has_newer_keys(identity)) {
+            // The tick after this begins it.
+            peer.tunnel.activity.want_handshake();
+        }
         peer.keepalive_ms = wanted.keepalive_s.saturating_mul(1000);
         peer.set_endpoints(wanted.endpoints);
         let tunnel = peer.tunnel.clone();
@@ -192,13 +191,12 @@ impl Keeper {
         self.next_id += 1;
         let tunnel = Tunnel::new(id, wanted.peer_id.clone(), wanted.device.clone(), wanted.mtu);
         self.peers.insert(id, Peer::new(Arc::new(tunnel), wanted.public_key));
-        self.by_key.insert(wanted.public_key, id);
         id
     }
 
     fn remove(&mut self, id: u64) {
         let Some(peer) = self.peers.remove(&id) else { return };
-        self.by_key.remove(&peer.public_key);
+        self.by_key.retain(|_, of| *of != id);
         self.devices.forget(&peer.tunnel);
         self.shared.table.remove(&peer.tunnel.close());
     }
@@ -212,7 +210,7 @@ impl Keeper {
 
     fn stop(&mut self) {
         self.remove_all();
-        self.identity = None;
+        self.identities = Identities::default();
         for worker in &self.workers {
             worker.send(Order::Stop);
         }
@@ -228,7 +226,8 @@ impl Keeper {
 
     fn ask(&mut self, id: u64, now: Millis) {
         let (index, wire) = (self.free_index(), self.listener.wire());
-        let (Some(peer), Some((identity, _))) = (self.peers.get_mut(&id), &self.identity) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(identity) = self.identities.towards(peer) else { return };
         peer.ask(identity, index, &wire, &self.shared.timing, now);
     }
 
@@ -257,13 +256,14 @@ impl Keeper {
 
     fn tick(&mut self, now: Millis) {
         self.listener.tick(now);
-        if let Some((identity, _)) = &self.identity {
+        if !self.identities.is_empty() {
             let wire = self.listener.wire();
             let ids: Vec<u64> = self.peers.keys().copied().collect();
             let mut index = self.free_index();
             let mut news = Vec::new();
             for id in ids {
                 let Some(peer) = self.peers.get_mut(&id) else { continue };
+                let Some(identity) = self.identities.towards(peer) else { continue };
                 let (gone, new) = peer.tick(identity, index, &wire, &self.shared.timing, now);
                 let is_used = peer.asking_index() == Some(index);
                 news.extend(new.map(|new| (peer.tunnel.clone(), new)));

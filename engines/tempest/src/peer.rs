@@ -32,10 +32,14 @@ pub trait Wire {
 
 pub struct Peer {
     pub tunnel: Arc<Tunnel>,
-    pub public_key: PublicKey,
     pub keepalive_ms: Millis,
+    /// It does not know this host's newest key yet.
+    pub use_key_before: bool,
+    /// Its keys, the newest first, with what is put on messages for each.
+    keys: Vec<(PublicKey, Stamp)>,
+    /// Own and its public key, as of the last look for newer ones.
+    pair: Option<(PublicKey, PublicKey)>,
     endpoints: Vec<SocketAddr>,
-    stamp: Stamp,
     asking: Option<Asking>,
     /// Of the peer's initiations: the newest timestamp, and when it came.
     timestamp: [u8; 12],
@@ -71,15 +75,40 @@ impl Peer {
     pub fn new(tunnel: Arc<Tunnel>, public_key: PublicKey) -> Self {
         Self {
             tunnel,
-            public_key,
             keepalive_ms: 0,
+            use_key_before: false,
+            keys: vec![(public_key, Stamp::new(&public_key))],
+            pair: None,
             endpoints: Vec::new(),
-            stamp: Stamp::new(&public_key),
             asking: None,
             timestamp: [0; 12],
             initiated_at: 0,
             said: None,
         }
+    }
+
+    pub fn public_keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.keys.iter().map(|(key, _)| key)
+    }
+
+    pub fn has_key(&self, key: &PublicKey) -> bool {
+        self.public_keys().any(|one| one == key)
+    }
+
+    /// Keys that it may prove to have. Those that stay keep the cookies they got.
+    pub fn set_keys(&mut self, newest: PublicKey, before: Option<PublicKey>) {
+        let mut known = std::mem::take(&mut self.keys);
+        for key in [Some(newest), before].into_iter().flatten() {
+            let at = known.iter().position(|(one, _)| *one == key);
+            self.keys.push(at.map_or_else(|| (key, Stamp::new(&key)), |at| known.swap_remove(at)));
+        }
+    }
+
+    /// Whether a handshake begun now would be made with other keys than before; asked once it is true no more.
+    pub fn has_newer_keys(&mut self, identity: &Identity) -> bool {
+        let pair = self.public_keys().next().map(|newest| (identity.public, *newest));
+        let before = std::mem::replace(&mut self.pair, pair);
+        before.is_some() && before != pair
     }
 
     /// Where the peer may be found. One it was found at stays while it serves.
@@ -115,13 +144,15 @@ impl Peer {
         now: Millis,
     ) {
         self.asking = None;
-        let sent = self.candidate(attempt).zip(identity.initiate(&self.public_key, &clock::tai64n()));
+        let to = self.candidate(attempt);
+        let Some((key, stamp)) = self.keys.first_mut() else { return };
+        let sent = to.zip(identity.initiate(key, &clock::tai64n()));
         let Some((to, (initiated, noise))) = sent else { return self.tunnel.activity.handshake_ended() };
         let mut message = [0; INITIATION_BYTES];
         message[..4].copy_from_slice(&INITIATION.to_le_bytes());
         message[4..8].copy_from_slice(&index.to_le_bytes());
         message[8..INITIATION_BYTES - MACS_BYTES].copy_from_slice(&noise);
-        self.stamp.put(&mut message, now);
+        stamp.put(&mut message, now);
         wire.send(&message, &to);
         self.tunnel.activity.sent(false, now);
         let pause = (HANDSHAKE_RETRY_FIRST.as_millis() as Millis) << attempt.min(8);
@@ -154,6 +185,7 @@ impl Peer {
         }
         self.timestamp = consumed.timestamp;
         self.initiated_at = now;
+        let proven = consumed.peer;
         let (noise, keys) = consumed.respond().ok_or(NotAnswered::Broken)?;
         let session = Session::new(&keys, own, theirs, false, now).ok_or(NotAnswered::Broken)?;
         let mut message = [0; RESPONSE_BYTES];
@@ -161,7 +193,8 @@ impl Peer {
         message[4..8].copy_from_slice(&own.to_le_bytes());
         message[8..12].copy_from_slice(&theirs.to_le_bytes());
         message[12..RESPONSE_BYTES - MACS_BYTES].copy_from_slice(&noise);
-        self.stamp.put(&mut message, now);
+        let (_, stamp) = self.keys.iter_mut().find(|(key, _)| *key == proven).ok_or(NotAnswered::Broken)?;
+        stamp.put(&mut message, now);
         Ok((session, message))
     }
 
@@ -175,7 +208,7 @@ impl Peer {
     }
 
     pub fn take_cookie(&mut self, reply: &CookieReply<'_>, now: Millis) -> bool {
-        self.stamp.take(reply, now)
+        self.keys.iter_mut().any(|(_, stamp)| stamp.take(reply, now))
     }
 
     /// A session is in use, by whoever's handshake.

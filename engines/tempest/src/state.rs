@@ -28,6 +28,12 @@ pub struct State {
 pub struct TunnelState {
     pub peer_id: String,
     pub public_key: String,
+    /// The one before it, as long as handshakes with it are still good.
+    #[serde(default)]
+    pub public_key_before: Option<String>,
+    /// This peer does not know this host's newest key yet: handshakes that we begin take the one before.
+    #[serde(default)]
+    pub use_key_before: bool,
     pub endpoints: Vec<String>,
     pub device: String,
     pub mtu: usize,
@@ -40,19 +46,27 @@ pub struct TunnelState {
 pub struct Wanted {
     pub peer_id: String,
     pub public_key: PublicKey,
+    pub public_key_before: Option<PublicKey>,
+    pub use_key_before: bool,
     pub endpoints: Vec<SocketAddr>,
     pub device: String,
     pub mtu: usize,
     pub keepalive_s: u64,
 }
 
+impl Wanted {
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        [&self.public_key].into_iter().chain(&self.public_key_before)
+    }
+}
+
 /// The tunnels that can be had, and why the others cannot.
-pub fn understand(tunnels: Vec<TunnelState>, own_key: &PublicKey) -> (Vec<Wanted>, Vec<ObjectError>) {
+pub fn understand(tunnels: Vec<TunnelState>, is_own: impl Fn(&PublicKey) -> bool) -> (Vec<Wanted>, Vec<ObjectError>) {
     let mut wanted: Vec<Wanted> = Vec::with_capacity(tunnels.len());
     let mut errors = Vec::new();
     for tunnel in tunnels {
         let object = format!("peer:{}", tunnel.peer_id);
-        match understand_one(tunnel, own_key, &wanted) {
+        match understand_one(tunnel, &is_own, &wanted) {
             Ok(one) => wanted.push(one),
             Err((code, message)) => errors.push(ObjectError::new(object, code, message)),
         }
@@ -62,15 +76,17 @@ pub fn understand(tunnels: Vec<TunnelState>, own_key: &PublicKey) -> (Vec<Wanted
 
 fn understand_one(
     tunnel: TunnelState,
-    own_key: &PublicKey,
+    is_own: &impl Fn(&PublicKey) -> bool,
     others: &[Wanted],
 ) -> Result<Wanted, (&'static str, String)> {
-    let public_key = STANDARD
-        .decode(&tunnel.public_key)
-        .ok()
-        .and_then(|bytes| PublicKey::try_from(bytes).ok())
-        .ok_or_else(|| ("InvalidPublicKey", "public_key is not Base64 of 32 bytes".to_owned()))?;
-    if public_key == *own_key {
+    let understood = |text: &String| {
+        let key = STANDARD.decode(text).ok().and_then(|bytes| PublicKey::try_from(bytes).ok());
+        key.ok_or_else(|| ("InvalidPublicKey", "public_key is not Base64 of 32 bytes".to_owned()))
+    };
+    let public_key = understood(&tunnel.public_key)?;
+    let public_key_before = tunnel.public_key_before.as_ref().map(understood).transpose()?;
+    let keys = || [public_key].into_iter().chain(public_key_before);
+    if keys().any(|key| is_own(&key)) {
         return Err(("InvalidPublicKey", "public_key is this host's own; name another peer".into()));
     }
     if others.len() == TUNNELS_MAX {
@@ -82,7 +98,7 @@ fn understand_one(
     for other in others {
         let clash = if other.peer_id == tunnel.peer_id {
             "peer_id"
-        } else if other.public_key == public_key {
+        } else if other.keys().any(|theirs| keys().any(|key| key == *theirs)) {
             "public_key"
         } else if other.device == tunnel.device {
             "device"
@@ -99,6 +115,8 @@ fn understand_one(
         endpoints: endpoints.collect::<Result<_, _>>()?,
         peer_id: tunnel.peer_id,
         public_key,
+        public_key_before,
+        use_key_before: tunnel.use_key_before,
         device: tunnel.device,
         mtu: tunnel.mtu,
         keepalive_s: tunnel.keepalive_s,
@@ -113,6 +131,8 @@ mod tests {
         TunnelState {
             peer_id: format!("peer-{number}"),
             public_key: STANDARD.encode([number; 32]),
+            public_key_before: None,
+            use_key_before: false,
             endpoints: vec!["10.9.0.2:7947".into(), "[fd00::2]:7947".into()],
             device: format!("arct-{number}"),
             mtu: 1420,
@@ -136,9 +156,13 @@ mod tests {
             spoil(6, |tunnel| tunnel.public_key = STANDARD.encode([9; 32])),
             tunnel(1),
             tunnel(7),
+            spoil(8, |tunnel| tunnel.public_key_before = Some(STANDARD.encode([7; 32]))),
+            spoil(10, |tunnel| tunnel.public_key_before = Some("short".into())),
+            spoil(11, |tunnel| tunnel.public_key_before = Some(STANDARD.encode([12; 32]))),
         ];
-        let (wanted, errors) = understand(tunnels, &[9; 32]);
-        assert_eq!(wanted.iter().map(|one| one.peer_id.as_str()).collect::<Vec<_>>(), ["peer-1", "peer-7"]);
+        let (wanted, errors) = understand(tunnels, |key| *key == [9; 32]);
+        assert_eq!(wanted.iter().map(|one| one.peer_id.as_str()).collect::<Vec<_>>(), ["peer-1", "peer-7", "peer-11"]);
+        assert_eq!(wanted[2].keys().collect::<Vec<_>>(), [&[11; 32], &[12; 32]]);
         let codes: Vec<_> = errors.iter().map(|error| (error.object.as_str(), error.code)).collect();
         assert_eq!(
             codes,
@@ -149,6 +173,8 @@ mod tests {
                 ("peer:peer-5", "Duplicate"),
                 ("peer:peer-6", "InvalidPublicKey"),
                 ("peer:peer-1", "Duplicate"),
+                ("peer:peer-8", "Duplicate"),
+                ("peer:peer-10", "InvalidPublicKey"),
             ]
         );
     }

@@ -31,7 +31,7 @@ impl Worker {
     pub fn call(&mut self, peer: &Arc<Peer>, address: SocketAddr) {
         let config = self.config.clone();
         let id = self.kcp.new_id();
-        let private_key = config.private_key.bytes();
+        let private_key = config.keys.towards(peer).private();
         let path = greeting::path(id);
         let (self_id, fast_aes) = (&config.self_id, self.shared.fast_aes);
         let started = Initiator::start_on(&path, private_key, self_id, &peer.id, &peer.public_key, fast_aes);
@@ -49,7 +49,10 @@ impl Worker {
                 Place { key, agenda, socket: socket.clone(), congestion_control: config.kcp_congestion_control };
             let conversation = Conversation::call(place, id, address, hello, peer.public_key, now);
             let phase = Phase::Greeting(Some(Box::new(initiator)));
-            Carrier::new(Link::Kcp(Box::new(conversation)), phase, true, Some(peer.clone()), address, now)
+            let link = Link::Kcp(Box::new(conversation));
+            let mut carrier = Carrier::new(link, phase, true, Some(peer.clone()), address, now);
+            carrier.pair = Some(config.keys.pair_towards(peer));
+            carrier
         });
         // Level-triggered: what one turn leaves is there in the next.
         let data = EventData::new_u64(Token::Carrier(key).encode());

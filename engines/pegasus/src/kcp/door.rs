@@ -46,8 +46,11 @@ impl Worker {
                     }
                 }
                 None if datagram.len() >= GONE_ASKED_BYTES_MIN && self.kcp.gone.take(self.now) => {
-                    let word = greeting::write_gone(&self.config.door.gone_word(id));
-                    let _ = door.send(from, at, &word, word.len());
+                    // Whoever began it before a key was changed knows the word of that key.
+                    for own in self.config.keys.own() {
+                        let word = greeting::write_gone(&own.door.gone_word(id));
+                        let _ = door.send(from, at, &word, word.len());
+                    }
                 }
                 None => (),
             }
@@ -59,7 +62,7 @@ impl Worker {
     fn hear_hello(&mut self, door: &Arc<Udp>, datagram: &[u8], from: SocketAddr, at: Option<IpAddr>) {
         let (config, now) = (self.config.clone(), self.now);
         let age = now.duration_since(self.shared.started);
-        let Some(hello) = config.door.read_hello(datagram) else {
+        let Some(hello) = config.keys.own().find_map(|own| own.door.read_hello(datagram)) else {
             return self.shared.refusals.count(None, from, Refusal::NotOurProtocol.word(), now);
         };
         if !self.shared.cookies.is_good(&hello.cookie, from, hello.id, age) {
@@ -95,12 +98,14 @@ impl Worker {
             return Err((None, "too_many_handshakes"));
         }
         let id = self.kcp.new_id();
-        let said = [&id.to_le_bytes()[..], &config.door.gone_word(id)].concat();
+        let said = [&id.to_le_bytes()[..], &config.keys.newest().door.gone_word(id)].concat();
         let path = greeting::path(datagram.id);
-        let (private_key, fast_aes) = (config.private_key.bytes(), self.shared.fast_aes);
-        let answered = respond_on(&path, &hello, private_key, &config.self_id, &peer.public_key, fast_aes, &said);
-        let made = answered.and_then(|(secrets, noise)| Ok((secrets.frames()?, secrets.datagrams()?, noise)));
-        let (frames, datagrams, noise) = made.map_err(|refusal| (Some(hello.peer_id), refusal.word()))?;
+        let fast_aes = self.shared.fast_aes;
+        let made = config.keys.respond(peer, |own, theirs| {
+            let (secrets, noise) = respond_on(&path, &hello, own.private(), &config.self_id, theirs, fast_aes, &said)?;
+            Ok((secrets.frames()?, secrets.datagrams()?, noise))
+        });
+        let ((frames, datagrams, noise), pair) = made.map_err(|refusal| (Some(hello.peer_id), refusal.word()))?;
         let answer = greeting::write_answer(datagram.id, &noise);
         let agenda = self.kcp.agenda.clone();
         let key = self.carriers.insert_with(|key| {
@@ -109,6 +114,7 @@ impl Worker {
             let link = Link::Kcp(Box::new(conversation));
             let mut carrier = Carrier::new(link, Phase::Unproven, false, Some(peer.clone()), address, now);
             carrier.keys = Some(frames);
+            carrier.pair = Some(pair);
             carrier.permit = Some(permit);
             carrier
         });

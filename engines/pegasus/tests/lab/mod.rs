@@ -284,8 +284,11 @@ impl Engine {
     }
 
     pub fn apply(&self, generation: u64, state: &Value) -> Value {
-        let key = STANDARD.encode(private_key(&self.name));
-        self.say(&json!({"type": "apply", "generation": generation, "secrets": {"private_key": key}, "state": state}));
+        self.apply_with(generation, &json!({"private_key": STANDARD.encode(private_key(&self.name))}), state)
+    }
+
+    pub fn apply_with(&self, generation: u64, secrets: &Value, state: &Value) -> Value {
+        self.say(&json!({"type": "apply", "generation": generation, "secrets": secrets, "state": state}));
         self.hear("applied", |message| {
             message["type"] == "applied" && message["generation"] == generation || message["type"] == "error"
         })

@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -127,6 +128,18 @@ pub fn pour(stream: &mut TcpStream, seed: u64, total: u64) {
             thread::sleep(Duration::from_millis(dice.roll(30)));
         }
     }
+}
+
+/// As [`pour`], until told to stop; then ends the stream and returns how much it was.
+pub fn pour_until(mut stream: TcpStream, seed: u64, stop: &AtomicBool) -> u64 {
+    let mut at = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let piece: Vec<u8> = (at..at + 60_000).map(|at| byte_at(seed, at)).collect();
+        stream.write_all(&piece).unwrap();
+        at += 60_000;
+    }
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    at
 }
 
 /// Reads to the end in pieces of random size, with a pause now and then, and returns how much came; every byte is checked.

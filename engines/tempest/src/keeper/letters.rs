@@ -32,7 +32,7 @@ impl Keeper {
         match message::parse(bytes).ok_or(Reason::Garbage)? {
             Message::Initiation(initiation) => {
                 self.admit(bytes, letter.from, now)?;
-                self.answer(initiation, letter.from, now)
+                self.answer(bytes, initiation, letter.from, now)
             }
             Message::Response(response) => {
                 self.admit(bytes, letter.from, now)?;
@@ -66,10 +66,10 @@ impl Keeper {
     /// Whether a message is worth the work that it asks for.
     fn admit(&mut self, bytes: &[u8], from: SocketAddr, now: Millis) -> Result<(), Reason> {
         let wire = self.listener.wire();
-        let Some((_, gate)) = &mut self.identity else { return Err(Reason::UnknownPeer) };
-        if !gate.mac1_is_valid(bytes) {
-            return Err(Reason::WrongMac);
+        if self.identities.is_empty() {
+            return Err(Reason::UnknownPeer);
         }
+        let Some((_, gate)) = self.identities.addressed(bytes) else { return Err(Reason::WrongMac) };
         if !self.load.is_high(now) {
             return Ok(());
         }
@@ -83,8 +83,14 @@ impl Keeper {
         Err(Reason::CookieAsked)
     }
 
-    fn answer(&mut self, initiation: message::Initiation<'_>, from: SocketAddr, now: Millis) -> Result<(), Reason> {
-        let Some((identity, _)) = &self.identity else { return Err(Reason::UnknownPeer) };
+    fn answer(
+        &mut self,
+        bytes: &[u8],
+        initiation: message::Initiation<'_>,
+        from: SocketAddr,
+        now: Millis,
+    ) -> Result<(), Reason> {
+        let (identity, _) = self.identities.addressed(bytes).ok_or(Reason::WrongMac)?;
         let consumed = identity.consume(initiation.noise).ok_or(Reason::BadHandshake)?;
         let id = *self.by_key.get(&consumed.peer).ok_or(Reason::UnknownPeer)?;
         let index = self.free_index();

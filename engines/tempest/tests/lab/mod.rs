@@ -31,7 +31,7 @@ pub struct Lab {
 pub struct Host {
     pub namespace: String,
     pub number: u8,
-    private: [u8; 32],
+    pub private: [u8; 32],
     pub public: String,
     socket: PathBuf,
 }
@@ -226,8 +226,12 @@ impl Engine {
     }
 
     pub fn apply_with_key(&mut self, host: &Host, private: &[u8; 32], tunnels: &[Value]) -> Value {
+        self.apply_with(host, &json!({"private_key": STANDARD.encode(private)}), tunnels)
+    }
+
+    pub fn apply_with(&mut self, host: &Host, secrets: &Value, tunnels: &[Value]) -> Value {
         self.generation += 1;
-        let message = json!({"type": "apply", "generation": self.generation, "secrets": {"private_key": STANDARD.encode(private)},
+        let message = json!({"type": "apply", "generation": self.generation, "secrets": secrets,
             "state": {"data_listen": format!("0.0.0.0:{PORT}"), "self": host.namespace, "bypass_mark": 16_777_216, "tunnels": tunnels}});
         self.send(&message);
         let answer = self.answer("applied");
