@@ -55,7 +55,7 @@ async function main(): Promise<void> {
         [1, 'whole'],
         [2, 'one']
       ] as const) {
-        const message = { generation, privateKey: KEY, state: stateOf(services, generation) }
+        const message = { generation, privateKey: KEY, privateKeyBefore: null, state: stateOf(services, generation) }
         const began = systemClock.monotonic()
         const { errors } = await client.apply(message)
         times[kind].push(systemClock.monotonic() - began)

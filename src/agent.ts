@@ -4,7 +4,7 @@ import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { startActors, type Actors } from './actors/start.ts'
 import { startHttp, type Http } from './api/http/server.ts'
-import { systemClock } from './clock.ts'
+import { isoTime, systemClock } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import type { PeerRecord } from './crdt/schema.ts'
 import { Replica } from './crdt/replica.ts'
@@ -18,7 +18,8 @@ import { UnavailableError } from './errors.ts'
 import type { Logger } from './log.ts'
 import type { LogTail } from './log-tail.ts'
 import { LicenseFile, type LicenseSettings } from './license-file.ts'
-import { openIdentity, type Identity } from './mesh/identity.ts'
+import { openIdentity } from './mesh/identity.ts'
+import { KeyRing } from './mesh/key-ring.ts'
 import { Libp2pNetwork } from './mesh/libp2p-network.ts'
 import { MeshRuntime, OPEN_PROTOCOLS } from './mesh/mesh-runtime.ts'
 import { dataAddresses, ownHosts, withoutOwnDevices } from './own-addresses.ts'
@@ -40,6 +41,7 @@ export class Agent {
   readonly #running: Array<(options: { mode: 'remove' | 'keep' }) => Promise<void>> = []
   #http: Http | null = null
   #license: LicenseFile | null = null
+  #actors: Actors | null = null
   #adopted = false
 
   constructor(config: AgentConfig, log: Logger, tail: LogTail) {
@@ -57,11 +59,12 @@ export class Agent {
     await makeDirectory(dirname(config.socket), 'directory of the socket', '--socket', 0o755)
 
     const identity = await openIdentity(config.stateDir, random)
+    const ring = await KeyRing.open(config.stateDir, { clock, random })
     const { signer } = identity
     const replica = await Replica.open({ dir: config.stateDir, signer, clock, random, log })
     this.#running.push(() => replica.close())
 
-    const dataplane = this.#dataplane(identity)
+    const dataplane = this.#dataplane(ring)
     dataplane.onEvent((event) => {
       if (event.type === 'engine.started' && event.adopted) this.#adopted = true
     })
@@ -83,8 +86,10 @@ export class Agent {
       name: config.name,
       mesh_addresses: withoutOwnDevices(network.addresses()),
       data_addresses: dataAddresses(config.dataListen, config.advertise),
-      pegasus_key: identity.pegasus.publicKey,
-      tempest_key: identity.tempest.publicKey,
+      pegasus_key: ring.current.pegasus.publicKey,
+      tempest_key: ring.current.tempest.publicKey,
+      keys_made_at: isoTime(ring.madeAt),
+      keys_before: ring.before == null ? null : [ring.before.pegasus.publicKey, ring.before.tempest.publicKey],
       version
     })
     const mesh = new MeshRuntime({ network, replica, signer, record, version, clock, random, log })
@@ -93,7 +98,7 @@ export class Agent {
 
     const license = new LicenseFile(licenseOf(config), { clock, log: log.module('agent') })
     this.#license = license
-    const actors: Actors = startActors({
+    const actors = startActors({
       replica,
       mesh,
       dataplane,
@@ -102,6 +107,10 @@ export class Agent {
       version,
       stateDir: config.stateDir,
       license: () => license.state,
+      keys: {
+        ring,
+        settings: () => ({ maxAgeMs: this.#config.keyMaxAgeMs, overlapMs: this.#config.keyOverlapMs })
+      },
       hostDoctor: {
         host: () => examineHost({ stateDir: config.stateDir, kernel: config.dataplane === 'kernel', ports: [] }),
         connects: (address) => connects(address, clock)
@@ -118,10 +127,11 @@ export class Agent {
         config: () => ({ ...this.#config }),
         log: () => this.#tail.lines(),
         traces: async () => (config.dataplane === 'kernel' ? traces() : []),
-        secrets: [identity.pegasus.privateKey, identity.tempest.privateKey]
+        secrets: ring.secrets()
       },
       onFatal
     })
+    this.#actors = actors
     this.#running.push(() => actors.stop())
 
     this.#http = await startHttp({
@@ -148,13 +158,14 @@ export class Agent {
     return this.#adopted
   }
 
-  /** Takes over what may change while running (`drain_timeout`, the licence and its key); names what needs a restart and leaves it. */
+  /** Takes over what may change while running (`drain_timeout`, the age of keys, the licence and its key); names what needs a restart and leaves it. */
   reload(config: AgentConfig): void {
     const waiting = (Object.keys(config) as Array<keyof AgentConfig>).filter(
       (key) => !RELOADED.has(key) && JSON.stringify(config[key]) !== JSON.stringify(this.#config[key])
     )
-    const { drainMs, license, licenseKey } = config
-    this.#config = { ...this.#config, drainMs, license, licenseKey }
+    const { drainMs, keyMaxAgeMs, keyOverlapMs, license, licenseKey } = config
+    this.#config = { ...this.#config, drainMs, keyMaxAgeMs, keyOverlapMs, license, licenseKey }
+    this.#actors?.reloaded()
     this.#license?.reload(licenseOf(this.#config))
     void this.#http?.reload()
     this.#log.info({ drain_timeout_ms: config.drainMs, needs_restart: waiting }, 'the configuration was read again')
@@ -173,14 +184,14 @@ export class Agent {
     this.#log.info({ mode }, 'the agent has stopped')
   }
 
-  #dataplane(identity: Identity): Dataplane {
+  #dataplane({ current }: KeyRing): Dataplane {
     if (this.#config.dataplane === 'none') return new NoDataplane()
     const enginesDir = process.env['ARCTIC_ENGINES']
     return new KernelDataplane({
       stateDir: this.#config.stateDir,
       dataListen: this.#config.dataListen,
       kcpCongestionControl: this.#config.kcpCongestionControl,
-      privateKeys: { pegasus: identity.pegasus.privateKey, tempest: identity.tempest.privateKey },
+      privateKeys: { pegasus: current.pegasus.privateKey, tempest: current.tempest.privateKey },
       log: this.#log,
       clock: systemClock,
       random: systemRandom,
@@ -190,7 +201,13 @@ export class Agent {
 }
 
 /** What a running agent takes over from its configuration. */
-const RELOADED: ReadonlySet<keyof AgentConfig> = new Set(['drainMs', 'license', 'licenseKey'])
+const RELOADED: ReadonlySet<keyof AgentConfig> = new Set([
+  'drainMs',
+  'keyMaxAgeMs',
+  'keyOverlapMs',
+  'license',
+  'licenseKey'
+])
 
 const licenseOf = ({ license, licenseKey, stateDir }: AgentConfig): LicenseSettings => ({
   file: license,

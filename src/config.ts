@@ -5,7 +5,7 @@ import { parseArgs } from 'node:util'
 import { parse as parseYaml } from 'yaml'
 import { InvalidRequestError } from './errors.ts'
 import { readLicenseKey } from './license.ts'
-import { dataPort, drainTimeoutMs, meshPort, nameLengthMax } from './limits.ts'
+import { dataPort, drainTimeoutMs, keyMaxAgeMs, keyOverlapMs, meshPort, nameLengthMax } from './limits.ts'
 import { LOG_LEVELS, type LogFormat, type LogLevel } from './log.ts'
 
 /**
@@ -34,6 +34,10 @@ export interface AgentConfig {
   logLevel: LogLevel
   logFormat: LogFormat
   drainMs: number
+  /** Data-plane keys of this age are changed; null: never by age. */
+  keyMaxAgeMs: number | null
+  /** For so long the keys before a change stay good. */
+  keyOverlapMs: number
   /** null: `license.json` in the state directory, if there is one. */
   license: string | null
   /** Of its issuer, raw Ed25519 in base64. */
@@ -101,6 +105,13 @@ const SETTINGS = {
     terminal ? 'pretty' : 'json'
   ),
   drainMs: text('drain-timeout', 'ARCTIC_DRAIN_TIMEOUT', duration, () => drainTimeoutMs),
+  keyMaxAgeMs: text<number | null>(
+    'key-max-age',
+    'ARCTIC_KEY_MAX_AGE',
+    (value, where) => (value === 'off' ? null : duration(value, where)),
+    () => keyMaxAgeMs
+  ),
+  keyOverlapMs: text('key-overlap', 'ARCTIC_KEY_OVERLAP', duration, () => keyOverlapMs),
   license: text<string | null>(
     'license',
     'ARCTIC_LICENSE',
@@ -144,6 +155,11 @@ export function readAgentConfig(
     const [given, missing] = config.apiCert == null ? ['key', 'cert'] : ['cert', 'key']
     throw new InvalidRequestError(
       `--api-${given} needs --api-${missing} too; give both, or neither for a certificate of its own`
+    )
+  }
+  if (config.keyMaxAgeMs != null && config.keyMaxAgeMs <= config.keyOverlapMs) {
+    throw new InvalidRequestError(
+      '--key-max-age must be longer than --key-overlap: keys would be changed again before the change is over'
     )
   }
   return config
@@ -277,8 +293,11 @@ function onOff(value: string, where: string): boolean {
 }
 
 function duration(value: string, where: string): number {
-  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)$/.exec(value)
+  const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(value)
   if (match == null)
     throw new InvalidRequestError(`${where} "${value}" is not a duration; write for example 500ms, 10s or 2m`)
-  return Number(match[1]) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[match[2] as 'ms' | 's' | 'm' | 'h']
+  return (
+    Number(match[1]) *
+    { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 'ms' | 's' | 'm' | 'h' | 'd']
+  )
 }

@@ -19,3 +19,9 @@ export const drainTimeoutMs = 10_000
 /** The log's last lines in memory, for a report: an hour of a busy agent, bytes bounded for lines that are long. */
 export const logTailLinesMax = 2_000
 export const logTailBytesMax = 2 * 1024 * 1024
+
+/** Data-plane keys are changed at this age unless `--key-max-age` says otherwise, ms: what was stolen is of no use for ever. */
+export const keyMaxAgeMs = 30 * 86_400_000
+
+/** The keys before stay good for this long unless `--key-overlap` says otherwise, ms: an agent that is down over night is told. */
+export const keyOverlapMs = 24 * 3_600_000

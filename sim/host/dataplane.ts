@@ -60,6 +60,10 @@ export class SimDataplane implements Dataplane {
 
   host = (): ReturnType<SimKernel['facts']> => this.#kernel.facts()
 
+  async setKeys(): Promise<boolean> {
+    return true
+  }
+
   engines(): EngineStatus[] {
     return (['pegasus', 'tempest'] as const).map((engine) => ({
       engine,

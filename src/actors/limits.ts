@@ -114,3 +114,15 @@ export const clockSkewBadMs = 60_000
 
 /** WireGuard makes a new handshake every two minutes and rejects a session after three. */
 export const handshakeAgeMs = 180_000
+
+/** The longest time until the age of data-plane keys is looked at, ms: no timer counts further than some weeks. */
+export const keysLookMaxMs = 3_600_000
+
+/** How often the age of data-plane keys is written down, ms; a crash loses less, and what it loses the wall clock knows. */
+export const keysNotedEveryMs = 6 * 3_600_000
+
+/** Pause before keys that the disk or the host refused are tried again, ms. */
+export const keysRetryMs = 2_000
+
+/** How long a peer may take to tell of the new keys that it was asked for, ms. */
+export const keysToldMs = 10_000

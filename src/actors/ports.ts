@@ -32,3 +32,27 @@ export type ReplicaPort = Pick<
   | 'setPolicy'
   | 'note'
 >
+
+interface KeyPairs {
+  pegasus: { publicKey: string; privateKey: string }
+  tempest: { publicKey: string; privateKey: string }
+}
+
+/** This peer's data-plane keys on disk. */
+export interface KeyRingPort {
+  readonly current: KeyPairs
+  /** Good as well, while keys are being changed. */
+  readonly before: KeyPairs | null
+  /** By a clock that does not jump. */
+  readonly ageMs: number
+  rotate(): Promise<void>
+  erase(): Promise<void>
+  note(): Promise<void>
+}
+
+export interface KeySettings {
+  /** Keys of this age are changed; null: never by age. */
+  maxAgeMs: number | null
+  /** For so long the keys before stay good. */
+  overlapMs: number
+}

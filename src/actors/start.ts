@@ -12,7 +12,7 @@ import { createOperator } from './operator/create.ts'
 import type { HostDiagnostics } from './operator/diagnostics.ts'
 import type { HostDoctor } from './operator/doctor.ts'
 import type { Operator, StatusJson } from './operator/operator.ts'
-import type { ReplicaPort } from './ports.ts'
+import type { KeyRingPort, KeySettings, ReplicaPort } from './ports.ts'
 import { Reconciler } from './reconcile/reconciler.ts'
 import { attachRecorder, recorded } from './runtime/recorded.ts'
 import { FlightRecorder } from './runtime/recorder.ts'
@@ -30,6 +30,8 @@ export interface ActorsOptions {
   stateDir: string
   /** What this process would publish of itself; asked again whenever the view changes. */
   selfRecord: () => PeerRecord
+  /** This peer's data-plane keys, and when they are changed; left out: never. */
+  keys?: { ring: KeyRingPort; settings: () => KeySettings }
   /** Asked whenever it matters, since a licence may expire or be replaced; left out: the community edition. */
   license?: () => LicenseState
   /** Looks at the host for `doctor`; left out: nobody does. */
@@ -44,6 +46,8 @@ export interface ActorsOptions {
 
 export interface Actors {
   operator: Operator
+  /** Settings that are asked for may have changed. */
+  reloaded(): void
   /**
    * Ends all actors: nothing is programmed, published or evaluated after it. It does not stop the data plane, the mesh
    * or the replica: whoever started those stops them, after this.
@@ -80,7 +84,16 @@ export function startActors(options: ActorsOptions): Actors {
   agent.start()
 
   const reconciler = new Reconciler(
-    { replica, mesh, dataplane, clock, log: log.module('actors:reconcile'), feed, selfRecord: options.selfRecord },
+    {
+      replica,
+      mesh,
+      dataplane,
+      clock,
+      log: log.module('actors:reconcile'),
+      feed,
+      selfRecord: options.selfRecord,
+      ...(options.keys == null ? {} : { keys: options.keys })
+    },
     agent
   )
 
@@ -91,6 +104,11 @@ export function startActors(options: ActorsOptions): Actors {
     log: log.module('netmgr'),
     onApplied: reconciler.onApplied.bind(reconciler),
     onEvent: reconciler.onDataplane.bind(reconciler)
+  })
+  begin('keys', {
+    rotate: async () => {
+      await reconciler.keys?.rotate('asked for')
+    }
   })
   begin('pegasus', { engine: 'pegasus' })
   begin('tempest', { engine: 'tempest' })
@@ -129,6 +147,7 @@ export function startActors(options: ActorsOptions): Actors {
 
   return {
     operator,
+    reloaded: () => reconciler.keys?.reconsider(),
     async stop() {
       over.abort()
       reconciler.stop()

@@ -24,6 +24,10 @@ export interface PeerRecord {
   /** X25519 public keys, 32 bytes in base64: Noise static key of Pegasus, WireGuard key of Tempest. */
   pegasus_key: string
   tempest_key: string
+  /** When these keys were made, by this peer's clock: ISO 8601 UTC. Agents from before there was a change of keys say nothing. */
+  keys_made_at?: string | null
+  /** The keys before them, Pegasus' and Tempest's, as long as handshakes with those are still good. */
+  keys_before?: string[] | null
   version: string
 }
 

@@ -182,8 +182,26 @@ export function checkPeer(record: PeerRecord): PeerRecord {
     data_addresses: checkAddresses('data_addresses', record.data_addresses, isHostPort),
     pegasus_key: checkKey('pegasus_key', record.pegasus_key),
     tempest_key: checkKey('tempest_key', record.tempest_key),
+    ...(record.keys_made_at === undefined ? {} : { keys_made_at: checkMadeAt(record.keys_made_at) }),
+    ...(record.keys_before === undefined ? {} : { keys_before: checkKeysBefore(record.keys_before) }),
     version
   }
+}
+
+function checkMadeAt(value: unknown): string | null {
+  if (value == null) return null
+  if (typeof value !== 'string' || value.length > 30 || Number.isNaN(Date.parse(value))) {
+    throw new InvalidRequestError('keys_made_at must be a time in ISO 8601', { field: 'keys_made_at' })
+  }
+  return value
+}
+
+function checkKeysBefore(value: unknown): string[] | null {
+  if (value == null) return null
+  if (!Array.isArray(value) || value.length !== 2) {
+    throw new InvalidRequestError('keys_before must be two keys', { field: 'keys_before' })
+  }
+  return value.map((key) => checkKey('keys_before', key))
 }
 
 export function checkRouteCount(inputs: RouteInput[]): void {
@@ -306,6 +324,8 @@ export const PEER_FIELDS = [
   'data_addresses',
   'pegasus_key',
   'tempest_key',
+  'keys_made_at',
+  'keys_before',
   'version'
 ] as const
 

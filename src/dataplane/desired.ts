@@ -1,4 +1,5 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
+import type { EngineName } from './engine-protocol.ts'
 import type { HostNetworks } from './never-taken.ts'
 import type { RulePreview } from './preview.ts'
 
@@ -24,6 +25,18 @@ export interface DesiredPeer {
   dataAddresses: string[]
   pegasusKey: string
   tempestKey: string
+  /** The ones before, while the peer changes its keys. */
+  keysBefore?: Record<EngineName, string>
+}
+
+/** This host's static keys as the engines are told them. */
+export interface HostKeys {
+  /** X25519 private keys in base64. */
+  newest: Record<EngineName, string>
+  /** Those before, as long as handshakes with them are good. */
+  before: Record<EngineName, string> | null
+  /** Peers that have the newest public keys in force; handshakes with the others are begun with those before. */
+  known: ReadonlySet<PeerId>
 }
 
 export interface SteeringRoute {
@@ -161,6 +174,8 @@ export interface Dataplane {
   start(): Promise<void>
   /** Brings the host to `desired`. Calls are serialised and coalesced: only the newest waiting state is applied. */
   apply(desired: DesiredState): Promise<AppliedState>
+  /** Has the engines take these keys; true once they have them, false when the host refuses: it is to be tried again. */
+  setKeys(keys: HostKeys): Promise<boolean>
   /** Which engine is up, pid and version, for `status` and readiness. */
   engines(): EngineStatus[]
   counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>>

@@ -88,8 +88,9 @@ export class EngineClient {
   }
 
   /** @throws {EngineGoneError} */
-  apply({ generation, privateKey, state }: ApplyMessage): Promise<Applied> {
-    const message = { type: 'apply', generation, secrets: { private_key: privateKey }, state }
+  apply({ generation, privateKey, privateKeyBefore, state }: ApplyMessage): Promise<Applied> {
+    const before = privateKeyBefore == null ? {} : { private_key_before: privateKeyBefore }
+    const message = { type: 'apply', generation, secrets: { private_key: privateKey, ...before }, state }
     return this.#request(`applied ${generation}`, message, engineApplyTimeoutMs)
   }
 

@@ -43,6 +43,8 @@ export interface EngineEvent {
 
 export interface ApplyMessage {
   generation: number
+  /** X25519, base64; the one before while it is being changed. */
   privateKey: string
+  privateKeyBefore: string | null
   state: object
 }

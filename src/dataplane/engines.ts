@@ -5,7 +5,7 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { root } from '../root.ts'
 import { readConfig, writeConfig } from './config-file.ts'
-import type { DataplaneEvent, EngineStatus } from './desired.ts'
+import type { DataplaneEvent, EngineStatus, HostKeys } from './desired.ts'
 import { EngineProcess } from './engine-process.ts'
 import type { Applied, EngineError, EngineEvent, EngineName, Listener } from './engine-protocol.ts'
 
@@ -13,8 +13,6 @@ export interface EnginesOptions {
   stateDir: string
   /** Where the executables are; the checkout's release build when not given. */
   enginesDir?: string
-  /** X25519 private keys in base64; they go over the control socket and nowhere else. */
-  privateKeys: Record<EngineName, string>
   log: Logger
   clock: Clock
   random: Random
@@ -91,13 +89,20 @@ export class Engines {
 
   savedConfig = (name: EngineName): Promise<Record<string, unknown> | null> => readConfig(this.#configPath(name))
 
-  /** Tells an engine its state. A failure of the engine as a whole comes back as an error of object `engine`. */
-  async apply(name: EngineName, generation: number, state: object, extra: object = {}): Promise<EngineOutcome> {
+  /** Tells an engine its state, and its keys, which go over the control socket and nowhere else. A failure of the engine as a whole comes back as an error of object `engine`. */
+  async apply(
+    name: EngineName,
+    { newest, before }: Pick<HostKeys, 'newest' | 'before'>,
+    generation: number,
+    state: object,
+    extra: object = {}
+  ): Promise<EngineOutcome> {
     try {
       await writeConfig(this.#configPath(name), { generation, ...extra, ...state })
       const applied = await this.#processes[name].apply({
         generation,
-        privateKey: this.#options.privateKeys[name],
+        privateKey: newest[name],
+        privateKeyBefore: before?.[name] ?? null,
         state
       })
       return outcome(applied)

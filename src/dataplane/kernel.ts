@@ -14,6 +14,7 @@ import type {
   DataplaneEvent,
   DesiredState,
   EngineStatus,
+  HostKeys,
   FlowsQuery,
   OpenFlow,
   ServiceCounters,
@@ -51,7 +52,7 @@ export interface KernelDataplaneOptions {
   dataListen: string
   /** Default true. */
   kcpCongestionControl?: boolean
-  /** X25519 private keys, base64. */
+  /** X25519 private keys, base64, until `setKeys` says otherwise. */
   privateKeys: Record<EngineName, string>
   log: Logger
   clock: Clock
@@ -88,6 +89,7 @@ export class KernelDataplane implements Dataplane {
   readonly #serial = new Serial()
   readonly #listeners = new Set<(event: DataplaneEvent) => void>()
   #desired: DesiredState | null = null
+  #keys: HostKeys
   #appliedLines = new Set<string>()
   #indexes = new Map<PeerId, number>()
   #ports: ReadonlyMap<string, number> = new Map()
@@ -103,6 +105,7 @@ export class KernelDataplane implements Dataplane {
   constructor(options: KernelDataplaneOptions) {
     this.#options = options
     this.#log = options.log.module('dataplane')
+    this.#keys = { newest: options.privateKeys, before: null, known: new Set() }
     this.#marks = createMarks(options.marks)
     this.#net = new NetManager({ marks: this.#marks, log: options.log, clock: options.clock })
     this.#engines = new Engines({
@@ -145,6 +148,13 @@ export class KernelDataplane implements Dataplane {
   apply(desired: DesiredState): Promise<AppliedState> {
     this.#desired = desired
     return this.#applyNewest()
+  }
+
+  async setKeys(keys: HostKeys): Promise<boolean> {
+    this.#keys = keys
+    // Whoever is told a state is told the keys with it.
+    if (!this.#running || this.#desired == null) return true
+    return (await this.#applyNewest()).failure == null
   }
 
   host = (): HostFacts | null => this.#net.networks
@@ -303,12 +313,14 @@ export class KernelDataplane implements Dataplane {
     steering: SteeringPlan,
     deviceFailures: ReadonlyMap<string, Error>
   ): Promise<{ engine: EngineName; error: { object: string; code: string; message: string } }[]> {
-    const common = { dataListen: this.#options.dataListen, bypassMark: this.#marks.bypass }
+    const keys = this.#keys
+    const common = { dataListen: this.#options.dataListen, bypassMark: this.#marks.bypass, keys }
     const made = new Map([...steering.tunnelDevices].filter(([, device]) => !deviceFailures.has(device)))
     const devices = steering.serviceDevices
     const [pegasus, tempest] = await Promise.all([
       this.#engines.apply(
         'pegasus',
+        keys,
         generation,
         pegasusState(desired, {
           ...common,
@@ -318,7 +330,7 @@ export class KernelDataplane implements Dataplane {
           ports: this.#ports
         })
       ),
-      this.#engines.apply('tempest', generation, tempestState(desired, { ...common, devices: made }), {
+      this.#engines.apply('tempest', keys, generation, tempestState(desired, { ...common, devices: made }), {
         indexes: Object.fromEntries(this.#indexes)
       })
     ])

@@ -28,6 +28,10 @@ export class NoDataplane implements Dataplane {
     return applied
   }
 
+  async setKeys(): Promise<boolean> {
+    return true
+  }
+
   engines(): [] {
     return []
   }

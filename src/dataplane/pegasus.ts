@@ -1,6 +1,7 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
-import type { DesiredState, FlowRecord, OpenFlow } from './desired.ts'
+import type { DesiredState, FlowRecord, HostKeys, OpenFlow } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
+import { peerKeys, type PeerKeys } from './peer-keys.ts'
 import { formatPrefix } from './prefix.ts'
 import type { Route } from './route.ts'
 import type { RouteTable } from './route-table.ts'
@@ -10,7 +11,7 @@ export interface PegasusState {
   data_listen: string
   self: PeerId
   bypass_mark: number
-  peers: { peer_id: PeerId; public_key: string; addresses: string[] }[]
+  peers: ({ peer_id: PeerId; addresses: string[] } & PeerKeys)[]
   listeners: PegasusListener[]
   outbound: PegasusService[]
   inbound: (PegasusService & { routes: { source: string | null; dest: string | null }[]; any?: true })[]
@@ -78,10 +79,11 @@ export interface PegasusContext {
   devices: ReadonlyMap<ServiceId, string>
   /** Ports known from before, by listener name: a wish. */
   ports: ReadonlyMap<string, number>
+  keys: Pick<HostKeys, 'before' | 'known'>
 }
 
 export function pegasusState(desired: DesiredState, context: PegasusContext): PegasusState {
-  const { dataListen, bypassMark, kcpCongestionControl, table, devices, ports } = context
+  const { dataListen, bypassMark, kcpCongestionControl, table, devices, ports, keys } = context
   const general = table.ranked(null)
   const listeners: PegasusListener[] = [...devices].map(([service_id, name]) => ({
     name,
@@ -100,10 +102,10 @@ export function pegasusState(desired: DesiredState, context: PegasusContext): Pe
     data_listen: dataListen,
     self: desired.self,
     bypass_mark: bypassMark,
-    peers: desired.peers.map(({ id, pegasusKey, dataAddresses }) => ({
-      peer_id: id,
-      public_key: pegasusKey,
-      addresses: dataAddresses
+    peers: desired.peers.map((peer) => ({
+      peer_id: peer.id,
+      ...peerKeys('pegasus', peer, keys),
+      addresses: peer.dataAddresses
     })),
     listeners,
     outbound: desired.outbound.map((service) => ({

@@ -1,20 +1,20 @@
 import type { PeerId } from '../crdt/schema.ts'
-import type { DesiredState, TunnelCounters } from './desired.ts'
+import type { DesiredState, HostKeys, TunnelCounters } from './desired.ts'
 import { tunnelKeepaliveSeconds, tunnelMtuBytes } from './limits.ts'
+import { peerKeys, type PeerKeys } from './peer-keys.ts'
 
 /** The state Tempest is told (engines/PROTOCOL.md, "Tempest state"). */
 export interface TempestState {
   data_listen: string
   self: PeerId
   bypass_mark: number
-  tunnels: {
+  tunnels: ({
     peer_id: PeerId
-    public_key: string
     endpoints: string[]
     device: string
     mtu: number
     keepalive_s: number
-  }[]
+  } & PeerKeys)[]
 }
 
 export interface TempestStats {
@@ -37,19 +37,30 @@ export interface TempestStats {
 /** `devices` holds the TUN device of every peer that has one; others are left out. */
 export function tempestState(
   desired: DesiredState,
-  { dataListen, bypassMark, devices }: { dataListen: string; bypassMark: number; devices: ReadonlyMap<PeerId, string> }
+  {
+    dataListen,
+    bypassMark,
+    devices,
+    keys
+  }: {
+    dataListen: string
+    bypassMark: number
+    devices: ReadonlyMap<PeerId, string>
+    keys: Pick<HostKeys, 'before' | 'known'>
+  }
 ): TempestState {
   return {
     data_listen: dataListen,
     self: desired.self,
     bypass_mark: bypassMark,
-    tunnels: desired.peers.flatMap(({ id, tempestKey, dataAddresses }) => {
+    tunnels: desired.peers.flatMap((peer) => {
+      const { id, dataAddresses } = peer
       const device = devices.get(id)
       if (device == null) return []
       return [
         {
           peer_id: id,
-          public_key: tempestKey,
+          ...peerKeys('tempest', peer, keys),
           endpoints: dataAddresses,
           device,
           mtu: tunnelMtuBytes,

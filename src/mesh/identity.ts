@@ -1,15 +1,14 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto'
-import { constants } from 'node:fs'
-import { link, mkdir, open, unlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { privateKeyFromRaw } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { signerFromSeed, type Signer } from '../crdt/signer.ts'
-import { InvalidRequestError, UnavailableError } from '../errors.ts'
+import { UnavailableError } from '../errors.ts'
 import type { Random } from '../random.ts'
+import { createIdentity, IDENTITY_VERSION, parseIdentity, readIdentity, type IdentityFile } from './identity-file.ts'
 
 /** An X25519 key pair, raw 32 bytes each in base64. */
-interface KeyPair {
+export interface KeyPair {
   publicKey: string
   privateKey: string
 }
@@ -20,20 +19,9 @@ export interface Identity {
   /** The same key as `signer`'s, for libp2p. */
   readonly privateKey: PrivateKey
   readonly signer: Signer
-  /** Noise static key of Pegasus. */
+  /** Noise static key of Pegasus and WireGuard key of Tempest, as they were when this was read: see `KeyRing`. */
   readonly pegasus: KeyPair
-  /** WireGuard key of Tempest. */
   readonly tempest: KeyPair
-}
-
-const VERSION = 1
-
-interface IdentityFile {
-  version: typeof VERSION
-  /** base64 of 32 bytes each: Ed25519 seed, X25519 private keys. */
-  peer_seed: string
-  pegasus_key: string
-  tempest_key: string
 }
 
 /**
@@ -45,96 +33,18 @@ interface IdentityFile {
  */
 export async function openIdentity(stateDir: string, random: Random): Promise<Identity> {
   const path = join(stateDir, 'identity')
-  const text = await read(path)
-  if (text != null) return fromFile(parse(path, text))
+  const text = await readIdentity(path)
+  if (text != null) return fromFile(parseIdentity(path, text))
   const aside = `${path}.${Buffer.from(random.bytes(6)).toString('hex')}.new`
-  await create(stateDir, path, aside, {
-    version: VERSION,
+  await createIdentity(stateDir, path, aside, {
+    version: IDENTITY_VERSION,
     peer_seed: Buffer.from(random.bytes(32)).toString('base64'),
     pegasus_key: Buffer.from(random.bytes(32)).toString('base64'),
     tempest_key: Buffer.from(random.bytes(32)).toString('base64')
   })
-  const made = await read(path)
+  const made = await readIdentity(path)
   if (made == null) throw new UnavailableError(`${path} vanished while it was made; look for what cleans ${stateDir}`)
-  return fromFile(parse(path, made))
-}
-
-async function read(path: string): Promise<string | null> {
-  try {
-    // Checked on the open file, so that what is checked is what is read.
-    await using file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW)
-    const { mode } = await file.stat()
-    if ((mode & 0o077) !== 0) {
-      throw new InvalidRequestError(
-        `${path} can be read by other users (mode ${(mode & 0o777).toString(8)}), so its keys may be known; ` +
-          `if you are sure that they are not: chmod 600 ${path}`,
-        { path }
-      )
-    }
-    return await file.readFile('utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null
-    throw refused(error, path)
-  }
-}
-
-async function create(stateDir: string, path: string, aside: string, content: IdentityFile): Promise<void> {
-  try {
-    await mkdir(stateDir, { recursive: true, mode: 0o700 })
-    {
-      await using file = await open(aside, 'wx', 0o600)
-      await file.writeFile(`${JSON.stringify(content, null, 2)}\n`)
-      await file.sync()
-    }
-    // A link fails when the name exists, a rename would replace another agent's fresh identity.
-    await link(aside, path).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
-    await unlink(aside)
-    await using directory = await open(stateDir, 'r')
-    await directory.sync()
-  } catch (error) {
-    await unlink(aside).catch(() => {})
-    throw refused(error, path)
-  }
-}
-
-function refused(error: unknown, path: string): unknown {
-  const { code } = error as NodeJS.ErrnoException
-  if (typeof code !== 'string' || error instanceof InvalidRequestError) return error
-  if (code === 'ELOOP') return new InvalidRequestError(`${path} is a symbolic link; put the file itself there`)
-  return new UnavailableError(
-    `${path} cannot be read or made (${code}); check the owner, the rights and the free space of the state directory`,
-    { path, code },
-    { cause: error }
-  )
-}
-
-function parse(path: string, text: string): IdentityFile {
-  const damaged = (why: string): InvalidRequestError =>
-    new InvalidRequestError(
-      `${path} is damaged: ${why}; restore it from a backup, or remove the state directory to start as a new peer`,
-      { path }
-    )
-  let content: Partial<IdentityFile> | null
-  try {
-    content = JSON.parse(text) as Partial<IdentityFile> | null
-  } catch {
-    throw damaged('it is not JSON')
-  }
-  if (content == null || typeof content !== 'object') throw damaged('it holds no object')
-  if (typeof content.version === 'number' && content.version > VERSION) {
-    throw new InvalidRequestError(
-      `${path} was written by a newer arctic (format ${content.version}, this one knows ${VERSION}); upgrade this agent`,
-      { path }
-    )
-  }
-  if (content.version !== VERSION) throw damaged('it has no format version')
-  for (const key of ['peer_seed', 'pegasus_key', 'tempest_key'] as const) {
-    const value = content[key]
-    if (typeof value !== 'string' || Buffer.from(value, 'base64').length !== 32) throw damaged(`${key} is not a key`)
-  }
-  return content as IdentityFile
+  return fromFile(parseIdentity(path, made))
 }
 
 function fromFile(content: IdentityFile): Identity {
@@ -154,7 +64,8 @@ function fromFile(content: IdentityFile): Identity {
 /** DER of an X25519 private key (RFC 8410) up to the 32 raw bytes. */
 const X25519_PKCS8_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex')
 
-function x25519(privateKey: string): KeyPair {
+/** The key pair of a private key, raw 32 bytes in base64. */
+export function x25519(privateKey: string): KeyPair {
   const raw = Buffer.from(privateKey, 'base64')
   const key = createPrivateKey({ key: Buffer.concat([X25519_PKCS8_PREFIX, raw]), format: 'der', type: 'pkcs8' })
   const spki = createPublicKey(key).export({ format: 'der', type: 'spki' })

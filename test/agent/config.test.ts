@@ -48,9 +48,22 @@ describe('agent configuration', () => {
       logLevel: 'info',
       logFormat: 'json',
       drainMs: 10_000,
+      keyMaxAgeMs: 30 * 86_400_000,
+      keyOverlapMs: 86_400_000,
       license: null,
       licenseKey: null
     })
+  })
+
+  it('knows when keys are changed, and refuses a change that the next one would overtake', () => {
+    const keys = (argv: string[]): unknown => {
+      const { keyMaxAgeMs, keyOverlapMs } = read(['--name', 'a', ...argv])
+      return [keyMaxAgeMs, keyOverlapMs]
+    }
+    assert.deepEqual(keys(['--key-max-age', '7d', '--key-overlap', '2h']), [7 * 86_400_000, 2 * 3_600_000])
+    assert.deepEqual(keys(['--key-max-age', 'off', '--key-overlap', '90d']), [null, 90 * 86_400_000])
+    refused(() => keys(['--key-max-age', '1h', '--key-overlap', '1h']), /--key-max-age.*longer than --key-overlap/)
+    refused(() => keys(['--key-max-age', 'never']), /--key-max-age "never" is not a duration/)
   })
 
   it('reads any file, or says in one line why not', function () {

@@ -89,6 +89,10 @@ export class MemoryOperator implements Operator {
   readonly tokens = new Map<string, TokenRecord>()
   cluster: { id: string; name: string } | null = { id: '01JD0000000000000000000000', name: 'test' }
   /** What became of peers by request. */
+  /** Peers whose keys were changed, and who asked for it. */
+  readonly rotated = new Map<PeerId, number>()
+  readonly rotatedBy: string[] = []
+  readonly keysWaitedFor: PeerId[] = []
   readonly told = new Map<PeerId, { name: string; role: PeerJson['role']; revoked: boolean }>()
   policy: Policy = { max_services: null }
   licenseProblem: string | null = null
@@ -274,6 +278,19 @@ export class MemoryOperator implements Operator {
     return this.getPeer(id)
   }
 
+  async rotateKeys(peer: string, { by }: { by: string }): Promise<PeerJson> {
+    const { id } = await this.getPeer(peer)
+    if (this.rotated.has(id)) throw new ConflictError(409, 'the keys were changed lately')
+    this.rotated.set(id, this.rotated.size + 1)
+    this.rotatedBy.push(by)
+    return this.getPeer(id)
+  }
+
+  async waitForKeys(peer: PeerId, options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson> {
+    this.keysWaitedFor.push(peer)
+    return this.waitForMembers(peer, options)
+  }
+
   async revokePeer(peer: string): Promise<void> {
     const { id, name } = await this.getPeer(peer)
     if (id === EDGE_A) throw new InvalidRequestError('a peer cannot revoke itself; use "arctic cluster leave"')
@@ -371,7 +388,8 @@ export class MemoryOperator implements Operator {
         [...this.routes.values()]
           .filter((route) => service == null || route.service_id === service)
           .map((route) => ({ ...route, ...none })),
-      listPeers: () => this.#peers().map((peer) => ({ ...peer, reachable: null, rtt_ms: null, last_seen_at: null })),
+      listPeers: () =>
+        this.#peers().map((peer) => ({ ...peer, reachable: null, rtt_ms: null, last_seen_at: null, keys: null })),
       testRoute: () => ({
         service_id: null,
         route_id: null,
@@ -666,6 +684,17 @@ export class MemoryOperator implements Operator {
         rtt_ms: 0.42,
         last_seen_at: this.#now(),
         version: '0.1.0',
+        keys:
+          state === 'admitted'
+            ? {
+                pegasus: Buffer.alloc(32, this.rotated.get(id) ?? 0).toString('base64'),
+                tempest: Buffer.alloc(32, 9).toString('base64'),
+                made_at: this.#now(),
+                changing: this.rotated.has(id),
+                in_force: [{ id: EDGE_A, name: 'edge-a' }],
+                awaited: this.rotated.has(id) ? [{ id: EDGE_B, name: 'edge-b' }] : []
+              }
+            : null,
         departure:
           state === 'revoked'
             ? {

@@ -36,6 +36,27 @@ describe('api and cli: peers', () => {
     assert.equal((await host.ask('PUT', `/v1/peers/${EDGE_C}`, { role: 'admin' })).json.error.code, 'peer_not_found')
   })
 
+  it('have their keys changed, this one unless another is named, and show where the new ones are in force', async () => {
+    const own = await host.cli(['peers', 'rotate-keys', '-j', '--wait', '5s'])
+    assert.deepEqual([own.exit, own.json.id, own.json.keys.changing, own.json.wait.done], [0, EDGE_A, true, true])
+    assert.deepEqual(host.operator.keysWaitedFor, [EDGE_A])
+    assert.deepEqual([host.operator.rotated.has(EDGE_B), host.operator.rotatedBy.length], [false, 1])
+    const other = await host.cli(['peer', 'rotate-keys', 'edge-b'])
+    assert.equal(other.exit, 0)
+    assert.match(other.out, /^keys: +made \d+s ago; those before are still good$/m)
+    assert.match(other.out, /^keys in force: +edge-a$/m)
+    assert.match(other.out, /^not yet at: +edge-b$/m)
+    assert.equal((await host.cli(['peers', 'rotate-keys', 'edge-b'])).exit, 5, 'the last change is not over')
+    const again = await host.ask('POST', `/v1/peers/${EDGE_B}/rotate-keys`)
+    assert.equal(again.status, 409)
+    assert.equal((await host.ask('POST', `/v1/peers/${EDGE_A}/rotate-keys?wait=soon`)).status, 400)
+    assert.match(
+      (await host.cli(['peers', 'list', '-o', 'wide'])).out,
+      /^NAME .* KEYS .*\n(.*\n)*edge-b .* \d+s \(1\/2\)/
+    )
+    assert.equal((await host.cli(['peers', 'rotate-keys', 'nobody'])).exit, 4)
+  })
+
   describe('are revoked', () => {
     it('by a yes on a terminal, by --yes, and by a script, which nobody can ask', async () => {
       const no = await host.cli(['peers', 'revoke', 'edge-b'], { terminal: 'n\n' })

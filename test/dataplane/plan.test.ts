@@ -4,9 +4,11 @@ import { describe, it } from 'mocha'
 import { DeviceError, deviceCommands, serviceDevice, staleDevices, tunnelDevice } from '../../src/dataplane/devices.ts'
 import { hostFacts, type HostFacts } from '../../src/dataplane/interfaces.ts'
 import type { IpLink, IpRoute } from '../../src/dataplane/ip.ts'
+import type { DesiredPeer } from '../../src/dataplane/desired.ts'
 import { createMarks } from '../../src/dataplane/marks.ts'
 import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
 import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
+import { peerKeys } from '../../src/dataplane/peer-keys.ts'
 import { actualRoutes, actualRules, wantedRoutes, wantedRules, without } from '../../src/dataplane/policy.ts'
 import { formatPrefix } from '../../src/dataplane/prefix.ts'
 import { parsePacket } from '../../src/dataplane/route-table.ts'
@@ -178,7 +180,8 @@ describe('plan of the data plane', () => {
       inbound: [inbound(serviceId(9), target, [route(4, serviceId(9), {})])]
     })
     const steering = planSteering(state, { plan: plan(state), failedDevices: new Set(), facts, marks })
-    const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass }
+    const keys = { before: null, known: new Set<string>() }
+    const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass, keys }
     const pegasus = pegasusState(state, {
       ...common,
       kcpCongestionControl: false,
@@ -208,6 +211,21 @@ describe('plan of the data plane', () => {
       tempest.tunnels.map(({ peer_id, device }) => [peer_id, device]),
       [[target.id, tunnelDevice(target.id).name]]
     )
+    assert.deepEqual(Object.keys(pegasus.peers[0]!), ['peer_id', 'public_key', 'addresses'])
+    assert.ok(!Object.keys(tempest.tunnels[0]!).some((field) => field.includes('before')))
+  })
+
+  it('tells of keys that are being changed: of a peer both, and which of ours it knows', () => {
+    const keysBefore = { pegasus: 'p-before', tempest: 't-before' }
+    const { id, pegasusKey, tempestKey } = target
+    const told = (engine: 'pegasus' | 'tempest', peer: DesiredPeer, known: string[], changing: boolean) =>
+      peerKeys(engine, peer, { before: changing ? keysBefore : null, known: new Set(known) })
+    assert.deepEqual(told('pegasus', target, [], false), { public_key: pegasusKey })
+    assert.deepEqual(told('tempest', target, [], true), { public_key: tempestKey, use_key_before: true })
+    assert.deepEqual(told('tempest', target, [id], true), { public_key: tempestKey })
+    const changing = { ...target, keysBefore }
+    assert.deepEqual(told('pegasus', changing, [], false), { public_key: pegasusKey, public_key_before: 'p-before' })
+    assert.deepEqual(told('tempest', changing, [id], true), { public_key: tempestKey, public_key_before: 't-before' })
   })
 
   it('lets no id become part of the ruleset that is not a plain word, and lets the other services work', () => {

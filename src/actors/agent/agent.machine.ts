@@ -7,6 +7,7 @@ import { fromSupervisor } from '../runtime/supervisor.logic.ts'
 import { serviceMachine } from '../service/service.machine.ts'
 import { tunnelMachine } from '../tunnel/tunnel.machine.ts'
 import { engineMachine } from './engine.machine.ts'
+import { keysMachine } from './keys.machine.ts'
 import { netmgrMachine } from './netmgr.machine.ts'
 import { nodeMachine } from './node.machine.ts'
 import { replicaMachine } from './replica.machine.ts'
@@ -20,7 +21,7 @@ export interface AgentInput {
 export type AgentEvent = { type: 'agent.drain' } | { type: 'agent.stop' }
 
 /**
- * The root of all actors. Singletons (`replica node netmgr pegasus tempest`) stand under one supervisor that escalates;
+ * The root of all actors. Singletons (`replica node netmgr keys pegasus tempest`) stand under one supervisor that escalates;
  * peers, services and tunnels in a pool each, where one that keeps failing is quarantined.
  *
  * ```
@@ -38,6 +39,7 @@ export const agentMachine = (clock: Clock) =>
           replica: replicaMachine,
           node: nodeMachine,
           netmgr: netmgrMachine,
+          keys: keysMachine,
           pegasus: engineMachine,
           tempest: engineMachine
         }

@@ -11,6 +11,7 @@ import { licenseJson } from './license.ts'
 import { Metrics } from './metrics.ts'
 import type { Operator } from './operator.ts'
 import { pastAnswers } from './past.ts'
+import { rotateKeys, servicesOf } from './peer-keys.ts'
 import { PeerNouns } from './peers.ts'
 import { previewRules, servedPreview } from './preview.ts'
 import { testRoute } from './route-test.ts'
@@ -47,6 +48,10 @@ export function createOperator(deps: OperatorDeps): Operator {
     listPeers: (input) => peers.list(input),
     getPeer: (peer) => peers.get(peer),
     updatePeer: (peer, patch) => peers.update(peer, patch),
+    async rotateKeys(peer, options) {
+      return peers.get(await rotateKeys(deps, actors, peer, options))
+    },
+    waitForKeys: (peer, options) => waitFor(deps, servicesOf(deps.replica.view(), peer), options),
     revokePeer: (peer) => peers.revoke(peer),
     createService: (input) => services.create(input),
     listServices: (input) => services.list(input),

@@ -69,12 +69,14 @@ export function peerJson(
   {
     member,
     departure,
+    keys,
     presence,
     stranger,
     tunnels
   }: {
     member: Member | undefined
     departure: DepartureJson | null
+    keys: PeerJson['keys']
     presence: PeerPresence | null
     /** What it is unless it is a member. */
     stranger: 'discovered' | 'revoked'
@@ -93,6 +95,7 @@ export function peerJson(
     rtt_ms: presence?.rttMs ?? null,
     last_seen_at: presence?.lastSeenAt == null ? null : isoTime(presence.lastSeenAt),
     version: presence?.version ?? member?.record?.version ?? null,
+    keys,
     departure,
     tunnels: tunnels.map(({ device, endpoint, handshakeAt, bytesIn, bytesOut }) => ({
       device,

@@ -60,6 +60,10 @@ export interface Operator {
   getPeer(peer: string): Promise<PeerJson>
   /** Changes what it is given: another name, another role. */
   updatePeer(peer: string, patch: PeerPatch): Promise<PeerJson>
+  /** Has a member's data-plane keys changed, without a flow noticing. `by`: who asks, for the record. */
+  rotateKeys(peer: string, options: { by: string; signal: AbortSignal }): Promise<PeerJson>
+  /** The same as `waitFor`, of all services that a peer is an end of. */
+  waitForKeys(peer: PeerId, options: { timeoutMs: number; signal: AbortSignal }): Promise<WaitJson>
   /** Throws a member out, for good. */
   revokePeer(peer: string): Promise<void>
   /** `source_peer_id` defaults to this peer. */
@@ -151,7 +155,7 @@ export interface PastAnswers {
 type Nulled<T, Fields extends keyof T> = Omit<T, Fields> & Record<Fields, null>
 export type PastServiceJson = Nulled<ServiceJson, 'status'>
 export type PastRouteJson = Nulled<RouteJson, 'status'>
-export type PastPeerJson = Nulled<PeerJson, 'reachable' | 'rtt_ms' | 'last_seen_at'>
+export type PastPeerJson = Nulled<PeerJson, 'reachable' | 'rtt_ms' | 'last_seen_at' | 'keys'>
 
 export interface ActorOptions {
   /** The agent of another member, by id, unique id prefix or name; this one without it. */
@@ -279,6 +283,19 @@ export interface PeerJson {
   rtt_ms: number | null
   last_seen_at: string | null
   version: string | null
+  /** Of its data planes, as the peer tells them; null unless it is a member that has told. */
+  keys: {
+    /** X25519 public keys in base64. */
+    pegasus: string
+    tempest: string
+    /** By the peer's clock; null of an agent that does not say. */
+    made_at: string | null
+    /** The keys before are still good. */
+    changing: boolean
+    /** Ends of its services that have these keys in force, as far as this agent has heard, and those that have not. */
+    in_force: Array<{ id: PeerId; name: string }>
+    awaited: Array<{ id: PeerId; name: string }>
+  } | null
   /** Null for a member, and for who never was one. */
   departure: DepartureJson | null
   /** Data-plane tunnels between this agent's host and that peer. */

@@ -86,6 +86,7 @@ const memberThen = ({ id, name, role, record }: Member): PastPeerJson => ({
   rtt_ms: null,
   last_seen_at: null,
   version: record?.version ?? null,
+  keys: null,
   departure: null,
   tunnels: []
 })
@@ -100,6 +101,7 @@ const departedThen = ({ id, name, how, by, at }: DepartedMember, by_name: string
   rtt_ms: null,
   last_seen_at: null,
   version: null,
+  keys: null,
   departure: { how, by, by_name, at, confirmed_by: [], awaited: [] },
   tunnels: []
 })

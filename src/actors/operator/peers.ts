@@ -3,6 +3,7 @@ import { InvalidRequestError, NameTakenError } from '../../errors.ts'
 import { clusterView, type OperatorDeps } from './deps.ts'
 import { departureJson, peerJson } from './json.ts'
 import type { PeerJson, PeerPatch } from './operator.ts'
+import { keysOfPeers, refreshKeys } from './peer-keys.ts'
 import { nameOfPeer, resolvePeer } from './peer-ref.ts'
 
 /** What an operator can ask of peers. Looking works without a cluster too: then there are only strangers, and this peer. */
@@ -23,13 +24,16 @@ export class PeerNouns {
       for (const id of departed?.keys() ?? []) ids.add(id)
       for (const { id } of mesh.peers()) ids.add(id)
     }
-    return [...ids].map((id) => this.#json(id)).sort(byName)
+    const keys = keysOfPeers(this.#deps)
+    return [...ids].map((id) => this.#json(id, keys(id))).sort(byName)
   }
 
   async get(peer: string): Promise<PeerJson> {
     const { replica, mesh, reconciler } = this.#deps
     const id = resolvePeer(peer, replica.view(), mesh)
     await reconciler.counters.fresh()
+    // Keys change seldom; then who has them is worth asking for.
+    if (replica.view().members.get(id)?.record?.keys_before != null) await refreshKeys(this.#deps, id)
     return this.#json(id)
   }
 
@@ -53,7 +57,7 @@ export class PeerNouns {
     reconciler.flush()
   }
 
-  #json(id: string): PeerJson {
+  #json(id: string, keys = keysOfPeers(this.#deps)(id)): PeerJson {
     const { replica, mesh, reconciler } = this.#deps
     const view = replica.view()
     const departed = view.departed?.get(id)
@@ -64,6 +68,7 @@ export class PeerNouns {
       {
         member: view.members.get(id),
         departure: departed == null ? null : departureJson(departed, view, knows),
+        keys,
         presence: mesh.peer(id),
         stranger: strangerState(id, view),
         tunnels: reconciler.counters.tunnelsOf(id)

@@ -70,7 +70,15 @@ export function peerSide(view: View, id: PeerId): DesiredPeer[] {
   const record = view.members.get(id)?.record
   if (record == null) return []
   return [
-    { id, dataAddresses: [...record.data_addresses], pegasusKey: record.pegasus_key, tempestKey: record.tempest_key }
+    {
+      id,
+      dataAddresses: [...record.data_addresses],
+      pegasusKey: record.pegasus_key,
+      tempestKey: record.tempest_key,
+      ...(record.keys_before == null
+        ? {}
+        : { keysBefore: { pegasus: record.keys_before[0]!, tempest: record.keys_before[1]! } })
+    }
   ]
 }
 

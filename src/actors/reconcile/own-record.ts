@@ -11,6 +11,8 @@ export interface OwnRecordOptions {
   log: Logger
   self: PeerId
   selfRecord: () => PeerRecord
+  /** The engines have the keys that the record would tell of. Nobody may hear of a key before. */
+  keysInForce: () => boolean
 }
 
 /**
@@ -20,6 +22,7 @@ export interface OwnRecordOptions {
 export class OwnRecord {
   readonly #options: OwnRecordOptions
   #writing = false
+  #changedMeanwhile = false
   #failures = 0
   #timer: Timer | null = null
   #stopped = false
@@ -35,7 +38,9 @@ export class OwnRecord {
 
   look(view: View): void {
     const member = view.members.get(this.#options.self)
+    if (this.#writing) this.#changedMeanwhile = true
     if (member == null || this.#writing || this.#timer != null || this.#stopped) return
+    if (!this.#options.keysInForce()) return
     const now = this.#options.selfRecord()
     const wanted = { ...now, name: member.record?.name ?? now.name }
     if (member.record == null || !sameRecord(member.record, wanted)) void this.#write(wanted)
@@ -57,6 +62,9 @@ export class OwnRecord {
     } finally {
       this.#writing = false
     }
+    if (!this.#changedMeanwhile) return
+    this.#changedMeanwhile = false
+    this.look(replica.view())
   }
 }
 
@@ -65,5 +73,7 @@ const sameRecord = (a: PeerRecord, b: PeerRecord): boolean =>
   a.version === b.version &&
   a.pegasus_key === b.pegasus_key &&
   a.tempest_key === b.tempest_key &&
+  a.keys_made_at === b.keys_made_at &&
+  (a.keys_before ?? []).join() === (b.keys_before ?? []).join() &&
   a.mesh_addresses.join() === b.mesh_addresses.join() &&
   a.data_addresses.join() === b.data_addresses.join()

@@ -42,6 +42,11 @@ export class OwnSide {
     return this.#sides.get(id) ?? null
   }
 
+  /** Own services, each with the peer at its other end. */
+  *partners(): Generator<[ServiceId, PeerId]> {
+    for (const [id, { other }] of this.#sides) yield [id, other]
+  }
+
   /** Peers at the other end of own services. */
   others(): ReadonlyMap<PeerId, number> {
     return this.#shared

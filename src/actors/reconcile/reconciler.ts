@@ -15,13 +15,14 @@ import type { Logger } from '../../log.ts'
 import type { Mesh, PeerPresence, ServiceReport } from '../../mesh/mesh.ts'
 import type { EventFeed } from '../event-feed.ts'
 import { evaluateEveryMs } from '../limits.ts'
-import type { ReplicaPort } from '../ports.ts'
+import type { KeyRingPort, KeySettings, ReplicaPort } from '../ports.ts'
 import { parseAddress } from '../runtime/address.ts'
 import { tunnelFact } from '../tunnel/fact.ts'
 import { FlowLog } from '../flow-log.ts'
 import { Counters } from './counters.ts'
 import { Exclusions } from './exclusions.ts'
 import { LiveActors } from './live-actors.ts'
+import { OwnKeys } from './own-keys.ts'
 import { OwnRecord } from './own-record.ts'
 import { OwnSide } from './own-side.ts'
 import { PeerSights } from './peer-sights.ts'
@@ -31,6 +32,7 @@ import { servicePopulation } from './population.ts'
 import { OwnReports } from './own-reports.ts'
 import { failsAlone, Quarantine, suspectsOf, type Held } from './quarantine.ts'
 import { Singletons } from './singletons.ts'
+import { specIn } from './spec.ts'
 import { StatusBook, type ServiceStatus } from './status-book.ts'
 import { Synced } from './synced.ts'
 import { tellViewChanges } from './view-events.ts'
@@ -44,6 +46,8 @@ export interface ReconcilerOptions {
   feed: EventFeed
   /** What this process would say of itself now. */
   selfRecord: () => PeerRecord
+  /** Left out: keys are never changed. */
+  keys?: { ring: KeyRingPort; settings: () => KeySettings }
 }
 
 /**
@@ -71,6 +75,7 @@ export class Reconciler {
   readonly quarantine = new Quarantine()
   readonly #peers: PeerSights
   readonly #ownRecord: OwnRecord
+  readonly keys: OwnKeys | null
   /** The view that the last evaluation saw. */
   #view: View | null = null
   readonly #own: OwnSide
@@ -91,12 +96,14 @@ export class Reconciler {
     this.#options = options
     this.#singletons = new Singletons(agent, dataplane)
     this.#peers = new PeerSights(mesh, clock)
+    this.keys = options.keys == null ? null : this.#ownKeys(options.keys)
     this.#ownRecord = new OwnRecord({
       replica,
       clock,
       log,
       self: mesh.self,
-      selfRecord: options.selfRecord
+      selfRecord: options.selfRecord,
+      keysInForce: () => this.keys?.inForce() ?? true
     })
     this.synced = new Synced(mesh, clock)
     this.#own = new OwnSide(mesh.self)
@@ -126,7 +133,9 @@ export class Reconciler {
 
   start(): void {
     this.counters.start()
+    this.keys?.start()
     this.#singletons.tellEngines()
+    this.#tellKeys()
     this.flush()
   }
 
@@ -136,7 +145,30 @@ export class Reconciler {
     this.#soon?.cancel()
     this.#deadline?.cancel()
     this.counters.stop()
+    this.keys?.stop()
     this.#ownRecord.stop()
+  }
+
+  #ownKeys(keys: NonNullable<ReconcilerOptions['keys']>): OwnKeys {
+    const { mesh, dataplane, clock, log, replica } = this.#options
+    return new OwnKeys({
+      ...keys,
+      dataplane,
+      clock,
+      log,
+      self: mesh.self,
+      shared: () => this.#own.partners(),
+      hasInForce: (peer, id) => {
+        const service = replica.view().services.get(id)
+        return service != null && this.reportOf(peer, id)?.spec === specIn(replica.view(), service)
+      },
+      onChange: () => {
+        const view = replica.view()
+        this.#ownRecord.look(view)
+        this.#tellKeys()
+        this.request()
+      }
+    })
   }
 
   get applied(): AppliedState | null {
@@ -296,6 +328,7 @@ export class Reconciler {
     if (view !== before) this.#viewChanged(view, before)
     this.#markServicesOfDirtyPeers(view)
     this.synced.look(view)
+    this.keys?.look(view)
     for (const id of this.reports.refresh(this.counters.services)) this.#dirtyServices.add(id)
     this.#updateStatuses(view)
     this.#populate(view)
@@ -447,7 +480,12 @@ export class Reconciler {
     }
     if (kind === 'netmgr' && this.desired != null) this.#singletons.tellNetmgr(this.desired)
     this.#singletons.tellEngines()
+    this.#tellKeys()
     this.request()
+  }
+
+  #tellKeys(): void {
+    this.#singletons.tellKeys(this.#options.keys?.ring.before != null)
   }
 }
 

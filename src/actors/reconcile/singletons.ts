@@ -30,6 +30,10 @@ export class Singletons {
     this.#ref(engine)?.send(event)
   }
 
+  tellKeys(changing: boolean): void {
+    this.#ref('keys')?.send({ type: changing ? 'keys.changing' : 'keys.settled' })
+  }
+
   /** Each engine's actor gets to know how its process stands now. */
   tellEngines(): void {
     if (this.#dataplane.mode === 'none')

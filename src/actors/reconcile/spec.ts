@@ -31,7 +31,16 @@ export function specOf(
 }
 
 const endpointWish = (peer: PeerRecord | null): unknown =>
-  peer == null ? null : [peer.id, peer.data_addresses, peer.pegasus_key, peer.tempest_key]
+  peer == null
+    ? null
+    : [
+        peer.id,
+        peer.data_addresses,
+        peer.pegasus_key,
+        peer.tempest_key,
+        // Left out where there are none, so that agents that know of none come to the same digest.
+        ...(peer.keys_before == null ? [] : [peer.keys_before])
+      ]
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 

@@ -39,6 +39,11 @@ export class Wait {
     return this.#told((options) => this.#operator.waitForMembers(peer, options))
   }
 
+  /** Likewise for the keys of a peer, at all ends of its services. */
+  async forKeys(peer: string): Promise<WaitJson | null> {
+    return this.#told((options) => this.#operator.waitForKeys(peer, options))
+  }
+
   async #told(
     ask: (options: { timeoutMs: number; signal: AbortSignal }) => Promise<WaitJson>
   ): Promise<WaitJson | null> {

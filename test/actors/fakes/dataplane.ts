@@ -5,6 +5,7 @@ import type {
   DataplaneEvent,
   DesiredState,
   EngineStatus,
+  HostKeys,
   FlowsQuery,
   OpenFlow,
   ServiceCounters,
@@ -26,6 +27,8 @@ export class FakeDataplane implements Dataplane {
   gate: Promise<void> | null = null
   states: Record<'pegasus' | 'tempest', EngineStatus['state']> = { pegasus: 'ready', tempest: 'ready' }
   countersAsked = 0
+  readonly keys: HostKeys[] = []
+  takesKeys = true
   #generation = 0
 
   async start(): Promise<void> {}
@@ -63,6 +66,11 @@ export class FakeDataplane implements Dataplane {
       ] as const
     })
     return { generation: ++this.#generation, services: new Map(services), failure: this.failure }
+  }
+
+  async setKeys(keys: HostKeys): Promise<boolean> {
+    this.keys.push(keys)
+    return this.takesKeys
   }
 
   engines(): EngineStatus[] {

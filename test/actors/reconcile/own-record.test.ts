@@ -12,12 +12,14 @@ describe("this peer's own record", () => {
   let view: View
   let written: PeerRecord[]
   let refuse: boolean
+  let keysInForce: boolean
 
   beforeEach(() => {
     clock = new FakeClock()
     view = viewOf([member('a', null)])
     written = []
     refuse = false
+    keysInForce = true
   })
 
   const own = (record: PeerRecord): OwnRecord =>
@@ -34,7 +36,8 @@ describe("this peer's own record", () => {
       clock,
       log: new FakeLog(),
       self: peerId('a'),
-      selfRecord: () => record
+      selfRecord: () => record,
+      keysInForce: () => keysInForce
     })
 
   it('is written when it is missing or differs, and left alone when it is right', async () => {
@@ -56,6 +59,22 @@ describe("this peer's own record", () => {
     assert.deepEqual(
       written.map(({ name, version }) => [name, version]),
       [['renamed', '0.2.0']]
+    )
+  })
+
+  it('tells of no key that the engines do not have yet', async () => {
+    view = viewOf([member('a', peerRecord('a'))])
+    const record = own(peerRecord('a', { pegasus_key: 'new', keys_before: ['old', 'old'] }))
+    keysInForce = false
+    record.look(view)
+    await clock.settle()
+    assert.deepEqual(written, [])
+    keysInForce = true
+    record.look(view)
+    await clock.settle()
+    assert.deepEqual(
+      written.map(({ pegasus_key, keys_before }) => [pegasus_key, keys_before]),
+      [['new', ['old', 'old']]]
     )
   })
 

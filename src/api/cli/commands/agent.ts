@@ -84,6 +84,18 @@ export const agentCommands: readonly Command[] = [
         help: 'how long flows may go on after SIGTERM (10s; ARCTIC_DRAIN_TIMEOUT)'
       },
       {
+        name: 'key-max-age',
+        kind: 'text',
+        placeholder: 'DURATION',
+        help: 'data-plane keys of this age are changed; off: never by age (30d; ARCTIC_KEY_MAX_AGE)'
+      },
+      {
+        name: 'key-overlap',
+        kind: 'text',
+        placeholder: 'DURATION',
+        help: 'for so long the keys before a change stay good (24h; ARCTIC_KEY_OVERLAP)'
+      },
+      {
         name: 'license',
         kind: 'text',
         placeholder: 'FILE',

@@ -1,4 +1,4 @@
-import type { PastPeerJson, PeerJson } from '../../../actors/operator/operator.ts'
+import type { PastPeerJson, PeerJson, StatusJson } from '../../../actors/operator/operator.ts'
 import type { Command, Context, Input } from '../command.ts'
 import { atFlag, momentOf } from '../moment.ts'
 import { change, judge, waitFlag, withWait } from '../wait.ts'
@@ -53,6 +53,22 @@ export const peerCommands: readonly Command[] = [
     examples: ['arctic peers role edge-b member'],
     flags: [waitFlag],
     run: (context, input) => update(context, input, { role: input.args['ROLE'] })
+  },
+  {
+    words: ['peers', 'rotate-keys'],
+    kind: 'peer',
+    summary: 'Change the keys of the data planes of a peer, this one unless another is named; no flow notices',
+    args: [{ ...PEER, optional: true }],
+    flags: [waitFlag],
+    examples: ['arctic peers rotate-keys --wait', 'arctic peers rotate-keys edge-b'],
+    async run(context, { args, flags }) {
+      const { api } = context
+      const peer = args['PEER'] ?? (await api.get<StatusJson>('/v1/status')).peer.id
+      const path = `${peerPath({ PEER: peer })}/rotate-keys`
+      const { body, wait } = await change<PeerJson>(api, 'POST', path, { flags })
+      await printPeer(context, body)
+      judge(context, wait)
+    }
   },
   {
     words: ['peers', 'revoke'],

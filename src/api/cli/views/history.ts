@@ -110,7 +110,7 @@ const VERBS: Record<string, string> = {
 }
 
 /** What changes with every change, or is long and says little. */
-const QUIET_FIELDS = new Set(['created_at', 'updated_at', 'pegasus_key', 'tempest_key', 'version'])
+const QUIET_FIELDS = new Set(['created_at', 'updated_at', 'pegasus_key', 'tempest_key', 'keys_before', 'version'])
 
 function valueText(value: FieldValue | undefined): string {
   if (value === null || value === undefined) return 'none'

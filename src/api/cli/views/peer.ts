@@ -17,7 +17,7 @@ export function peersText(
       'RTT',
       'SEEN',
       'VERSION',
-      ...(wide ? ['TUNNELS', 'ADDRESSES'] : ['ADDRESS'])
+      ...(wide ? ['KEYS', 'TUNNELS', 'ADDRESSES'] : ['ADDRESS'])
     ],
     peers.map((peer): Cell[] => [
       orDash(peer.name),
@@ -28,10 +28,19 @@ export function peersText(
       milliseconds(peer.rtt_ms),
       seen(peer, now),
       orDash(peer.version),
-      ...(wide ? [tunnelsOf(peer), orDash(peer.addresses.join(' '))] : [addressOf(peer)])
+      ...(wide ? [keysOf(peer, now), tunnelsOf(peer), orDash(peer.addresses.join(' '))] : [addressOf(peer)])
     ]),
     colours
   )
+}
+
+/** How old they are, and while they are changed, at how many of the ends that they matter to they are in force. */
+const keysOf = ({ keys }: PeerJson | PastPeerJson, now: number): Cell => {
+  if (keys == null) return '-'
+  const old = keys.made_at == null ? '?' : age(keys.made_at, now)
+  if (!keys.changing && keys.awaited.length === 0) return old
+  const ends = `${keys.in_force.length}/${keys.in_force.length + keys.awaited.length}`
+  return { text: `${old} (${ends})`, colour: keys.awaited.length === 0 ? 'green' : 'yellow' }
 }
 
 const addressOf = ({ addresses }: Pick<PeerJson, 'addresses'>): string =>
@@ -52,6 +61,7 @@ export function peerText(peer: PeerJson, now: number, colours: boolean): string 
       ['last seen', seen(peer, now)],
       ['version', orDash(peer.version)],
       ['addresses', orDash(peer.addresses.join(' '))],
+      ...keyRows(peer, now),
       ...departureRows(peer)
     ],
     colours
@@ -69,6 +79,20 @@ export function peerText(peer: PeerJson, now: number, colours: boolean): string 
     colours
   )
   return `${head}\n${tunnels}`
+}
+
+function keyRows({ keys }: PeerJson, now: number): Array<readonly [string, Cell]> {
+  if (keys == null) return []
+  const { pegasus, tempest, made_at, changing, in_force, awaited } = keys
+  const made = made_at == null ? 'at a time that it does not tell' : `${age(made_at, now)} ago`
+  const names = (peers: typeof awaited): string => peers.map(({ name }) => name).join(' ')
+  return [
+    ['keys', `made ${made}${changing ? '; those before are still good' : ''}`],
+    ['pegasus key', pegasus],
+    ['tempest key', tempest],
+    ...(in_force.length === 0 ? [] : [['keys in force', names(in_force)] as const]),
+    ...(awaited.length === 0 ? [] : [['not yet at', { text: names(awaited), colour: 'yellow' as const }] as const])
+  ]
 }
 
 function departureRows({ departure }: PeerJson): Array<readonly [string, Cell]> {

@@ -1,12 +1,11 @@
-import type { FastifyRequest } from 'fastify'
 import { Type } from 'typebox'
 import type { ActorUpdateJson } from '../../../actors/operator/actor-json.ts'
 import type { Operator } from '../../../actors/operator/operator.ts'
-import { viaNow } from '../../../caller.ts'
 import type { Clock } from '../../../clock.ts'
 import { LatestWins } from '../../../latest-wins.ts'
 import { InvalidRequestError } from '../../../errors.ts'
 import { EventStream } from '../event-stream.ts'
+import { asker } from '../asker.ts'
 import type { Access } from '../access.ts'
 import { hangUpSignal } from '../hang-up.ts'
 import { watchedActorsWaitingMax } from '../limits.ts'
@@ -146,6 +145,3 @@ export function actorRoutes(
     })
   }
 }
-
-/** Who asks, for the log. */
-const asker = ({ raw }: FastifyRequest): string => viaNow() ?? raw.socket.remoteAddress ?? 'socket'

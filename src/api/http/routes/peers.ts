@@ -1,5 +1,7 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
+import { asker } from '../asker.ts'
 import type { Access } from '../access.ts'
+import { hangUpSignal } from '../hang-up.ts'
 import { sendList } from '../list.ts'
 import { listOf, NothingSchema, ref } from '../schemas/common.ts'
 import { PeerParamsSchema, PeerPatchSchema, PeerQuerySchema, PeerSchema } from '../schemas/peer.ts'
@@ -64,6 +66,30 @@ export function peerRoutes(app: App, operator: Operator, access: Access): void {
       if (request.body.role != null) access.demand(request, 'admin')
       const peer = await operator.updatePeer(request.params.id, request.body)
       const waited = await wait.forMembers(peer.id)
+      return waited == null ? peer : { ...(await operator.getPeer(peer.id)), wait: waited }
+    }
+  )
+
+  app.post(
+    '/v1/peers/:id/rotate-keys',
+    {
+      schema: {
+        operationId: 'rotatePeerKeys',
+        summary: "Change the keys of a member's data planes, without a flow noticing",
+        description:
+          'The keys before stay good for the overlap that its agent is configured with (`key_overlap`). Of another peer than the one that ' +
+          'is asked only an admin may have them changed, and that peer has to be reachable. 409 while the last change is not over.',
+        tags,
+        params: PeerParamsSchema,
+        querystring: WaitQuerySchema,
+        response: { 200: ref(PeerSchema) }
+      }
+    },
+    async (request, reply) => {
+      const wait = new Wait(operator, reply, request.query.wait)
+      const options = { by: asker(request), signal: hangUpSignal(reply) }
+      const peer = await operator.rotateKeys(request.params.id, options)
+      const waited = await wait.forKeys(peer.id)
       return waited == null ? peer : { ...(await operator.getPeer(peer.id)), wait: waited }
     }
   )

@@ -49,6 +49,20 @@ const DepartureSchema = Type.Object(
   { $id: 'Departure' }
 )
 
+const PeerKeysSchema = Type.Object(
+  {
+    pegasus: Type.String({ description: 'X25519 public key in Base64' }),
+    tempest: Type.String({ description: 'X25519 public key in Base64' }),
+    made_at: nullable.string({
+      description: "ISO 8601 in UTC, by that peer's clock; null of an agent that does not say"
+    }),
+    changing: Type.Boolean({ description: 'the keys before are still good' }),
+    in_force: Type.Array(ref(PeerNameSchema), { description: 'ends of its services that have these keys in force' }),
+    awaited: Type.Array(ref(PeerNameSchema), { description: 'ends that have not said so to the answering peer' })
+  },
+  { $id: 'PeerKeys' }
+)
+
 export const PeerSchema = Type.Object(
   {
     id: Type.String({ description: 'libp2p peer id' }),
@@ -60,6 +74,10 @@ export const PeerSchema = Type.Object(
     rtt_ms: nullable.number(),
     last_seen_at: nullable.string({ description: 'ISO 8601 in UTC' }),
     version: nullable.string(),
+    keys: Type.Unsafe<Static<typeof PeerKeysSchema> | null>({
+      anyOf: [{ $ref: 'PeerKeys#' }, { type: 'null' }],
+      description: 'of its data planes; null of who is no member, and in answers from the past'
+    }),
     departure: Type.Unsafe<Static<typeof DepartureSchema> | null>({
       anyOf: [{ $ref: 'Departure#' }, { type: 'null' }],
       description: 'how it ceased to be a member'
@@ -70,4 +88,4 @@ export const PeerSchema = Type.Object(
   { $id: 'Peer' }
 )
 
-export const peerComponents = [TunnelSchema, PeerNameSchema, DepartureSchema, PeerSchema]
+export const peerComponents = [TunnelSchema, PeerNameSchema, PeerKeysSchema, DepartureSchema, PeerSchema]
