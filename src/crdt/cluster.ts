@@ -46,6 +46,8 @@ export class Cluster {
   /** The last append failed: try the disk before taking anything more. */
   #doubtful = false
   #renewing: Promise<void> | null = null
+  /** Of the last append: what the ledger holds is on disk when it is done. */
+  #storing: Promise<void> = Promise.resolve()
   readonly #mending: Mending
   readonly #snapshots: Snapshots
   /** As long as entries of the ledger are hollow. */
@@ -256,6 +258,8 @@ export class Cluster {
     const result: ReceiveResult = { accepted: 0, known: 0, refused: [], gap: false }
     await this.ready()
     const stored: Array<Promise<void>> = []
+    // What is held already may still be on its way to the disk, for another call; "known" promises no less than "accepted".
+    const others = new Set<Promise<void>>()
     for (const [i, batch] of batches(envelopes).entries()) {
       if (i > 0) {
         await this.#deps.clock.sleep(0)
@@ -264,8 +268,10 @@ export class Cluster {
       const added: Entry[] = []
       for (const bytes of batch) {
         const outcome = this.#intake.take(bytes, added)
-        if (outcome === 'known') result.known++
-        else if (outcome === 'waiting') result.gap = true
+        if (outcome === 'known') {
+          result.known++
+          others.add(this.#storing)
+        } else if (outcome === 'waiting') result.gap = true
         else if (outcome !== 'accepted') result.refused.push({ reason: `the envelope is not good: ${outcome.refused}` })
       }
       result.accepted += added.length
@@ -276,7 +282,7 @@ export class Cluster {
       storing.catch(() => {})
       stored.push(storing)
     }
-    await Promise.all(stored)
+    await Promise.all([...stored, ...others])
     await this.#convict()
     this.#mending.consider()
     this.judgeBehind()
@@ -508,6 +514,7 @@ export class Cluster {
   onDiskFailure(error: unknown): void {
     this.#deps.log.error({ error }, 'the replicated state cannot be written; writes are refused until the disk is well')
     this.#doubtful = true
+    this.#storing = Promise.resolve()
     this.#ledger.cut(this.#durable)
     this.#intake.clear()
     this.#fold.rebuild(this.#view.revision)
@@ -529,7 +536,7 @@ export class Cluster {
     const { view } = this.#fold
     const { storage, listeners } = this.#deps
     const bytes = entries.map((entry) => this.bytesOf(entry))
-    return storage.append(bytes, (offsets) => {
+    const storing = storage.append(bytes, (offsets) => {
       this.#settle(entries, offsets)
       const previous = this.#view
       this.#view = view
@@ -540,6 +547,8 @@ export class Cluster {
       }
       this.#snapshots.consider()
     })
+    this.#storing = storing
+    return storing
   }
 
   #settle(entries: readonly Entry[], offsets: readonly number[]): void {

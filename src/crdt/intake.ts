@@ -30,7 +30,8 @@ export class Intake {
   take(bytes: EnvelopeBytes, added: Entry[]): 'accepted' | 'known' | 'waiting' | { refused: string } {
     try {
       const envelope = parseEnvelope(bytes)
-      if (this.#ledger.get(envelope.hash) != null || this.#pending.has(envelope.hash)) return 'known'
+      if (this.#ledger.get(envelope.hash) != null) return 'known'
+      if (this.#pending.has(envelope.hash)) return 'waiting'
       if (!this.#isSigned(envelope)) return { refused: "its signature is not its author's for this cluster" }
       const item = openEnvelope(envelope, { own: false })
       if (item.auth?.operation === 'proof') {
