@@ -31,3 +31,12 @@ export const convergencePeers: readonly number[] = [10, 30, 100, 300, 1_000]
 export const wholeAgents: readonly number[] = [10, 30]
 export const convergenceChanges = 20
 export const convergenceLoss = 0.2
+
+/** Soak: services at a time, and how often an agent is killed and one leaves, and for how long it is away, ms. */
+export const soakServices = 200
+export const soakKillEveryMs = 60_000
+export const soakLeaveEveryMs = 150_000
+export const soakAwayMs = 10_000
+/** How often memory is looked at, ms, and from which minute on it should be flat. */
+export const soakSampleMs = 5_000
+export const soakSettledMinutes = 5
