@@ -114,10 +114,15 @@ async function main(): Promise<void> {
     const since = (): number => (systemClock.monotonic() - begun) / 60_000
     const away = async (peer: Peer, go: () => Promise<unknown>, back: () => Promise<unknown>): Promise<void> => {
       load.present.delete(peer)
-      await go()
-      await sleep(soakAwayMs)
-      await back()
-      load.present.add(peer)
+      try {
+        await go()
+        await sleep(soakAwayMs)
+        await back()
+        load.present.add(peer)
+      } catch (error) {
+        // It stays away, and the report says how many went and came.
+        process.stderr.write(`${peer.host.name}: ${String(error)}\n`)
+      }
     }
     const events = { kills: 0, departures: 0 }
     const running = { on: true }
@@ -152,7 +157,7 @@ async function main(): Promise<void> {
       await away(
         peer,
         () => peer.ask('cluster', 'leave', '--yes'),
-        async () => peer.ask('cluster', 'join', await invite(peers[0]!))
+        () => joined(peer, peers[0]!)
       )
       events.departures += 1
     })
@@ -172,6 +177,19 @@ async function started(peer: Peer): Promise<void> {
     timeoutMs: 120_000,
     everyMs: 200
   })
+}
+
+/** Again until it is in: on a busy machine a join can take longer than a command may. */
+async function joined(peer: Peer, by: Peer): Promise<void> {
+  await until(
+    `${peer.host.name} to be in the cluster again`,
+    async () => {
+      if ((await peer.status()).cluster != null) return true
+      await peer.cli('cluster', 'join', await invite(by))
+      return false
+    },
+    { timeoutMs: 300_000, everyMs: 1_000 }
+  )
 }
 
 const ROLE = ['', ', killed and started', ', left and joined', '', ', killed and started']
