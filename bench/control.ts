@@ -4,7 +4,6 @@
  *
  * 1. A change (signed, fsynced, folded) in a state of a tenth of the size, and of the whole.
  * 2. A start, from `fork` to the state being there, by the snapshot and by the whole history, beside `node -e 0`.
- * 3. A join: taking a whole history over, beside verifying its signatures and nothing else.
  */
 import { fork, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -13,7 +12,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/clock.ts'
-import { parseEnvelope, verifyEnvelope } from '../src/crdt/envelope.ts'
 import { Replica } from '../src/crdt/replica.ts'
 import { signerFromSeed, type Signer } from '../src/crdt/signer.ts'
 import { silentLogger } from '../src/log.ts'
@@ -60,8 +58,6 @@ async function main(services: number, rounds: number): Promise<void> {
     await fill(services)
     row(`a change at ${services / 10} services, p50`, small)
     row(`a change at ${services} services, p50`, await change(), small)
-    const history = a.bootstrap()
-    const clusterId = a.clusterId() ?? ''
     await a.close()
 
     const bare: number[] = []
@@ -80,23 +76,6 @@ async function main(services: number, rounds: number): Promise<void> {
     row('node -e 0', median(bare))
     row('a start', median(snapshot), median(bare))
     row('a start by the whole history', median(whole), median(bare))
-
-    const joins: number[] = []
-    const verifies: number[] = []
-    for (let round = 0; round < rounds; round++) {
-      verifies.push(
-        await timed(() => {
-          for (const bytes of history.envelopes) {
-            if (!verifyEnvelope(parseEnvelope(bytes), clusterId)) throw new Error('an envelope is not good')
-          }
-        })
-      )
-      const joiner = await open(join(root, `b${round}`), 2)
-      joins.push(await timed(() => joiner.adopt({ ...history, token })))
-      await joiner.close()
-    }
-    row(`verifying ${history.envelopes.length} envelopes`, median(verifies))
-    row('joining with them', median(joins), median(verifies))
   } finally {
     await rm(root, { recursive: true, force: true })
   }

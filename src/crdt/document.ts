@@ -163,8 +163,19 @@ export interface Operation {
 }
 
 /** What a change does. Throws for bytes that are no change to Automerge. */
-export function operationsOf(chunk: Uint8Array): Operations {
-  const { ops, startOp, actor, message } = decodeChange(chunk)
+export const operationsOf = (chunk: Uint8Array): Operations => operationsIn(decodeChange(chunk))
+
+/**
+ * The same, of a change of somebody else. null unless these are exactly the bytes that Automerge itself makes of what is in
+ * them: it takes in much that it never writes, and some of that makes it panic later, at a read that has nothing to do with
+ * it.
+ */
+export function canonicalOperationsOf(chunk: Uint8Array): Operations | null {
+  const decoded = decodeChange(chunk)
+  return equalBytes(plainChunk(encodeChange(decoded)), chunk) ? operationsIn(decoded) : null
+}
+
+function operationsIn({ ops, startOp, actor, message }: DecodedChange): Operations {
   const list = ops.map((op, i) => ({
     id: `${startOp + i}@${actor}`,
     action: op.action,
@@ -179,14 +190,6 @@ export function operationsOf(chunk: Uint8Array): Operations {
 
 /** On whose behalf a change was made, as its author says; null when on nobody's. */
 export const viaOf = (chunk: Uint8Array): string | null => decodeChange(chunk).message?.slice(0, viaLengthMax) ?? null
-
-/**
- * True when these are exactly the bytes that Automerge itself makes of what is in them. It takes in much that it never
- * writes, and some of that makes it panic later, at a read that has nothing to do with it.
- */
-export function isCanonical(chunk: Uint8Array): boolean {
-  return equalBytes(plainChunk(encodeChange(decodeChange(chunk))), chunk)
-}
 
 /** The change that makes the root maps: the same bytes for each cluster. */
 export function genesisChunk(): Uint8Array {
@@ -242,6 +245,7 @@ function bucketOf(kind: Kind, id: string): string {
 const bucketName = (i: number): string => i.toString(16).padStart(2, '0')
 
 type Handle = ReturnType<typeof getBackend>
+type DecodedChange = ReturnType<typeof decodeChange>
 
 const newHandle = (actor?: string): Handle => getBackend(init(actor == null ? {} : { actor }))
 

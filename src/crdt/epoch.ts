@@ -61,12 +61,12 @@ export class Epochs {
     return this.#signing
   }
 
-  /** The snapshot for a peer that joins; null when its history is verified sooner than a snapshot is taken over. */
+  /** The snapshot for a peer that joins; null when the history is verified sooner than one is made. */
   async forJoiner(): Promise<Uint8Array | null> {
     const { length } = this.#cluster.ledger.entries
-    if (length < this.#deps.every) return null
     const held = await this.#held()
     if (held != null && length - held.entry.index <= epochTailMax) return held.file
+    if (length < this.#deps.every) return null
     await this.sign()
     return (await this.#held())?.file ?? null
   }

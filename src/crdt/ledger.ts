@@ -1,7 +1,7 @@
 import { FIRST, parseAuthEntry, type AuthEntry } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
-import { GENESIS_OPERATIONS, isCanonical, operationsOf, type Operations } from './document.ts'
+import { canonicalOperationsOf, GENESIS_OPERATIONS, operationsOf, type Operations } from './document.ts'
 import type { Envelope } from './envelope.ts'
 import { EquivocationError, provenFrom } from './evidence.ts'
 import { GENESIS_ACTOR, type Genesis } from './genesis.ts'
@@ -273,15 +273,13 @@ export interface Unheld {
 export function openEnvelope(envelope: Envelope, { own }: { own: boolean }): Unheld {
   if (envelope.kind === 'auth') return { envelope, auth: parseAuthEntry(envelope), operations: null }
   if (envelope.kind !== 'change') return { envelope, auth: null, operations: null }
-  let canonical = false
-  let operations: Operations | null = null
+  let operations: Operations | null
   try {
-    operations = operationsOf(envelope.body)
-    canonical = own || isCanonical(envelope.body)
+    operations = own ? operationsOf(envelope.body) : canonicalOperationsOf(envelope.body)
   } catch {
     throw new MalformedError('the change inside cannot be read')
   }
-  if (!canonical) throw new MalformedError('the change inside is not in its one proper form')
+  if (operations == null) throw new MalformedError('the change inside is not in its one proper form')
   return { envelope, auth: null, operations }
 }
 

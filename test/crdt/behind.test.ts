@@ -93,6 +93,13 @@ describe('crdt/behind', function () {
     assert.ok((await d.history({})).every(({ verified: signed }) => signed))
   })
 
+  it('of a short history there is a snapshot only when an operator has asked for one', async () => {
+    const a = await bench.founder(1)
+    assert.equal(await a.bootstrapSnapshot(), null)
+    await a.signEpoch()
+    assert.ok((await a.bootstrapSnapshot()) != null)
+  })
+
   it('what is written meanwhile, here and elsewhere, and who is thrown out, is in force at once and stays', async () => {
     const { a, b } = await lived()
     const d = await joined(a, 4)

@@ -1,0 +1,115 @@
+/**
+ * What joining a large cluster costs, beside what it is made of: `node bench/join.ts [SERVICES] [ROUNDS]`, each service with
+ * a route. Prints a table; medians of rounds in which all take turns, ratios to the reference in the row.
+ *
+ * 1. By the whole history: taken over, verified, folded, stored; beside verifying its signatures and nothing else.
+ * 2. By a snapshot that an admin has signed, until it is served; beside `Automerge.load` of the document in it.
+ * 3. After that, until the whole history behind it is verified and has taken its place.
+ */
+import { load } from '@automerge/automerge'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../src/clock.ts'
+import { parseEnvelope, verifyEnvelope } from '../src/crdt/envelope.ts'
+import { Replica } from '../src/crdt/replica.ts'
+import { signerFromSeed, type Signer } from '../src/crdt/signer.ts'
+import { decodeSnapshot } from '../src/crdt/snapshot.ts'
+import { silentLogger } from '../src/log.ts'
+import { systemRandom } from '../src/random.ts'
+
+const [services, rounds] = [Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 3)]
+const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
+const open = (dir: string, n: number): Promise<Replica> =>
+  Replica.open({ dir, signer: signer(n), clock: systemClock, random: systemRandom, log: silentLogger })
+const median = (list: number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1] as number
+const timed = async (work: () => unknown): Promise<number> => {
+  const begun = performance.now()
+  await work()
+  return performance.now() - begun
+}
+
+const root = await mkdtemp(join(tmpdir(), 'arctic-bench-'))
+try {
+  const a = await open(join(root, 'a'), 1)
+  const token = await founded(a)
+  await fill(a)
+  const signing = await timed(() => a.signEpoch())
+  const handed = await a.bootstrapSnapshot()
+  if (handed == null) throw new Error(`${services} services are too few for a snapshot`)
+  const whole = a.bootstrap()
+  const clusterId = a.clusterId() ?? ''
+  const { document } = decodeSnapshot(handed.snapshot)
+
+  const times = { verify: [], signed: [], load: [], snapshot: [], behind: [] } as Record<string, number[]>
+  for (let round = 0; round < rounds; round++) {
+    times['verify']?.push(
+      await timed(() => {
+        for (const bytes of whole.envelopes) {
+          if (!verifyEnvelope(parseEnvelope(bytes), clusterId)) throw new Error('an envelope is not good')
+        }
+      })
+    )
+    const b = await open(join(root, `signed${round}`), 2)
+    times['signed']?.push(await timed(() => b.adopt({ ...whole, token })))
+    await b.close()
+    times['load']?.push(await timed(() => load(document)))
+    const c = await open(join(root, `snapshot${round}`), 2)
+    times['snapshot']?.push(await timed(() => c.adoptSnapshot({ ...handed, token })))
+    if (c.view().services.size !== services || c.behind() == null) throw new Error('it does not serve')
+    times['behind']?.push(await timed(() => verified(c, a)))
+    await c.close()
+  }
+  const of = (name: string): number => median(times[name] ?? [])
+  console.log(`${services} services, ${whole.envelopes.length} envelopes, snapshot ${handed.snapshot.length} bytes`)
+  row('signing an epoch', signing)
+  row('verifying the envelopes', of('verify'))
+  row('joining by the whole history', of('signed'), of('verify'))
+  row('Automerge.load', of('load'))
+  row('joining by a snapshot', of('snapshot'), of('load'))
+  row('then, until the history is verified', of('behind'), of('verify'))
+  await a.close()
+} finally {
+  await rm(root, { recursive: true, force: true })
+}
+
+async function founded(a: Replica): Promise<string> {
+  await a.init({ name: 'bench', record: record(a.self) })
+  const addresses = ['/ip4/127.0.0.1/tcp/7946']
+  const token = a.createInvite({ ttlMs: 3_600_000, uses: 2, role: 'admin', addresses })
+  await a.admit({ token, peer: signer(2).peerId, name: 'other' })
+  return token
+}
+
+async function fill(a: Replica): Promise<void> {
+  const add = async (i: number): Promise<void> => {
+    const peers = { source_peer_id: a.self, target_peer_id: signer(2).peerId }
+    const { id } = await a.createService({ ...peers, name: `s${i}` })
+    await a.addRoutes(id, [{ dest_cidr: `10.${(i >> 8) & 255}.${i & 255}.0/24` }])
+  }
+  for (let i = 0; i < services; i += 100) {
+    await Promise.all(Array.from({ length: Math.min(100, services - i) }, (_, j) => add(i + j)))
+  }
+}
+
+async function verified(c: Replica, from: Replica): Promise<void> {
+  for (const batch of from.missing(c.behind()?.vector() ?? {}, 64 * 1024)) await c.receiveBehind(batch, from.self)
+  while (c.behind() != null) await systemClock.sleep(1)
+}
+
+function row(name: string, value: number, reference?: number): void {
+  const ratio = reference == null ? '' : `${(value / reference).toFixed(2)} ×`
+  console.log(`${name.padEnd(44)} ${value.toFixed(1).padStart(10)} ms  ${ratio}`)
+}
+
+function record(id: string): Parameters<Replica['putPeer']>[0] {
+  return {
+    id,
+    name: 'bench',
+    mesh_addresses: ['/ip4/127.0.0.1/tcp/7946'],
+    data_addresses: ['127.0.0.1:7947'],
+    pegasus_key: Buffer.alloc(32, 1).toString('base64'),
+    tempest_key: Buffer.alloc(32, 2).toString('base64'),
+    version: '0.1.0'
+  }
+}
