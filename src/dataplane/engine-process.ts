@@ -1,22 +1,21 @@
-import { spawn } from 'node:child_process'
 import { constants } from 'node:fs'
-import { access, mkdir, open, readFile } from 'node:fs/promises'
+import { access, mkdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock, Timer } from '../clock.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { jittered, type Random } from '../random.ts'
 import type { EngineStatus } from './desired.ts'
+import { isOtherBuild, launchEngine, type Launched } from './engine-child.ts'
 import { EngineClient } from './engine-client.ts'
 import { tailEngineLog } from './engine-log.ts'
 import type { Applied, ApplyMessage, EngineEvent, EngineName } from './engine-protocol.ts'
 import {
-  engineConnectRetryMs,
   engineExitGraceMs,
+  engineExitPollMs,
   engineRestartMaxMs,
   engineRestartMinMs,
   engineStableAfterMs,
-  engineStartTimeoutMs,
   unixPathBytesMax
 } from './limits.ts'
 
@@ -25,6 +24,8 @@ export interface EngineProcessOptions {
   /** The engine's executable. */
   binary: string
   stateDir: string
+  /** One of another build on disk takes over from a running one; what is open in that is nothing that it has to keep. */
+  takesOver: boolean
   log: Logger
   clock: Clock
   random: Random
@@ -41,13 +42,19 @@ export interface EngineProcessOptions {
  *
  *   stopped ─ start ─► starting ─ hello ─► ready ─ gone ─► starting (after a pause that doubles) …
  *                         └── cannot be started: failed, tried again after the pause
+ *
+ * Where an engine of another build may take over, it does with the first state that the agent tells: the successor has
+ * been started by then, the one before ends, and no packet waits longer than for a handshake.
  */
 export class EngineProcess {
   readonly #options: EngineProcessOptions
   readonly #log: Logger
   readonly #dir: string
   readonly #socketPath: string
+  /** Where a successor listens until it takes over. */
+  readonly #nextPath: string
   #client: EngineClient | null = null
+  #next: EngineClient | null = null
   #state: EngineStatus['state'] = 'stopped'
   #generation: number | null = null
   #restarts = 0
@@ -61,6 +68,7 @@ export class EngineProcess {
     this.#log = options.log.module(options.engine)
     this.#dir = join(options.stateDir, options.engine)
     this.#socketPath = join(this.#dir, 'control.sock')
+    this.#nextPath = join(this.#dir, 'control.next')
   }
 
   get client(): EngineClient | null {
@@ -101,9 +109,10 @@ export class EngineProcess {
     )
     this.#stopping = false
     this.#state = 'starting'
-    const running = await this.#connect()
+    const running = await this.#tidySuccession(await this.#connect())
     if (running != null) {
       this.#use(running, true)
+      await this.#prepare(running)
       return
     }
     try {
@@ -120,6 +129,7 @@ export class EngineProcess {
 
   /** @throws {EngineGoneError} */
   async apply(message: ApplyMessage): Promise<Applied> {
+    if (this.#next != null) await this.#succeed(this.#next)
     const client = this.#client
     if (client == null) throw new UnavailableError(`${this.#options.engine} is not running; it is being started again`)
     const applied = await client.apply(message)
@@ -131,6 +141,8 @@ export class EngineProcess {
   async leave(): Promise<void> {
     this.#stopping = true
     this.#retry?.cancel()
+    if (this.#next != null) await this.#finish(this.#next, 0)
+    this.#next = null
     this.#client?.close()
     this.#client = null
     this.#state = 'stopped'
@@ -139,20 +151,26 @@ export class EngineProcess {
 
   /** Drains and ends the engine; one that does not go in time is killed. */
   async end(drainMs: number): Promise<void> {
-    const { clock } = this.#options
     this.#stopping = true
     this.#retry?.cancel()
+    if (this.#next != null) await this.#finish(this.#next, 0)
+    this.#next = null
     const client = this.#client ?? (await this.#connect())
-    if (client != null) {
-      client.drain(drainMs)
-      const deadline = clock.monotonic() + drainMs + engineExitGraceMs
-      while ((await this.#alive(client.hello.pid)) && clock.monotonic() < deadline) await clock.sleep(20)
-      await this.#kill(client.hello.pid)
-      client.close()
-    }
+    if (client != null) await this.#finish(client, drainMs)
+    // One that took over does not know that the name is its own.
+    if (client != null) await rm(this.#socketPath, { force: true })
     this.#client = null
     this.#state = 'stopped'
     await this.#endLog?.()
+  }
+
+  async #finish(client: EngineClient, drainMs: number): Promise<void> {
+    const { clock } = this.#options
+    client.drain(drainMs)
+    const deadline = clock.monotonic() + drainMs + engineExitGraceMs
+    while ((await this.#alive(client.hello.pid)) && clock.monotonic() < deadline) await clock.sleep(engineExitPollMs)
+    await this.#kill(client.hello.pid)
+    client.close()
   }
 
   #connect(): Promise<EngineClient | null> {
@@ -160,33 +178,62 @@ export class EngineProcess {
   }
 
   async #spawn(): Promise<void> {
-    const { engine, binary, clock, onStarted } = this.#options
-    const logFile = await open(join(this.#dir, 'engine.log'), 'a', 0o600)
-    const child = spawn(binary, ['--control', this.#socketPath], {
-      detached: true,
-      cwd: '/',
-      stdio: ['ignore', logFile.fd, logFile.fd]
-    })
-    const fate: { ended: string | null } = { ended: null }
-    child.once('error', (error) => (fate.ended = error.message))
-    child.once('exit', (code, signal) => (fate.ended = signal ?? `exit ${code}`))
-    child.unref()
-    await logFile.close()
-
-    const deadline = clock.monotonic() + engineStartTimeoutMs
-    while (fate.ended == null && clock.monotonic() < deadline && !this.#stopping) {
-      const client = await this.#connect()
-      if (client != null) {
-        onStarted({ pid: client.hello.pid, adopted: false })
-        this.#use(client, false)
-        return
-      }
-      await clock.sleep(engineConnectRetryMs)
+    const launched = await this.#launch(this.#socketPath)
+    if ('client' in launched) {
+      this.#options.onStarted({ pid: launched.client.hello.pid, adopted: false })
+      this.#use(launched.client, false)
+    } else if (!this.#stopping) {
+      this.#state = 'failed'
+      this.#gone(`${this.#options.engine} did not start: ${launched.ended}`)
     }
-    if (this.#stopping) return
-    if (fate.ended == null) child.kill('SIGKILL')
-    this.#state = 'failed'
-    this.#gone(`${engine} did not start: ${fate.ended ?? `no hello within ${engineStartTimeoutMs} ms`}`)
+  }
+
+  #launch(socketPath: string): Promise<Launched> {
+    const { binary, clock } = this.#options
+    const logPath = join(this.#dir, 'engine.log')
+    return launchEngine({ binary, socketPath, logPath }, { clock, wanted: () => !this.#stopping })
+  }
+
+  /**
+   * Of an adopted engine that is another build than the one on disk, the successor is started beside it, so that only one
+   * that can run ever takes over. It carries nothing before it is told its state.
+   */
+  async #prepare(running: EngineClient): Promise<void> {
+    const { binary, takesOver } = this.#options
+    if (!takesOver || !(await isOtherBuild(running.hello.pid, binary))) return
+    const launched = await this.#launch(this.#nextPath)
+    if ('client' in launched) {
+      this.#next = launched.client
+      this.#log.info({ pid: launched.client.hello.pid }, 'an engine of another build is ready to take over')
+    } else {
+      this.#log.warn(
+        { binary, reason: launched.ended },
+        'the engine on disk is another build and did not start; the running one goes on'
+      )
+    }
+  }
+
+  /** The engine at work ends and its successor has the name, so that all that is left to do is to tell it its state. */
+  async #succeed(next: EngineClient): Promise<void> {
+    const before = this.#client
+    this.#next = null
+    this.#client = null
+    if (before != null) await this.#finish(before, 0)
+    await rename(this.#nextPath, this.#socketPath)
+    this.#options.onStarted({ pid: next.hello.pid, adopted: false })
+    this.#use(next, false)
+  }
+
+  /** What a killed agent left of a succession: the one that serves the name is at work, another one is not needed. */
+  async #tidySuccession(running: EngineClient | null): Promise<EngineClient | null> {
+    const next = await EngineClient.connect(this.#nextPath, this.#options.clock).catch(() => null)
+    if (next == null) return running
+    if (running != null) {
+      await this.#finish(next, 0)
+      return running
+    }
+    await rename(this.#nextPath, this.#socketPath)
+    return next
   }
 
   #use(client: EngineClient, adopted: boolean): void {
@@ -238,7 +285,8 @@ export class EngineProcess {
   /** Whether that pid is (still) this engine: pids are reused, command lines with our socket are not. */
   async #alive(pid: number): Promise<boolean> {
     try {
-      return (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0').includes(this.#socketPath)
+      const words = (await readFile(`/proc/${pid}/cmdline`, 'utf8')).split('\0')
+      return words.includes(this.#socketPath) || words.includes(this.#nextPath)
     } catch {
       return false
     }

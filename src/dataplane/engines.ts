@@ -42,6 +42,8 @@ export class Engines {
         engine,
         binary: resolve(dir, engine),
         stateDir: options.stateDir,
+        // Tunnels need a handshake to go on, flows their engine.
+        takesOver: engine === 'tempest',
         log: options.log,
         clock: options.clock,
         random: options.random,

@@ -55,6 +55,9 @@ export const engineLogLineBytesMax = 16 * 1024
 /** After the engine's own drain deadline it gets this long to exit before SIGKILL, ms. */
 export const engineExitGraceMs = 1_000
 
+/** How often it is looked whether an engine that was asked to end has ended, ms: a successor waits for it. */
+export const engineExitPollMs = 5
+
 /** A burst of kernel events is answered by one look at the kernel, this long after the first, ms. */
 export const repairSettleMs = 30
 
