@@ -40,3 +40,17 @@ export const soakAwayMs = 10_000
 /** How often memory is looked at, ms, and from which minute on it should be flat. */
 export const soakSampleMs = 5_000
 export const soakSettledMinutes = 5
+/** Idle flows of one pair of engines: two descriptors each, of the 20,000 that a process may have here, and some for itself. */
+export const flowsPerPair = 8_400
+/** And of a pair of proxies, within what HAProxy is configured to take. */
+export const flowsPerProxy = 3_000
+
+/** The long link, both ways together, and new flows over it in a round. */
+export const linkMs = 50
+export const newFlows = 20
+/** Mbit/s of the service whose thin flow is watched beside bulk. */
+export const limitedMbps = 100
+/** At the data port: who holds it open, who is a nuisance; and bytes there and back while they are there. */
+export const halfOpenStrangers = 20_000
+export const loudStrangers = 1_000
+export const pings = 2_000

@@ -97,6 +97,46 @@ export async function ticker(host: Host, address: string, port: number, everyMs:
   return task
 }
 
+/** Milliseconds of each of `count` bytes to an echo server and back; see ping-pong.ts. */
+export async function pingPong(
+  host: Host,
+  { address, port, count, manner }: { address: string; port: number; count: number; manner: 'same' | 'new' }
+): Promise<number[]> {
+  const out = await host.exec(tool('ping-pong', address, port, count, manner), { timeoutMs: 120_000 })
+  return (JSON.parse(out) as { ms: number[] }).ms
+}
+
+/** Holds `count` connections until it is stopped; see idle-flows.ts. Resolves once all are there. */
+export async function idleFlows(host: Host, address: string, port: number, count: number): Promise<Task> {
+  const task = await host.spawn(tool('idle-flows', address, port, count))
+  await task.says((line) => line['event'] === 'held', { timeoutMs: 120_000 })
+  return task
+}
+
+export interface CheckedFlows {
+  whole: number
+  cut: number
+  reset: number
+  wrong: number
+  hung: number
+  refused: number
+  bytes: number
+}
+
+/** Flows of known bytes, `atOnce` at any time, until it is told to stop; see checked-flows.ts. */
+export async function checkedFlows(
+  host: Host,
+  { address, port, seed, atOnce }: { address: string; port: number; seed: string; atOnce: number }
+): Promise<{ stop: () => Promise<CheckedFlows> }> {
+  const task = await host.spawn(tool('checked-flows', address, port, seed, atOnce))
+  return {
+    stop: async () => {
+      task.kill('SIGTERM')
+      return (await task.says((line) => line['event'] === 'done', { timeoutMs: 60_000 })) as unknown as CheckedFlows
+    }
+  }
+}
+
 export interface StrangerOutcome {
   connected: number
   ended_by_them: number

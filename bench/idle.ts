@@ -1,0 +1,143 @@
+/**
+ * What flows cost that are open and silent: `node bench/idle.ts [--flows 50000] [--write]`
+ *
+ * Engines of every pair of hosts before anything flows; then so many flows, over as many pairs as one process's descriptors
+ * make necessary (two a flow and engine), each proven by a byte when it is made and again at the end. HAProxy with TLS
+ * beside it, three fresh pairs of processes. Takes two to four minutes.
+ */
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { isoTime, systemClock } from '../src/clock.ts'
+import { Lab } from '../lab/lab.ts'
+import { cluster, Peer } from '../lab/peer.ts'
+import { ensurePrivilege } from '../lab/privileges.ts'
+import type { Task } from '../lab/task.ts'
+import type { TwoSites } from '../lab/topology.ts'
+import { idleFlows, tcpServer } from '../lab/traffic/tools.ts'
+import { entry, exit } from './haproxy.ts'
+import { flowsPerPair, flowsPerProxy, roundsDefault } from './limits.ts'
+import { pssBytes, rssBytes } from './memory.ts'
+import { median } from './rounds.ts'
+import { replaceSection } from './section.ts'
+import { enginePid } from './tcp.ts'
+import { benchSites, MESH } from './topology.ts'
+
+const PORT = 7001
+const PROXY = { entry: 6001, exit: 6002 }
+const RESULTS = fileURLToPath(new URL('./RESULTS.md', import.meta.url))
+
+interface Cost {
+  /** Bytes per flow. */
+  entry: number
+  exit: number
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { flows: { type: 'string', default: '50000' }, write: { type: 'boolean', default: false } }
+  })
+  const wanted = Number(values.flows)
+  ensurePrivilege()
+  const labs: Lab[] = []
+  try {
+    const pairs: Pair[] = []
+    for (let left = wanted; left > 0; left -= flowsPerPair) {
+      const lab = await Lab.create({ prefix: 'arctic-idle' })
+      labs.push(lab)
+      const pair = await Pair.up(lab)
+      pairs.push(pair)
+      await pair.hold(Math.min(left, flowsPerPair))
+      process.stderr.write(`${pairs.length}: ${JSON.stringify(pair.cost)}\n`)
+    }
+    const proxy = await haproxyCost(pairs[0]!.sites)
+    const alive = (await Promise.all(pairs.map((pair) => pair.alive()))).reduce((sum, one) => sum + one, 0)
+    const kB = (bytes: number): string => (bytes / 1024).toFixed(2)
+    const mb = (bytes: number[]): string => (Math.max(...bytes) / 1e6).toFixed(1)
+    const middle = (costs: Cost[], side: keyof Cost): string => kB(median(costs.map((cost) => cost[side])))
+    const costs = pairs.map(({ cost }) => cost)
+    const text = `## Idle flows
+
+Made by \`node bench/idle.ts --flows ${wanted}\` on ${isoTime(systemClock.now()).slice(0, 10)}: ${alive} of ${wanted} flows held and alive at the end, over
+${pairs.length} pairs of hosts (a process may open ${flowsPerPair * 2} descriptors and some here). Memory of the two processes that carry them, without the
+kernel's; medians over the pairs, and over ${roundsDefault} fresh pairs of processes with ${flowsPerProxy} flows for HAProxy.
+
+| | kB per idle flow, entry | exit |
+| --- | ---: | ---: |
+| arctic (Pegasus) | ${middle(costs, 'entry')} | ${middle(costs, 'exit')} |
+| HAProxy, TLS 1.3, 64 KiB buffers | ${middle(proxy, 'entry')} | ${middle(proxy, 'exit')} |
+
+Resident before anything flows, the most of all pairs: Pegasus ${mb(pairs.flatMap(({ idle }) => idle.pegasus))} MB, Tempest ${mb(pairs.flatMap(({ idle }) => idle.tempest))} MB.`
+    process.stdout.write(`${text}\n`)
+    if (values.write) replaceSection(RESULTS, 'idle-flows', text)
+    if (alive !== wanted) process.exitCode = 1
+  } finally {
+    for (const lab of labs) lab.close()
+  }
+}
+
+/** Two sites with their agents. */
+class Pair {
+  readonly sites: TwoSites
+  readonly idle: Record<'pegasus' | 'tempest', number[]>
+  readonly #engines: readonly [entry: number, exit: number]
+  cost: Cost = { entry: Number.NaN, exit: Number.NaN }
+  #flows: Task | null = null
+
+  private constructor(sites: TwoSites, engines: readonly [number, number], idle: Pair['idle']) {
+    this.sites = sites
+    this.#engines = engines
+    this.idle = idle
+  }
+
+  static async up(lab: Lab): Promise<Pair> {
+    const sites = await benchSites(lab)
+    const peers = [new Peer(sites.edgeA), new Peer(sites.edgeB)] as const
+    await Promise.all(peers.map((peer) => peer.start()))
+    await cluster(...peers)
+    const route = [['--dest-cidr', `${MESH}/32`]]
+    const { id } = await peers[0].connect({ source: 'edge-a', target: 'edge-b', routes: route })
+    await Promise.all(peers.map((peer) => peer.active(id)))
+    await tcpServer(sites.server, MESH, { echo: PORT })
+    const pids = async (engine: string): Promise<[number, number]> => [
+      await enginePid(peers[0], engine),
+      await enginePid(peers[1], engine)
+    ]
+    const [pegasus, tempest] = [await pids('pegasus'), await pids('tempest')]
+    const idle = { pegasus: pegasus.map(rssBytes), tempest: tempest.map(rssBytes) }
+    return new Pair(sites, pegasus, idle)
+  }
+
+  async hold(count: number): Promise<void> {
+    const before = this.#engines.map(pssBytes)
+    this.#flows = await idleFlows(this.sites.client, MESH, PORT, count)
+    await systemClock.sleep(2000)
+    const [entered, left] = this.#engines.map((pid, i) => (pssBytes(pid) - before[i]!) / count)
+    this.cost = { entry: entered!, exit: left! }
+  }
+
+  /** How many of the flows carry a byte there and back now. */
+  async alive(): Promise<number> {
+    this.#flows!.kill('SIGUSR2')
+    const { count } = await this.#flows!.says((line) => line['event'] === 'alive', { timeoutMs: 120_000 })
+    return Number(count)
+  }
+}
+
+async function haproxyCost(sites: TwoSites): Promise<Cost[]> {
+  const costs: Cost[] = []
+  for (let round = 0; round < roundsDefault; round++) {
+    const out = await exit(sites.edgeB, [{ port: PROXY.exit, to: { address: MESH, port: PORT } }], true)
+    const to = { address: '10.9.0.2', port: PROXY.exit }
+    const into = await entry(sites.edgeA, [{ port: PROXY.entry, to }], true)
+    const pids = [into.pid, out.pid]
+    const before = pids.map(pssBytes)
+    const flows = await idleFlows(sites.client, '10.1.0.1', PROXY.entry, flowsPerProxy)
+    await systemClock.sleep(2000)
+    const [entered, left] = pids.map((pid, i) => (pssBytes(pid) - before[i]!) / flowsPerProxy)
+    costs.push({ entry: entered!, exit: left! })
+    for (const task of [flows, into, out]) await task.stop()
+  }
+  return costs
+}
+
+await main()
