@@ -186,6 +186,18 @@ mod tests {
     }
 
     #[test]
+    fn the_rate_is_kept_within_2_percent_over_10_s_from_1_mbps_to_10_gbps() {
+        for mbps in [1.0, 10.0, 100.0, 1000.0, 10_000.0] {
+            for flows in [1, 8] {
+                let throttle = Throttle::new(service(mbps), Instant::now());
+                let total: usize = run(&mut [(throttle, (0..flows).collect())], 10.0).iter().sum();
+                let part = total as f64 * 8.0 / 10.0 / (mbps * 1e6);
+                assert!((0.98..1.02).contains(&part), "{mbps} Mbit/s, {flows} flows: {part}");
+            }
+        }
+    }
+
+    #[test]
     fn a_new_flow_among_seven_has_its_turn_within_200_ms_at_any_rate() {
         for mbps in [1.0, 10.0, 1000.0, 10_000.0] {
             let start = Instant::now();
