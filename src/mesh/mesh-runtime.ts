@@ -79,6 +79,7 @@ export class MeshRuntime implements Mesh {
   /** What was last logged. */
   #knownTwins: ReadonlySet<PeerId> = new Set()
   readonly #reachable = new Set<PeerId>()
+  #vectorOf: { view: View; digest: string } | null = null
   #cluster: string | null = null
   #joining = false
   /** Wall-clock ms. */
@@ -162,7 +163,7 @@ export class MeshRuntime implements Mesh {
       network.onConnect((peer) => {
         this.#roster.connected(peer)
         this.#backfill.wake()
-        this.#presence.changed()
+        this.#presence.connected()
       }),
       network.onDisconnect((peer) => this.#roster.disconnected(peer)),
       network.onStranger((peer, addresses) => this.#roster.stranger(peer, addresses)),
@@ -493,9 +494,15 @@ export class MeshRuntime implements Mesh {
     return [...view.members.keys()].filter((peer) => peer !== this.self)
   }
 
+  /** Asked at each beat of anybody, and another one only with another view. */
   #vector(): string {
     const { replica } = this.#parts
-    return Buffer.from(vectorDigest(replica.clusterId() ?? '', replica.vector())).toString('base64')
+    const view = replica.view()
+    if (this.#vectorOf?.view !== view) {
+      const digest = Buffer.from(vectorDigest(replica.clusterId() ?? '', replica.vector())).toString('base64')
+      this.#vectorOf = { view, digest }
+    }
+    return this.#vectorOf.digest
   }
 }
 

@@ -176,6 +176,35 @@ describe('presence', () => {
     })
   })
 
+  describe('a connection', () => {
+    const beatsFor = async (members: number): Promise<number> => {
+      const clock = new FakeClock()
+      let beats = 0
+      const beacon = new Beacon({ clock, random: systemRandom, members: () => members, send: () => beats++ })
+      beacon.start()
+      for (let i = 0; i < 100; i++) {
+        beacon.connected()
+        await clock.advance(10)
+      }
+      beacon.stop()
+      return beats
+    }
+
+    it('is greeted by a beat at once, but not each of hundreds that come up together', async () => {
+      const clock = new FakeClock()
+      let beats = 0
+      const beacon = new Beacon({ clock, random: systemRandom, members: () => 5, send: () => beats++ })
+      beacon.start()
+      await clock.advance(300)
+      beacon.connected()
+      await clock.advance(beatCoalesceMs)
+      equal(beats, 2)
+      beacon.stop()
+      ok((await beatsFor(5)) > 10, 'a small cluster can afford it')
+      ok((await beatsFor(1_000)) <= 2, 'a big one cannot')
+    })
+  })
+
   describe('the roster', () => {
     const make = (isMember = (id: string): boolean => id === peer) => {
       const clock = new FakeClock()

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { jittered, type Random } from '../../random.ts'
 import { beatCoalesceMs } from '../limits.ts'
-import { beatIntervalMs, headsBeatGapMs } from './beat.ts'
+import { beatIntervalMs, connectedBeatGapMs, headsBeatGapMs } from './beat.ts'
 
 /**
  * Decides when this peer beats: on a regular, jittered interval, and `beatCoalesceMs` after something material changed,
@@ -41,8 +41,16 @@ export class Beacon {
 
   /** The document's heads have changed, which everybody notices by themselves: not worth a storm. */
   headsChanged(): void {
-    const now = this.#clock.monotonic()
-    this.#by(Math.max(now + beatCoalesceMs, this.#sentAt + headsBeatGapMs(this.#members())))
+    this.#notBefore(headsBeatGapMs(this.#members()))
+  }
+
+  /** Somebody can hear this peer from now on, and should not wait for it, but in a big cluster. */
+  connected(): void {
+    this.#notBefore(connectedBeatGapMs(this.#members()))
+  }
+
+  #notBefore(gapMs: number): void {
+    this.#by(Math.max(this.#clock.monotonic() + beatCoalesceMs, this.#sentAt + gapMs))
   }
 
   #by(at: number): void {

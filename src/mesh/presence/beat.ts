@@ -97,6 +97,13 @@ export const beatIntervalMs = (members: number): number => Math.round(beatMs * M
  */
 export const headsBeatGapMs = (members: number): number => Math.min(beatIntervalMs(members), (members * members) / 2)
 
+/**
+ * The least time between two beats for the sake of a connection that has just come up. Beats go to all: when a host comes
+ * back, everybody beats to everybody for its sake, which is bounded as above, ten times as generously.
+ */
+export const connectedBeatGapMs = (members: number): number =>
+  Math.min(beatIntervalMs(members), (members * members) / 20)
+
 function contentOf(message: Uint8Array): Buffer {
   const { buffer, byteOffset, byteLength } = message
   return Buffer.from(buffer, byteOffset + SIGNATURE_BYTES, byteLength - SIGNATURE_BYTES)

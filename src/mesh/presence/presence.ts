@@ -92,6 +92,10 @@ export class Presence {
     this.#beacon.headsChanged()
   }
 
+  connected(): void {
+    this.#beacon.connected()
+  }
+
   #send(): void {
     if (this.#cluster == null) return
     const beat: Beat = {

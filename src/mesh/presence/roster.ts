@@ -26,7 +26,7 @@ export interface RosterEvents {
 const DELAYS_KEPT = 16
 
 /**
- * Who is there. External events only change entries; `#evaluate` then decides, so that:
+ * Who is there. External events only change entries; `evaluate` then decides, about the one peer or all, so that:
  *
  * 1. A member is reachable exactly when it is connected and its last beat is younger than `beatsMissedMax` intervals.
  * 2. A member that is connected for that long without a fresh beat is reported silent, once per connection.
@@ -50,13 +50,13 @@ export class Roster {
   connected(peer: PeerId): void {
     this.#entry(peer).connectedAt = this.#clock.monotonic()
     this.#seen(peer)
-    this.evaluate()
+    this.#evaluated(peer)
   }
 
   disconnected(peer: PeerId): void {
     const entry = this.#entries.get(peer)
     if (entry != null) entry.connectedAt = null
-    this.evaluate()
+    this.#evaluated(peer)
   }
 
   stranger(peer: PeerId, addresses: string[]): void {
@@ -91,7 +91,7 @@ export class Roster {
       previous.report.seq !== beat.report.seq ||
       previous.report.incarnation !== beat.report.incarnation
     const wasReachable = this.#reachable.has(beat.peer)
-    this.evaluate()
+    this.#evaluated(beat.peer)
     if (material && wasReachable === this.#reachable.has(beat.peer)) this.#events.onChange(beat.peer)
     return previous
   }
@@ -144,22 +144,34 @@ export class Roster {
         entry.beatAt += stalled
         if (entry.connectedAt != null) entry.connectedAt += stalled
       }
-      const member = this.#isMember(peer)
-      const fresh = this.#isFresh(entry)
-      const reachable = member && entry.connectedAt != null && fresh
-      if (reachable !== this.#reachable.has(peer)) {
-        if (reachable) this.#reachable.add(peer)
-        else this.#reachable.delete(peer)
-        this.#events.onChange(peer)
-      }
-      const patience = (entry.beat?.everyMs ?? beatMs) * beatsMissedMax
-      if (member && !fresh && entry.connectedAt != null && now - entry.connectedAt > patience) {
-        entry.connectedAt = now
-        this.#events.onSilent(peer)
-      }
-      const old = entry.seenAt == null || this.#clock.now() - entry.seenAt > discoveredTtlMs
-      if (!member && old) this.#entries.delete(peer)
+      this.#evaluateOne(peer, entry, now)
     }
+  }
+
+  /** After something about one peer: time itself is the regular evaluation's business, unless that is overdue. */
+  #evaluated(peer: PeerId): void {
+    const now = this.#clock.monotonic()
+    const entry = this.#entries.get(peer)
+    if (now - this.#evaluatedAt > beatMs) this.evaluate()
+    else if (entry != null) this.#evaluateOne(peer, entry, now)
+  }
+
+  #evaluateOne(peer: PeerId, entry: Entry, now: number): void {
+    const member = this.#isMember(peer)
+    const fresh = this.#isFresh(entry)
+    const reachable = member && entry.connectedAt != null && fresh
+    if (reachable !== this.#reachable.has(peer)) {
+      if (reachable) this.#reachable.add(peer)
+      else this.#reachable.delete(peer)
+      this.#events.onChange(peer)
+    }
+    const patience = (entry.beat?.everyMs ?? beatMs) * beatsMissedMax
+    if (member && !fresh && entry.connectedAt != null && now - entry.connectedAt > patience) {
+      entry.connectedAt = now
+      this.#events.onSilent(peer)
+    }
+    const old = entry.seenAt == null || this.#clock.now() - entry.seenAt > discoveredTtlMs
+    if (!member && old) this.#entries.delete(peer)
   }
 
   #isFresh(entry: Entry): boolean {

@@ -32,6 +32,8 @@ export class Twins {
   readonly #clock: Clock
   readonly #bornAt: number
   readonly #lives = new Map<PeerId, Map<number, Life>>()
+  /** Who may live twice: heard under more than one incarnation, and this peer once it hears itself. */
+  readonly #suspects = new Set<PeerId>()
   /** What others say of this peer: who → when, and which other start it has heard. */
   readonly #told = new Map<PeerId, { at: number; other: number }>()
 
@@ -53,6 +55,7 @@ export class Twins {
       // The one that has been silent for longest leaves.
       const oldest = [...lives].reduce((a, b) => (b[1].lastAt < a[1].lastAt ? b : a))
       if (lives.size > beatLivesMax) lives.delete(oldest[0])
+      if (lives.size > 1 || beat.peer === this.#self) this.#suspects.add(beat.peer)
     } else if (beat.counter > life.counter) {
       life.counter = beat.counter
       life.lastAt = now
@@ -68,8 +71,8 @@ export class Twins {
   found(): Twin[] {
     const now = this.#clock.monotonic()
     const twins: Twin[] = []
-    for (const [peer, lives] of this.#lives) {
-      const all = [...lives]
+    for (const peer of this.#suspects) {
+      const all = [...(this.#lives.get(peer) ?? [])]
       if (peer === this.#self) {
         all.push([this.#incarnation, { counter: Infinity, firstAt: this.#bornAt, lastAt: now }])
       }
@@ -94,6 +97,7 @@ export class Twins {
 
   forget(isMember: (peer: PeerId) => boolean): void {
     for (const peer of this.#lives.keys()) if (!isMember(peer)) this.#lives.delete(peer)
+    for (const peer of this.#suspects) if (!isMember(peer)) this.#suspects.delete(peer)
     for (const peer of this.#told.keys()) if (!isMember(peer)) this.#told.delete(peer)
   }
 }
