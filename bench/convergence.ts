@@ -10,6 +10,7 @@ import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
 import type { Replica } from '../src/crdt/replica.ts'
 import { lightCluster, stopLight } from '../sim/host/light.ts'
+import { shareSignatures } from '../sim/host/signatures.ts'
 import { operatorOf, World } from '../sim/world.ts'
 import { convergenceChanges, convergenceLoss, convergencePeers, wholeAgents } from './limits.ts'
 import { plot } from './plot.ts'
@@ -43,7 +44,8 @@ export function measure(
   changes: number
 ): Promise<Convergence> {
   const world = new World(`convergence ${agents} ${peers} ${loss}`)
-  return world.scheduler.run(agents === 'light' ? light() : whole())
+  const endSharing = shareSignatures()
+  return world.scheduler.run(agents === 'light' ? light() : whole()).finally(endSharing)
 
   async function light(): Promise<Convergence> {
     const cluster = await lightCluster(world, peers)

@@ -62,6 +62,9 @@ export const noveltyEveryMs = 1_500
 export const revokeAgainMs = 500
 export const revokeTriesMax = 120
 
+/** Signatures whose check is not repeated, twice as many at most: each message goes to all peers within seconds. */
+export const signaturesKept = 65_536
+
 /** Members of a rehearsal: one that is waited for at a terminal takes a minute at most. */
 export const rehearsedPeersMax = 100
 /** Flows that are listened for; more say nothing new about a change. */

@@ -1,4 +1,5 @@
 import { CHECKERS } from './checkers/index.ts'
+import { shareSignatures } from './host/signatures.ts'
 import { formatFaults, inflict, type Fault } from './faults.ts'
 import { settleMaxMs } from './limits.ts'
 import type { NetworkKind } from './net/host-network.ts'
@@ -60,6 +61,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const operators = new Operators(world, scenario.workload)
   const unheard = (error: unknown): void => world.violate('errors', `a promise was rejected unheard: ${String(error)}`)
   process.on('unhandledRejection', unheard)
+  const endSharing = shareSignatures()
   let settled: number | null = null
   try {
     settled = await world.scheduler.run(play(world, operators, faults, options))
@@ -71,6 +73,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   } finally {
     process.off('unhandledRejection', unheard)
     release?.()
+    endSharing()
   }
   const { counts, timeline } = world.trace
   return {
