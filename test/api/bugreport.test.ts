@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { collect } from '../../src/api/cli/bugreport.ts'
 import { ApiHost } from './api-host.ts'
 import { EDGE_B } from './memory-operator.ts'
 
@@ -52,6 +53,21 @@ describe('cli: bugreport', function () {
     assert.match(read('log.jsonl'), /the agent is up/)
     assert.ok(existsSync(join(unpacked, folder, 'kernel.txt')))
     assert.deepEqual(scratch(), before)
+  })
+
+  it('asks once for the routes of all services, however many there are', async () => {
+    const asked: string[] = []
+    const get = async (path: string): Promise<object> => {
+      if (path === '/v1/status') return {}
+      throw new Error('not asked about')
+    }
+    const list = async (path: string): Promise<object[]> => {
+      asked.push(path)
+      return []
+    }
+    const report = await collect({ get, list } as never)
+    assert.deepEqual(asked, ['/v1/services', '/v1/routes'])
+    assert.equal(report.get('routes.json'), '[]\n')
   })
 
   it('holds no secret, even when the agent lets one slip', async () => {

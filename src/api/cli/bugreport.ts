@@ -47,13 +47,10 @@ export async function collect(api: Client): Promise<Report> {
     const answer = await answered(path, () => api.get<unknown>(path))
     if (answer != null) put(file, pretty(answer))
   }
-  const services = await answered('/v1/services', () => api.list<{ id: string }>('/v1/services'))
-  if (services != null) put('services.json', pretty(services))
-  const routes: unknown[] = []
-  for (const { id } of services ?? []) {
-    routes.push(...((await answered(id, () => api.list(`/v1/services/${id}/routes`))) ?? []))
+  for (const what of ['services', 'routes']) {
+    const all = await answered(`/v1/${what}`, () => api.list(`/v1/${what}`))
+    if (all != null) put(`${what}.json`, pretty(all))
   }
-  put('routes.json', pretty(routes))
   const diagnostics = await answered('/v1/diagnostics', () => api.get<DiagnosticsJson>('/v1/diagnostics'))
   if (diagnostics != null) {
     const { log, traces, flight, config, versions } = diagnostics

@@ -5,13 +5,18 @@ import { Failure, explainFailure, usageFailure } from './failure.ts'
 import { parse, type Parsed } from './parse.ts'
 import type { Format } from './formats.ts'
 
+/** Signals that end a command, and the exit code that a shell knows each by. */
+const ENDINGS = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const
+type Ending = keyof typeof ENDINGS
+const endings = Object.keys(ENDINGS) as Ending[]
+
 /** What a command touches of the process; `process` itself is one. */
 export interface CliIo {
   stdin: Readable & { isTTY?: boolean }
   stdout: Writable & { isTTY?: boolean }
   stderr: Writable & { isTTY?: boolean }
-  once(signal: 'SIGINT', listener: () => void): unknown
-  removeListener(signal: 'SIGINT', listener: () => void): unknown
+  once(signal: Ending, listener: () => void): unknown
+  removeListener(signal: Ending, listener: () => void): unknown
 }
 
 type Env = Readonly<Record<string, string | undefined>>
@@ -21,7 +26,8 @@ type Env = Readonly<Record<string, string | undefined>>
  * 1. Parse. Help, version and wrong usage end here, and load nothing that talks to an agent.
  * 2. Run the command with a client for the agent that flags or environment name.
  * 3. Say how it failed, in the form that was asked for.
- * Ctrl-C ends a command with 130, one that watches with 0; a reader that closes stdout ends it quietly.
+ * Ctrl-C ends a command with 130, one that watches with 0; SIGTERM with 143 and SIGHUP with 129, and each of them as
+ * orderly, so that a screen is given back. A reader that closes stdout ends it quietly.
  */
 export async function runCli(
   argv: string[],
@@ -38,9 +44,15 @@ export async function runCli(
   const { globals, ask } = parse(argv)
   const json = globals['json'] === true || globals['output'] === 'json' || globals['output'] === 'jsonl'
   const interrupted = new AbortController()
-  const interrupt = (): void => interrupted.abort(new Stop(watches(ask) ? 0 : 130))
+  const listeners = endings.map((signal) => {
+    const code = signal === 'SIGINT' && watches(ask) ? 0 : ENDINGS[signal]
+    return { signal, listener: (): void => interrupted.abort(new Stop(code)) }
+  })
   const closed = (error: NodeJS.ErrnoException): void => interrupted.abort(error.code === 'EPIPE' ? new Stop(0) : error)
-  io.once('SIGINT', interrupt)
+  for (const { signal, listener } of listeners) io.once(signal, listener)
+  const release = (): void => {
+    for (const { signal, listener } of listeners) io.removeListener(signal, listener)
+  }
   // Both stay after the command: a pipe may report only then that its reader has gone.
   io.stdout.on('error', closed)
   io.stderr.on('error', () => {})
@@ -66,7 +78,7 @@ export async function runCli(
     io.stderr.write(text)
     return exitCode
   } finally {
-    io.removeListener('SIGINT', interrupt)
+    release()
   }
 }
 

@@ -50,7 +50,7 @@ export async function runTop(options: TopOptions): Promise<void> {
   const stop = AbortSignal.any([signal, ended.signal])
 
   const draw = (): void => {
-    const size = { columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 }
+    const size = sizeOf(stdout)
     const same = drawn != null && drawn.size.columns === size.columns && drawn.size.rows === size.rows
     const lines = screenOf(model, view, size, { now: clock.now(), colours, trouble })
     const text = difference(same ? (drawn?.lines ?? null) : null, lines, size)
@@ -59,7 +59,7 @@ export async function runTop(options: TopOptions): Promise<void> {
   }
   const onInput = (input: string): void => {
     for (const key of keysOf(input)) {
-      const next = onKey(view, key, rowsShown({ columns: stdout.columns ?? 80, rows: stdout.rows ?? 24 }))
+      const next = onKey(view, key, rowsShown(sizeOf(stdout)))
       if (next === 'quit') return ended.abort()
       view = next
     }
@@ -101,3 +101,9 @@ export async function runTop(options: TopOptions): Promise<void> {
     stdout.write(leaveScreen)
   }
 }
+
+/** A terminal that does not know its size, as one over a serial line, says 0. */
+const sizeOf = ({ columns = 0, rows = 0 }: TopOptions['stdout']): Size => ({
+  columns: columns > 0 ? columns : 80,
+  rows: rows > 0 ? rows : 24
+})
