@@ -225,16 +225,18 @@ export const FAULTS = {
   newer: {
     about: 'the hosts run a newer version, which writes fields and kinds that nobody else knows',
     begin: onHosts((host) => {
+      // It runs one agent, whatever that is.
+      if (host.isNewer) return () => {}
+      host.isNewer = true
       const over = new AbortController()
       const write = async (): Promise<void> => {
-        for (let seq = 1; !over.signal.aborted;) {
+        while (!over.signal.aborted) {
           await host.world.scheduler.sleep(noveltyEveryMs)
           const isAdmin = host.world.admins.has(host.id)
-          const written = isAdmin ? await host.ask(() => writeNovelty(host, seq)).catch(onlyUnavailable) : null
-          if (written == null) continue
-          seq++
-          for (const [path, value] of written) host.world.novelties.set(path, value)
+          const written = isAdmin ? await host.ask(() => writeNovelty(host)).catch(onlyUnavailable) : null
+          for (const [path, value] of written ?? []) host.world.novelties.set(path, value)
         }
+        host.isNewer = false
       }
       const written = write()
       return () => {

@@ -1,5 +1,6 @@
-import { FAULTS, type Fault, type FaultKind } from './faults.ts'
+import { FAULTS, formatFaults, type Fault, type FaultKind } from './faults.ts'
 import { SeededRandom } from './random.ts'
+import { regressionLine } from './regressions.ts'
 import { replayLine } from './replay.ts'
 import { simulate, type RunOptions, type RunResult } from './run.ts'
 import { fault, range, type Scenario } from './scenarios/scenario.ts'
@@ -28,6 +29,8 @@ export interface Finding {
   seed: string
   violations: RunResult['violations']
   replay: string
+  /** What to add to `regressions.ts` once it is mended. */
+  regression: string
 }
 
 export interface FuzzResult {
@@ -73,7 +76,13 @@ export async function fuzz({ scenarios, seed, goesOn, findingsMax, mutate, onRun
       peers,
       seed: options.seed,
       violations: smallest.violations,
-      replay: replayLine(scenario, options, least)
+      replay: replayLine(scenario, options, least),
+      regression: regressionLine({
+        scenario: scenario.name,
+        peers,
+        seed: options.seed,
+        faults: formatFaults(least)
+      })
     })
   }
   return result

@@ -31,9 +31,9 @@ export function fuzzText({ seed, runs, virtual_seconds: virtual, deliveries, fin
     `${runs} runs from seed ${seed}, ${virtual.toFixed(0)} s of virtual time, ${deliveries} messages: ` +
       (findings.length === 0 ? 'nothing is violated' : `${findings.length} found`)
   ]
-  for (const { violations, replay } of findings) {
+  for (const { violations, replay, regression } of findings) {
     for (const { checker, message } of violations.slice(0, 3)) lines.push(`  ${checker}: ${message}`)
-    lines.push(`replay: ${replay}`)
+    lines.push(`replay: ${replay}`, `to sim/regressions.ts once it is mended: ${regression}`)
   }
   return `${lines.join('\n')}\n`
 }

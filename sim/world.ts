@@ -41,6 +41,8 @@ export interface Promised {
 export interface Outcast {
   kept: VersionVector
   gone: VersionVector | null
+  /** The revocation; null as long as there is none. It counts as little as its author does beyond what is kept of that. */
+  by: Written | null
 }
 
 /** All hosts, the wire between them and virtual time, from one seed; and what operators were promised in it. */
@@ -133,7 +135,7 @@ export class World {
   /** Some other admin revokes a member, and another one when the first goes away over it. */
   async revoke(subject: SimHost): Promise<void> {
     this.admins.delete(subject.id)
-    const outcast: Outcast = { kept: {}, gone: null }
+    const outcast: Outcast = { kept: {}, gone: null, by: null }
     const random = this.random.fork(`revoke ${subject.id}`)
     for (let attempt = 0; this.outcasts.get(subject.id)?.gone == null; attempt++) {
       const by = random.pick(this.up().filter(({ id }) => this.admins.has(id)))
@@ -145,6 +147,7 @@ export class World {
         this.outcasts.set(subject.id, outcast)
         await by.ask(() => replica.revoke(subject.id))
         outcast.gone = replica.vector()
+        outcast.by = { host: by, ...by.authorized }
         this.trace.note(by.index, 'change', `${subject.name} is revoked`)
       } catch (error) {
         if (!(error instanceof ArcticError) || attempt >= revokeTriesMax) throw error
@@ -162,18 +165,26 @@ export class World {
   /** Nothing is expected of a member any more, nor that it is thrown out: what it does cannot be told from a lie. */
   suspect({ id }: SimHost): void {
     this.admins.delete(id)
-    this.outcasts.set(id, { kept: {}, gone: null })
+    this.outcasts.set(id, { kept: {}, gone: null, by: null })
   }
 
   /** Whether a change counts; null when nobody can say. */
   counts({ host, actor, from, to }: Written): boolean | null {
     const outcast = this.outcasts.get(host.id)
     if (outcast == null || to <= (outcast.kept[actor] ?? 0)) return true
-    return outcast.gone != null && from > (outcast.gone[actor] ?? 0) ? false : null
+    const gone = this.goneAt(host.id)
+    return gone != null && from > (gone[actor] ?? 0) ? false : null
+  }
+
+  /** What stood when a member was thrown out for certain; null for who is not, or only by somebody who is out as well. */
+  goneAt(id: string): VersionVector | null {
+    const { gone = null, by = null } = this.outcasts.get(id) ?? {}
+    return by == null || this.counts(by) === true ? gone : null
   }
 
   acknowledged(host: SimHost, { kind, actor, seq, bytes }: Envelope): void {
     if (kind === 'change') host.wrote = { actor, seq }
+    if (kind === 'auth') host.authorized = { actor, from: seq, to: seq }
     this.recorded.push(bytes)
     if (this.recorded.length > recordedMax) this.recorded.shift()
     const held = this.acks.get(actor)

@@ -26,8 +26,8 @@ export const authority: Checker = {
         }
       }
       const { members, services } = host.agent!.replica.view()
-      for (const [id, { gone }] of world.outcasts) {
-        if (gone == null) continue
+      for (const id of world.outcasts.keys()) {
+        if (world.goneAt(id) == null) continue
         if (members.has(id)) world.violate('authority', `${host.name} takes ${id} for a member, which was revoked`)
         if (host.kernel.desired.peers.some((peer) => peer.id === id))
           world.violate('authority', `${host.name} still carries traffic for ${id}, which was revoked`)

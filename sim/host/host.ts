@@ -41,6 +41,10 @@ export class SimHost {
   agent: SimAgent | null = null
   /** The last change that was acknowledged here. */
   wrote: { actor: string; seq: number } | null = null
+  /** The last entry of the auth log that was. */
+  authorized: Omit<Written, 'host'> = { actor: '', from: 0, to: 0 }
+  /** An agent of a newer version runs here. */
+  isNewer = false
   #life: Life | null = null
   #booting: Promise<void> | null = null
 

@@ -15,12 +15,15 @@ const incarnation = 2_000_000
 /**
  * What an agent of a version to come writes by this host's key: a field more in some service, and a kind of records of
  * which this version has never heard. Answers what was written, as path and value; null when there is no service yet.
+ * Another write of the same host must have ended.
  */
-export async function writeNovelty(host: SimHost, seq: number): Promise<Array<[path: string, value: number]> | null> {
+export async function writeNovelty(host: SimHost): Promise<Array<[path: string, value: number]> | null> {
   const replica = host.agent?.replica
   const service = [...(replica?.view().services.keys() ?? [])].sort()[0]
   if (replica == null || service == null) return null
   const { genesis, doc } = read(host)
+  // One that was lost with the answer stands, and has its number.
+  const seq = (replica.vector()[actorOf('change', host.signer.publicKey, incarnation)] ?? 0) + 1
   const field = `newer_${host.index}`
   const next = change(doc, { time: 0 }, (raw) => {
     const bucket = Object.values(raw.services ?? {}).find((one) => Object.hasOwn(one, service))

@@ -36,6 +36,7 @@ describe('sim: fuzz', function () {
       const faults = parseFaults(list)
       assert.deepEqual([...new Set(faults.map(({ kind }) => kind))], ['traitor'], list)
       const [, peers, seed] = /^arctic sim run calm --peers (\d) --seed (\S+) /.exec(found?.replay ?? '') ?? []
+      assert.ok(found?.regression.includes(`seed: '${seed}', faults: '${list}'`), found?.regression)
       const again = await play({ scenario, peers: Number(peers), seed: seed ?? '', faults })
       assert.deepEqual(again.violations, found?.violations)
     } finally {

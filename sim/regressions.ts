@@ -1,0 +1,33 @@
+/** What a run has found once, and every check runs again. `sim fuzz` prints the line to add; give it a name and say what broke. */
+export interface Regression {
+  readonly name: string
+  readonly scenario: string
+  readonly peers: number
+  readonly seed: string
+  /** As `--faults` takes them. */
+  readonly faults: string
+  readonly broke: string
+}
+
+export const REGRESSIONS: readonly Regression[] = [
+  {
+    name: 'revoked by somebody who is being revoked',
+    scenario: 'limping-hosts',
+    peers: 6,
+    seed: 'members1.18',
+    faults: 'revoke@566+1821:2,0,5,1',
+    broke: 'the authority checker held everybody to a revocation whose author was cut off before it'
+  },
+  {
+    name: 'a newer version twice on one host',
+    scenario: 'mixed-versions',
+    peers: 7,
+    seed: 'members1.34',
+    faults: 'newer@1000+20000:1,4;split@4755+3790:1,2,3;newer@6743+179:4,2',
+    broke: 'two agents of a newer version used one number on one host, and the run broke off'
+  }
+]
+
+/** The line to add, but for its name and what broke. */
+export const regressionLine = ({ scenario, peers, seed, faults }: Omit<Regression, 'name' | 'broke'>): string =>
+  `{ name: '', scenario: '${scenario}', peers: ${peers}, seed: '${seed}', faults: '${faults}', broke: '' }`
