@@ -1,5 +1,4 @@
-import { viaNow } from '../caller.ts'
-import { asCaller } from '../caller.ts'
+import { asCaller, viaNow } from '../caller.ts'
 import type { Clock } from '../clock.ts'
 import {
   AlreadyInClusterError,

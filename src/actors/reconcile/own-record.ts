@@ -47,10 +47,15 @@ export class OwnRecord {
   }
 
   async #write(record: PeerRecord): Promise<void> {
-    const { replica, log, clock } = this.#options
+    const { replica, log, clock, self } = this.#options
     this.#writing = true
     try {
       await replica.putPeer(record)
+      const read = replica.view().members.get(self)?.record
+      // Written again at once, without end, it would keep this agent from everything else.
+      if (read != null && !sameRecord({ ...read, name: record.name }, record)) {
+        throw new Error('the record reads otherwise than it was written')
+      }
       this.#failures = 0
     } catch (error) {
       if (this.#stopped) return

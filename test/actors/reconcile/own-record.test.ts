@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { applyRetryMinMs } from '../../../src/actors/limits.ts'
 import { OwnRecord } from '../../../src/actors/reconcile/own-record.ts'
 import type { PeerRecord } from '../../../src/crdt/schema.ts'
 import type { View } from '../../../src/crdt/view.ts'
@@ -13,6 +14,8 @@ describe("this peer's own record", () => {
   let written: PeerRecord[]
   let refuse: boolean
   let keysInForce: boolean
+  /** What the cluster makes of what is written. */
+  let read: (record: PeerRecord) => PeerRecord
 
   beforeEach(() => {
     clock = new FakeClock()
@@ -20,16 +23,19 @@ describe("this peer's own record", () => {
     written = []
     refuse = false
     keysInForce = true
+    read = (record) => record
   })
 
-  const own = (record: PeerRecord): OwnRecord =>
-    new OwnRecord({
+  let looker: OwnRecord | null = null
+  const own = (record: PeerRecord): OwnRecord => {
+    looker = new OwnRecord({
       replica: {
         view: () => view,
         putPeer: async (one) => {
           if (refuse) throw new UnavailableError('the disk is full')
           written.push(one)
-          view = viewOf([member('a', one)])
+          view = viewOf([member('a', read(one))])
+          looker?.look(view)
           return one
         }
       },
@@ -39,6 +45,8 @@ describe("this peer's own record", () => {
       selfRecord: () => record,
       keysInForce: () => keysInForce
     })
+    return looker
+  }
 
   it('is written when it is missing or differs, and left alone when it is right', async () => {
     const record = own(peerRecord('a', { version: '0.2.0' }))
@@ -60,6 +68,16 @@ describe("this peer's own record", () => {
       written.map(({ name, version }) => [name, version]),
       [['renamed', '0.2.0']]
     )
+  })
+
+  it('is not written without end when it reads otherwise than it was written', async () => {
+    read = (record) => ({ ...record, version: 'other' })
+    own(peerRecord('a', { version: '0.2.0' })).look(view)
+    await clock.settle()
+    assert.equal(written.length, 1)
+    await clock.advance(applyRetryMinMs)
+    await clock.settle()
+    assert.equal(written.length, 2)
   })
 
   it('tells of no key that the engines do not have yet', async () => {
