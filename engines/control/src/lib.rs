@@ -39,7 +39,8 @@ mod startup;
 
 pub use engine::{Engine, ObjectError};
 pub use events::Events;
-pub use message::{FlowsQuery, FlowsSort};
+pub use line::{LineBuffer, LineTooLong};
+pub use message::{FlowsQuery, FlowsSort, Misunderstood, Request, parse};
 pub use rate::LineRate;
 pub use rss::rss_bytes;
 pub use secret::{PrivateKey, Secrets};

@@ -13,7 +13,7 @@ mod desk;
 mod door;
 mod envelope;
 pub mod greeting;
-mod packet;
+pub mod packet;
 mod ranges;
 mod receiver;
 mod sender;
