@@ -2,11 +2,8 @@ import { asCaller, viaNow } from '../caller.ts'
 import type { Clock } from '../clock.ts'
 import {
   AlreadyInClusterError,
-  ConflictError,
   ForbiddenError,
   InviteInvalidError,
-  InviteUsedError,
-  InvalidRequestError,
   NotInClusterError,
   PeerNotFoundError,
   RevokedError,
@@ -14,7 +11,7 @@ import {
 } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
-import { encodeAdmit, encodeLeave, encodeRevoke, encodeRole } from './authlog.ts'
+import { admit, leave, revoke, setRole } from './admissions.ts'
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps, type Contradiction } from './cluster.ts'
 import type { Disk } from './disk.ts'
@@ -23,7 +20,7 @@ import { Epochs } from './epoch.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { checkHollow } from './hollow.ts'
 import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
-import { checkInvite, createInvite, parseInvite, ROLES } from './invite.ts'
+import { createInvite, parseInvite } from './invite.ts'
 import type { Entry } from './ledger.ts'
 import { epochEveryEntries, snapshotEveryEntries } from './limits.ts'
 import { originOf, type Origin } from './origin.ts'
@@ -51,13 +48,11 @@ import { emptyView } from './fold.ts'
 import type { Bootstrap, SnapshotBootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } from './state.ts'
 import { Storage, type Found } from './storage.ts'
 import type { TokenInput } from './token.ts'
-import { checkInviteInput, checkName, checkPeer, checkPeerId } from './validate.ts'
-import { inviteKey } from './membership.ts'
+import { checkInviteInput, checkName, checkPeer } from './validate.ts'
 import { verifyHistory, type Verification } from './verify.ts'
 import type { View } from './view.ts'
 import {
   addRoutes,
-  checkNameIsFree,
   createService,
   createToken,
   deleteRoute,
@@ -195,63 +190,17 @@ export class Replica implements ReplicatedState {
     return createInvite(signer, { id, clusterId, clusterName, addresses, expiresAt, uses, role, via: viaNow() })
   }
 
-  async admit({ token, peer, name }: { token: string; peer: PeerId; name: string }): Promise<void> {
+  async admit(input: { token: string; peer: PeerId; name: string }): Promise<void> {
     const cluster = this.#whole(await this.#administrable('admits peers'), 'nobody can join by it')
-    checkPeerId('peer', peer)
-    checkName('peer', name)
-    const invite = parseInvite(token)
-    if (invite.clusterId !== cluster.genesis.clusterId) throw new InviteInvalidError('it is of another cluster')
-    const { members, departed, redeemed } = cluster.fold.membership
-    if (!members.has(invite.inviter)) throw new InviteInvalidError('the peer that made it is not a member')
-    if (members.get(invite.inviter)?.role !== 'admin') {
-      throw new InviteInvalidError('the peer that made it is not an admin any more')
-    }
-    if (members.has(peer)) return
-    const departure = departed.get(peer)
-    if (departure != null && departure.how !== 'left') {
-      throw new ForbiddenError(
-        'this peer was revoked, for good; move its state directory away, so that it starts as a new peer, and join again',
-        { peer }
-      )
-    }
-    checkInvite(invite, this.#options.clock.now(), redeemed.get(inviteKey(invite))?.peers ?? [])
-    checkNameIsFree(cluster.fold.view, name, peer)
-    const { role, bytes } = invite
-    const hash = await cluster.authorize((previous) => encodeAdmit({ previous, peer, role, name, invite: bytes }))
-    if (cluster.fold.membership.refused.has(hash)) throw new InviteUsedError(invite.uses)
-  }
-
-  async #authorize(cluster: Cluster, body: (previous: string) => Uint8Array): Promise<void> {
-    const hash = await cluster.authorize(body)
-    const reason = cluster.fold.membership.refused.get(hash)
-    if (reason != null) throw new ForbiddenError(`the entry does not count: ${reason}`)
+    await admit(cluster, this.#options.clock, input)
   }
 
   async revoke(peer: PeerId): Promise<void> {
-    const cluster = await this.#administrable('revokes peers')
-    if (cluster.fold.membership.departed.get(peer)?.how === 'revoked') return
-    if (!cluster.ledger.isNamed(peer)) throw new PeerNotFoundError(peer, 'it was never a member')
-    if (peer === this.self) throw new InvalidRequestError('a peer cannot revoke itself; use "arctic cluster leave"')
-    await this.#authorize(cluster, (previous) => encodeRevoke({ previous, peer, cut: cluster.ledger.cutOf(peer) }))
+    await revoke(await this.#administrable('revokes peers'), this.self, peer)
   }
 
   async setRole(peer: PeerId, role: Role): Promise<void> {
-    const cluster = await this.#administrable('gives roles')
-    if (!ROLES.includes(role)) throw new InvalidRequestError('role is member or admin', { field: 'role' })
-    const { membership } = cluster.fold
-    const { members } = membership
-    const member = members.get(peer)
-    if (member == null) throw new PeerNotFoundError(peer, 'it is not a member')
-    if (member.role === role) return
-    if (role !== 'admin' && [...members.values()].filter((one) => one.role === 'admin').length === 1) {
-      throw new ConflictError(
-        409,
-        'this is the only admin, and nobody could change anything without one; make another peer one first'
-      )
-    }
-    const { roleBy: replaces } = membership.standing(peer)
-    const cut = cluster.ledger.cutOf(peer)
-    await this.#authorize(cluster, (previous) => encodeRole({ previous, peer, role, replaces, cut }))
+    await setRole(await this.#administrable('gives roles'), peer, role)
   }
 
   async renamePeer(peer: PeerId, name: string): Promise<PeerRecord> {
@@ -262,19 +211,7 @@ export class Replica implements ReplicatedState {
   async leave(): Promise<void> {
     const cluster = this.#inCluster()
     await cluster.ready()
-    const { membership } = cluster.fold
-    const { members } = membership
-    if (!members.has(this.self)) return
-    const isLastAdmin =
-      members.size > 1 && ![...members].some(([peer, { role }]) => peer !== this.self && role === 'admin')
-    if (isLastAdmin) {
-      throw new ConflictError(
-        409,
-        'this peer is the only admin, and nobody could change anything without it; make another one first with "arctic peers role PEER admin"'
-      )
-    }
-    const { admissions: ends } = membership.standing(this.self)
-    await this.#authorize(cluster, (previous) => encodeLeave({ previous, ends, cut: cluster.ledger.cutOf(this.self) }))
+    await leave(cluster, this.self)
   }
 
   authLog(): EnvelopeBytes[] {

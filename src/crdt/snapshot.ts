@@ -5,7 +5,7 @@ import { envelopeKind, envelopeKindNumber, parseEnvelope, partsOfActor } from '.
 import type { Fold } from './fold.ts'
 import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
 import { peerIdOf } from './signer.ts'
-import type { PlacedObject } from './touch.ts'
+import type { PlacedObject, Touch } from './touch.ts'
 
 /**
  * What this peer made of the first so many entries, so that a start need not make it anew: the index of the entries, the
@@ -153,6 +153,14 @@ export function restoreEntries(ledger: Ledger, { actors, entries, objects }: Sna
   const authors = actors.map((actor) => peerIdOf(Buffer.from(actor.slice(0, 64), 'hex')))
   const kinds = actors.map((actor) => envelopeKind(envelopeKindNumber(partsOfActor(actor).kind)))
   ledger.touches.restore(objects)
+  // Many entries write the same few records: what they touch, and an entry that touches one record alone, is held once.
+  const touched = new Map<string, readonly [Touch]>()
+  const touchOf = (kind: Kind, id: string): readonly [Touch] => {
+    const key = `${kind}/${id}`
+    let found = touched.get(key)
+    if (found == null) touched.set(key, (found = [{ kind, id }]))
+    return found
+  }
   for (const [index, row] of entries.entries()) {
     const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row
     const [, , , , , , , , , needsAdmin, valid, offset, length, auth] = row
@@ -168,10 +176,13 @@ export function restoreEntries(ledger: Ledger, { actors, entries, objects }: Sna
       firstOperation,
       operationCount,
       auth: bytes == null ? null : openEnvelope(parseEnvelope(bytes), { own: true }).auth,
-      touches: Array.from({ length: touches.length / 2 }, (_, i) => ({
-        kind: touches[2 * i] as Kind,
-        id: touches[2 * i + 1] as string
-      })),
+      touches:
+        touches.length === 2
+          ? touchOf(touches[0] as Kind, touches[1] as string)
+          : Array.from(
+              { length: touches.length / 2 },
+              (_, i) => touchOf(touches[2 * i] as Kind, touches[2 * i + 1] as string)[0]
+            ),
       forbidden,
       needsAdmin: needsAdmin === 1,
       valid: valid === 1,
