@@ -45,8 +45,8 @@ export interface Network {
 /** A bidirectional stream of whole messages, each at most `messageBytesMax`. */
 export interface Channel {
   send(message: Uint8Array): Promise<void>
-  /** The next message, or null when the other side has closed. */
-  receive(options: { signal: AbortSignal }): Promise<Uint8Array | null>
+  /** The next message, or null when the other side has closed; RangeError when it is announced with more than `bytesMax`. */
+  receive(options: { signal: AbortSignal; bytesMax?: number }): Promise<Uint8Array | null>
   close(): Promise<void>
   abort(reason: Error): void
 }

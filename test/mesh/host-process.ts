@@ -31,13 +31,13 @@ export class HostProcess {
 
   static async start(root: string, name: string, listen = '/ip4/127.0.0.1/tcp/0'): Promise<HostProcess> {
     const host = new HostProcess(fork(fileURLToPath(import.meta.url), [root, name, listen]))
-    const [{ id }] = (await once(host.child, 'message', { signal: AbortSignal.timeout(15_000) })) as [{ id: string }]
+    const [{ id }] = (await once(host.child, 'message', { signal: AbortSignal.timeout(60_000) })) as [{ id: string }]
     host.id = id
     return host
   }
 
   async ask<T>(command: Command): Promise<T> {
-    const answered = once(this.child, 'message', { signal: AbortSignal.timeout(15_000) })
+    const answered = once(this.child, 'message', { signal: AbortSignal.timeout(60_000) })
     this.child.send(command)
     const [answer] = (await answered) as [{ value?: T; error?: string }]
     if (answer.error != null) throw new Error(answer.error)
@@ -76,7 +76,7 @@ async function answer(host: Host, command: Command, seen: Record<string, number>
     case 'invite':
       return host.mesh.invite({ ttlMs: 60_000, uses: 100, role: 'admin' })
     case 'join':
-      return host.mesh.join(command.token, { signal: AbortSignal.timeout(15_000) })
+      return host.mesh.join(command.token, { signal: AbortSignal.timeout(60_000) })
     case 'write': {
       const begun = precise()
       const { id } = await host.replica.createService({ source_peer_id: host.id, target_peer_id: command.target })

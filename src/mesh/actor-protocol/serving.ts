@@ -1,7 +1,7 @@
 import type { PeerId, Role } from '../../crdt/schema.ts'
 import { ForbiddenError, PeerNotFoundError, toErrorBody, UnavailableError, ArcticError } from '../../errors.ts'
 import { LatestWins } from '../../latest-wins.ts'
-import { actorAsksMax, actorUpdatesWaitingMax, actorWatchesPerPeerMax } from '../limits.ts'
+import { actorAsksMax, actorFrameBytesMax, actorUpdatesWaitingMax, actorWatchesPerPeerMax } from '../limits.ts'
 import type { Channel } from '../network.ts'
 import { Slots } from '../slots.ts'
 import type { ActorHandler, Refusal } from './actors.ts'
@@ -43,7 +43,10 @@ export class Serving {
     try {
       for (;;) {
         const slot = await this.#slots.take({ signal })
-        const message = await channel.receive({ signal })
+        const message = await channel.receive({ signal, bytesMax: actorFrameBytesMax }).catch((error: unknown) => {
+          if (error instanceof RangeError) this.#parts.refused('malformed')
+          throw error
+        })
         if (message == null) return
         this.#take(this.#parse(message), slot)
       }

@@ -24,7 +24,7 @@ export function streamChannel(stream: Stream, clock: Clock): Channel {
       new DataView(header.buffer).setUint32(0, message.byteLength)
       await bytes.write(concat([header, message]))
     },
-    async receive({ signal }) {
+    async receive({ signal, bytesMax = messageBytesMax }) {
       try {
         const header = await bytes.read({ bytes: HEADER_BYTES, signal }).catch((error: Error) => {
           if (error.name === 'UnexpectedEOFError') return null
@@ -32,7 +32,7 @@ export function streamChannel(stream: Stream, clock: Clock): Channel {
         })
         if (header == null) return null
         const length = header.getUint32(0)
-        if (length > messageBytesMax) throw new RangeError(`a message of ${length} bytes was announced`)
+        if (length > bytesMax) throw new RangeError(`a message of ${length} bytes was announced`)
         if (length === 0) return new Uint8Array(0)
         const message = await bytes.read({ bytes: length, signal })
         return message.subarray()

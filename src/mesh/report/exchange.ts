@@ -8,6 +8,7 @@ import {
   reportPagesMax,
   reportsPerMessageMax,
   reportsPerPeerMax,
+  questionBytesMax,
   reportTimeoutMs
 } from '../limits.ts'
 import type { ServiceReport } from '../mesh.ts'
@@ -140,7 +141,7 @@ export class ReportExchange {
 
   async #serve(channel: Channel): Promise<void> {
     using limit = deadline(this.#clock, reportTimeoutMs, { signal: this.#background.signal })
-    const message = await channel.receive({ signal: limit.signal })
+    const message = await channel.receive({ signal: limit.signal, bytesMax: questionBytesMax })
     if (message == null) return
     const { since, incarnation } = parseQuestion(message)
     const delta = this.#book.since(since, incarnation)

@@ -8,6 +8,7 @@ import type { Random } from '../../random.ts'
 import { Background } from '../background.ts'
 import {
   forwardEnvelopesMax,
+  questionBytesMax,
   syncBatchBytes,
   syncEveryMaxMs,
   syncEveryMinMs,
@@ -177,7 +178,7 @@ export class AntiEntropy {
   }
 
   async #answer(channel: Channel, from: PeerId, signal: AbortSignal): Promise<void> {
-    const question = await nextFrame(channel, this.#clock, { signal })
+    const question = await nextFrame(channel, this.#clock, { signal, bytesMax: questionBytesMax })
     if (question.type !== 'digest')
       throw new MisspokenError('out_of_turn', `peer ${from} began a sync with "${question.type}"`)
     if (equals(question.digest, this.#digest())) {

@@ -7,9 +7,13 @@ import type { Channel } from '../network.ts'
 import { frames, parseFrame, type Frame } from './frame.ts'
 
 /** The next frame. MisspokenError when the other side closes, TimedOutError when it says nothing for `syncSilenceMs`. */
-export async function nextFrame(channel: Channel, clock: Clock, { signal }: { signal: AbortSignal }): Promise<Frame> {
+export async function nextFrame(
+  channel: Channel,
+  clock: Clock,
+  { signal, bytesMax }: { signal: AbortSignal; bytesMax?: number }
+): Promise<Frame> {
   using limit = deadline(clock, syncSilenceMs, { signal })
-  const message = await channel.receive({ signal: limit.signal })
+  const message = await channel.receive({ signal: limit.signal, ...(bytesMax == null ? {} : { bytesMax }) })
   if (message == null) throw new MisspokenError('cut_short', 'the peer closed the stream before it was done')
   return parseFrame(message)
 }
