@@ -59,6 +59,9 @@ interface Setting<T> {
   fallback: (context: { terminal: boolean }) => T
 }
 
+/** Of a key that is none, in a message. */
+const SHOWN_MAX = 80
+
 const SETTINGS = {
   stateDir: text(
     'state-dir',
@@ -205,7 +208,8 @@ function readFile(path: string, required: boolean): Record<string, unknown> | nu
   for (const key of Object.keys(content)) {
     if (!known.has(key))
       throw new InvalidRequestError(
-        `config file ${path} has an unknown key "${key}"; known are ${[...known].join(', ')}`
+        // A key may be a whole list, which YAML writes in several lines.
+        `config file ${path} has an unknown key ${JSON.stringify(key.slice(0, SHOWN_MAX))}; known are ${[...known].join(', ')}`
       )
   }
   return content as Record<string, unknown>

@@ -92,6 +92,15 @@ describe('agent configuration', () => {
     assert.ok(read_ > 10 && refused_ > 10, `${read_} read, ${refused_} refused`)
   })
 
+  it('names an unknown key in one line, whatever it is', () => {
+    for (const text of ['? [a,]: c\n', '"two\\nlines": 1\n']) {
+      refused(
+        () => read(['--config', file(text), '--name', 'a']),
+        /^config file \S+ has an unknown key "[^\n]*"; known are [^\n]*$/
+      )
+    }
+  })
+
   it('takes flag over environment over file over default, setting by setting', () => {
     const path = file('name: from-file\nlog_level: debug\ndata_listen: 10.0.0.1:1\nadvertise: [10.0.0.1, 10.0.0.2]\n')
     const config = read(['--config', path, '--name', 'from-flag'], {
