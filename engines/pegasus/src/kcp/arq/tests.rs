@@ -161,6 +161,12 @@ proptest! {
     }
 }
 
+/// Found by the property above.
+#[test]
+fn a_wire_that_loses_two_in_five_lets_everything_through() {
+    Wire::new(7852641330711156636, 0.38028742334830296, 20, 23).carry(88_035);
+}
+
 fn mbps(bytes: usize, time: Duration) -> f64 {
     (bytes * 8) as f64 / time.as_secs_f64() / 1e6
 }
