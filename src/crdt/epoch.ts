@@ -26,7 +26,6 @@ export class Epochs {
   #dueAt = 0
   #waiting = false
   #signing: Promise<Entry> | null = null
-  #file = new WeakRef<Uint8Array>(new Uint8Array())
 
   constructor(cluster: Cluster, deps: EpochDeps) {
     this.#cluster = cluster
@@ -93,16 +92,14 @@ export class Epochs {
     const hash = await this.#cluster.authorize((previous) =>
       encodeEpoch({ previous, entries, bytes: file.length, digest })
     )
-    this.#file = new WeakRef(file)
     log.info({ epoch: hash, entries, bytes: file.length }, 'signed what the history has come to')
     return this.#cluster.ledger.get(hash) as Entry
   }
 
   /** The snapshot that is kept here, if an epoch of this peer's own that counts is of it. */
   async #held(): Promise<{ entry: Entry; file: Uint8Array } | null> {
-    const file = this.#file.deref() ?? (await this.#deps.storage.readEpoch())
-    if (file == null || file.length === 0) return null
-    this.#file = new WeakRef(file)
+    const file = await this.#deps.storage.readEpoch()
+    if (file == null) return null
     const digest = digestOf(file)
     const entry = this.#find((epoch, { authorId }) => authorId === this.#deps.self && epoch.digest === digest)
     return entry == null ? null : { entry, file }
