@@ -8,6 +8,9 @@ export interface Changes<Id extends string, T> {
   removed: T[]
 }
 
+/** A record before and after: no command moves a route to another service, but a member can write that it has moved. */
+export const bothSides = <T>({ before, after }: { before: T; after: T }): T[] => [before, after]
+
 export interface ViewDiff {
   members: Changes<PeerId, Member>
   services: Changes<ServiceId, ServiceRecord>

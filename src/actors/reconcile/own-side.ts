@@ -1,4 +1,4 @@
-import type { ViewDiff } from '../../crdt/diff.ts'
+import { bothSides, type ViewDiff } from '../../crdt/diff.ts'
 import type { PeerId, ServiceId } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type { DesiredPeer, DesiredState, InboundService, OutboundService } from '../../dataplane/desired.ts'
@@ -106,7 +106,7 @@ export class OwnSide {
     for (const { id, after } of services.changed) consider(id, after.source_peer_id, after.target_peer_id)
     for (const { id } of services.removed) consider(id)
     for (const { service_id: id } of [...routes.added, ...routes.removed]) consider(id)
-    for (const { after } of routes.changed) consider(after.service_id)
+    for (const { service_id: id } of routes.changed.flatMap(bothSides)) consider(id)
     if (members.size > 0) {
       const all = members.has(this.#self)
       for (const [id, { other }] of this.#sides) if (all || members.has(other)) touched.add(id)

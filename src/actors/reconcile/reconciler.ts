@@ -1,6 +1,6 @@
 import type { AnyActorRef } from 'xstate'
 import type { Clock, Timer } from '../../clock.ts'
-import { diff } from '../../crdt/diff.ts'
+import { bothSides, diff } from '../../crdt/diff.ts'
 import type { PeerId, PeerRecord, ServiceId } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type {
@@ -343,7 +343,7 @@ export class Reconciler {
     for (const service of [...changes.services.added, ...changes.services.removed]) this.#dirtyServices.add(service.id)
     for (const { id } of changes.services.changed) this.#dirtyServices.add(id)
     for (const route of [...changes.routes.added, ...changes.routes.removed]) this.#dirtyServices.add(route.service_id)
-    for (const { after } of changes.routes.changed) this.#dirtyServices.add(after.service_id)
+    for (const route of changes.routes.changed.flatMap(bothSides)) this.#dirtyServices.add(route.service_id)
     for (const member of [...changes.members.added, ...changes.members.removed]) this.#dirtyPeers.add(member.id)
     for (const { id } of changes.members.changed) this.#dirtyPeers.add(id)
     this.exclusions.seen(view, (peer) => this.#options.mesh.peer(peer)?.heads ?? null)

@@ -98,6 +98,23 @@ describe("this host's side of the view", () => {
   })
 })
 
+describe("this host's side of a route that a member moved to another service", () => {
+  it('is without it where it was', () => {
+    const members = ['a', 'b'].map((one) => member(one, peerRecord(one)))
+    const services = [service(1, 'a', 'b'), service(2, 'b', 'a')]
+    const before = viewOf(members, services, [route(100, 1)])
+    const after = viewOf(members, services, [route(100, 2)])
+    const own = new OwnSide(peerId('a'))
+    own.update(before, diff(viewOf([], [], []), before))
+    const touched = own.update(after, diff(before, after))
+    assert.deepEqual(
+      [...touched].sort(),
+      services.map(({ id }) => id)
+    )
+    assert.deepEqual(own.desired, desiredFor(peerId('a'), after))
+  })
+})
+
 describe('two answers of the data plane', () => {
   const applied = (services: Array<[string, Partial<AppliedService>]>): AppliedState => ({
     generation: 1,
