@@ -1,6 +1,7 @@
 import type { Operator } from '../../src/actors/operator/operator.ts'
 import { parseEnvelope } from '../../src/crdt/envelope.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
+import type { HostNetworks } from '../../src/dataplane/never-taken.ts'
 import { UnavailableError } from '../../src/errors.ts'
 import type { Station } from '../net/wire.ts'
 import type { SeededRandom } from '../random.ts'
@@ -20,6 +21,8 @@ export interface HostOptions {
   name?: string
   /** False for a host without a site behind it, whose routes are all there is. */
   lan?: boolean
+  /** Of the real host that it stands for. */
+  networks?: HostNetworks
 }
 
 /** A machine: what stays when its agent comes and goes, and what a fault can do to it. */
@@ -48,7 +51,7 @@ export class SimHost {
   #life: Life | null = null
   #booting: Promise<void> | null = null
 
-  constructor(world: World, index: number, { original, name, lan = true }: HostOptions = {}) {
+  constructor(world: World, index: number, { original, name, lan = true, networks }: HostOptions = {}) {
     const [high, low] = [index >> 8, index & 0xff]
     this.world = world
     this.index = index
@@ -59,7 +62,7 @@ export class SimHost {
     const key = (): string => Buffer.from(this.random.bytes(32)).toString('base64')
     this.keys = original?.keys ?? { pegasus: key(), tempest: key() }
     this.station = world.wire.station(index, `198.18.${high}.${low + 1}`)
-    this.kernel = new SimKernel(this.station.ip, lan ? `10.${high}.${low}.1` : null)
+    this.kernel = new SimKernel(this.station.ip, lan ? `10.${high}.${low}.1` : null, networks)
     this.disk = new MemoryDisk(this.random.fork('disk'))
     if (original != null) this.disk.restore(original.disk)
   }

@@ -4,6 +4,7 @@ import type { DesiredState } from '../../src/dataplane/desired.ts'
 import { hostFacts, type HostFacts } from '../../src/dataplane/interfaces.ts'
 import type { IpLink } from '../../src/dataplane/ip.ts'
 import { createMarks } from '../../src/dataplane/marks.ts'
+import type { HostNetworks } from '../../src/dataplane/never-taken.ts'
 import { planDevices, planSteering, type DevicePlan } from '../../src/dataplane/plan.ts'
 import type { Packet } from '../../src/dataplane/route.ts'
 import { compile, type RouteTable } from '../../src/dataplane/route-table.ts'
@@ -35,6 +36,8 @@ export class SimKernel {
   readonly ip: string
   /** Its address in its site, if it has one. */
   readonly lan: string | null
+  /** Of a real host that this one stands for. */
+  readonly #networks: HostNetworks
   #indexes: ReadonlyMap<PeerId, number> = new Map()
   #devices: IpLink[] = []
   #table: RouteTable
@@ -53,16 +56,19 @@ export class SimKernel {
   /** Factor on the time an apply takes. */
   slowness = 1
 
-  constructor(ip: string, lan: string | null) {
+  constructor(ip: string, lan: string | null, networks: HostNetworks = { own: [], attached: [] }) {
     this.ip = ip
     this.lan = lan
+    this.#networks = networks
     this.#table = compile([], this.facts())
   }
 
   facts(): HostFacts {
     const site = this.lan == null ? [] : [link('eth1', 3, this.lan, 24)]
     const links = [link('eth0', 2, this.ip, 15), ...site, ...this.#devices]
-    return hostFacts(links, [{ dst: 'default', dev: 'eth0', gateway: '198.19.255.254' } as never], [])
+    const facts = hostFacts(links, [{ dst: 'default', dev: 'eth0', gateway: '198.19.255.254' } as never], [])
+    const { own, attached } = this.#networks
+    return { ...facts, own: [...facts.own, ...own], attached: [...facts.attached, ...attached] }
   }
 
   startEngines(): boolean {

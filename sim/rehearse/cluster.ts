@@ -1,14 +1,25 @@
 import { readFile, writeFile } from 'node:fs/promises'
+import type { ActorDetailJson } from '../../src/actors/operator/actor-json.ts'
 import type { PeerJson, RouteJson, ServiceJson } from '../../src/actors/operator/operator.ts'
 import type { Client } from '../../src/api/cli/client.ts'
-import { usageFailure } from '../../src/api/cli/failure.ts'
+import { Failure, usageFailure } from '../../src/api/cli/failure.ts'
 import type { Current } from '../../src/api/declare/mesh-file.ts'
+import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
 
 /** A cluster as an operator can see it by the API: what a rehearsal begins with. */
 export interface LiveCluster extends Current {
   services: ServiceJson[]
   routes: RouteJson[]
   peers: PeerJson[]
+  /** Of the members that could be asked, by id: what a route to everywhere leaves alone there. */
+  hosts: Record<string, HostView>
+}
+
+/** A host's addresses and attached networks, as text; `whole` unless some were left out. */
+export interface HostView {
+  addresses: string[]
+  networks: string[]
+  whole: boolean
 }
 
 export async function readLive(client: Client): Promise<LiveCluster> {
@@ -17,7 +28,32 @@ export async function readLive(client: Client): Promise<LiveCluster> {
     client.list<RouteJson>('/v1/routes'),
     client.list<PeerJson>('/v1/peers', { query: { all: true } })
   ])
-  return { services, routes, peers }
+  const members = peers.filter(({ state, reachable }) => state === 'admitted' && reachable)
+  const hosts: LiveCluster['hosts'] = {}
+  for (const { id } of members) {
+    const host = await hostOf(client, id)
+    if (host != null) hosts[id] = host
+  }
+  return { services, routes, peers, hosts }
+}
+
+/** As its netmgr actor shows it; null of one that does not answer, or whose version does not say. */
+async function hostOf(client: Client, peer: string): Promise<HostView | null> {
+  try {
+    const { context } = await client.get<ActorDetailJson>('/v1/actors/netmgr', { query: { peer } })
+    const { addresses, networks } = (context['host'] ?? {}) as { addresses?: unknown; networks?: unknown }
+    if (!Array.isArray(addresses) || !Array.isArray(networks)) return null
+    const good = {
+      addresses: addresses.filter((one) => parseAddress(String(one)) != null).map(String),
+      networks: networks.filter((one) => parsePrefix(String(one)) != null).map(String)
+    }
+    // A long list ends with a word about the rest.
+    const whole = good.addresses.length === addresses.length && good.networks.length === networks.length
+    return { ...good, whole }
+  } catch (error) {
+    if (error instanceof Failure) return null
+    throw error
+  }
 }
 
 /** What `--save` wrote. */
@@ -28,10 +64,10 @@ export async function readSaved(path: string): Promise<LiveCluster> {
   } catch (error) {
     throw usageFailure(`${path} cannot be read: ${(error as Error).message.split('\n')[0]}`, 'sim rehearse')
   }
-  const { services, routes, peers } = (saved ?? {}) as Partial<LiveCluster>
+  const { services, routes, peers, hosts = {} } = (saved ?? {}) as Partial<LiveCluster>
   if (!Array.isArray(services) || !Array.isArray(routes) || !Array.isArray(peers))
     throw usageFailure(`${path} is no saved cluster; "arctic sim rehearse --save FILE" writes one`, 'sim rehearse')
-  return { services, routes, peers }
+  return { services, routes, peers, hosts }
 }
 
 export const save = (path: string, cluster: LiveCluster): Promise<void> =>

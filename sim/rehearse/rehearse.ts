@@ -3,12 +3,15 @@ import { exportMesh } from '../../src/api/declare/export.ts'
 import type { Change, Current, MeshFile } from '../../src/api/declare/mesh-file.ts'
 import { planMesh } from '../../src/api/declare/plan.ts'
 import { ArcticError } from '../../src/errors.ts'
+import { serviceDeviceName } from '../../src/dataplane/devices.ts'
+import type { HostNetworks } from '../../src/dataplane/never-taken.ts'
+import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
 import { parsePacket } from '../../src/dataplane/route-table.ts'
 import { agreement } from '../checkers/agreement.ts'
 import type { SimHost } from '../host/host.ts'
 import { rehearsedPeersMax, settleMaxMs } from '../limits.ts'
 import { operatorOf, World, type Violation } from '../world.ts'
-import type { LiveCluster } from './cluster.ts'
+import type { HostView, LiveCluster } from './cluster.ts'
 import type { Flow } from './flows.ts'
 
 /** What becomes of a flow: carried by a service to a peer, both by name; refused, or left alone. */
@@ -35,6 +38,8 @@ export interface Rehearsal {
   appeared: Moved[]
   /** Flows whose record names another service than the state explains: the two are not of one time. */
   unexplained: number
+  /** Members whose networks are not known, or not all of them: a route to everywhere may seem to take more there. */
+  networks_unknown: string[]
   violations: Violation[]
 }
 
@@ -87,26 +92,30 @@ async function play(
   const base = exportMesh({ ...cluster, services: lived })
   await carryOut(operator, planMesh(simulated(base, cluster), await current()))
   await rest(world)
-  const before = flows.map((flow) => fateOf(hosts, flow))
+  const fate = fateOf(hosts, cluster)
+  const before = flows.map(fate)
   await carryOut(operator, planMesh(simulated(change, cluster), await current(), { prune }))
   await rest(world)
-  const after = flows.map((flow) => fateOf(hosts, flow))
+  const after = flows.map(fate)
   agreement.atRest?.(world)
   await Promise.all(world.hosts.map((host) => host.stop('remove')))
-  return { changes, ...compare(cluster, flows, before, after), violations: world.violations }
+  const networks_unknown = members
+    .filter(({ id }) => cluster.hosts[id]?.whole !== true)
+    .map(({ id, name }) => name ?? id)
+  return { changes, ...compare(cluster, flows, before, after), networks_unknown, violations: world.violations }
 }
 
 /** All members, by the id that they have in the cluster; every one is an admin, as roles do not steer. */
 async function found(
   world: World,
-  { peers }: LiveCluster,
+  { peers, hosts: views }: LiveCluster,
   members: LiveCluster['peers']
 ): Promise<Map<string, SimHost>> {
   const hosts = new Map<string, SimHost>()
   let first: SimHost | null = null
   for (const { id, name } of members) {
     const isUnique = peers.filter((peer) => peer.name === name).length === 1
-    const options = { name: isUnique && name != null ? name : id, lan: false }
+    const options = { name: isUnique && name != null ? name : id, lan: false, networks: networksOf(views[id]) }
     const host: SimHost =
       first == null ? await world.found('rehearsal', options) : await world.join(first, 'member', options)
     first ??= host
@@ -138,28 +147,53 @@ async function rest(world: World): Promise<void> {
   if ((await world.settle(settleMaxMs)) == null) world.violate('agreement', world.unrest() ?? 'no rest in time')
 }
 
-function fateOf(hosts: ReadonlyMap<string, SimHost>, { peer, source, dest }: Flow): Fate {
-  const host = hosts.get(peer)
-  const packet = parsePacket({ interface: null, source, dest })
-  const steered = packet == null ? null : (host?.kernel.steer(packet) ?? null)
-  if (host == null || packet == null || steered == null) return { fate: 'untouched', service: null, target: null }
+const networksOf = (
+  { addresses, networks }: HostView = { addresses: [], networks: [], whole: false }
+): HostNetworks => ({
+  own: addresses.map(parseAddress).filter((address) => address != null),
+  attached: networks.map(parsePrefix).filter((network) => network != null)
+})
+
+const UNTOUCHED: Fate = { fate: 'untouched', service: null, target: null }
+
+/** A flow of a service with a device of its own enters by that device; without the device it does not come in at all. */
+const fateOf =
+  (hosts: ReadonlyMap<string, SimHost>, { services }: LiveCluster) =>
+  ({ peer, source, dest, service: recorded }: Flow): Fate => {
+    const host = hosts.get(peer)
+    if (host == null) return UNTOUCHED
+    const own = services.find(({ id, requires_interface }) => id === recorded && requires_interface)
+    const there = [...(host.agent?.replica.view().services.values() ?? [])]
+    const device =
+      own == null ? null : there.find(({ name, requires_interface }) => name === own.name && requires_interface)
+    if (own != null && device == null) return UNTOUCHED
+    return led(hosts, host, { interface: device == null ? null : serviceDeviceName(device.id), source, dest })
+  }
+
+function led(
+  hosts: ReadonlyMap<string, SimHost>,
+  host: SimHost,
+  flow: { interface: string | null; source: string; dest: string }
+): Fate {
+  const packet = parsePacket(flow)
+  const steered = packet == null ? null : host.kernel.steer(packet)
+  if (packet == null || steered == null) return UNTOUCHED
   const there = [...hosts.values()].find(({ id }) => id === steered.target)
   const service = host.agent?.replica.view().services.get(steered.service)?.name ?? steered.service
   const taken = there?.kernel.takes(host.id, steered.service, packet) === true
   return { fate: taken ? 'carried' : 'refused', service, target: there?.name ?? null }
 }
 
+type Compared = Pick<Rehearsal, 'flows' | 'same' | 'moved' | 'dropped' | 'appeared' | 'unexplained'>
+
 function compare(
   { services }: LiveCluster,
   flows: readonly Flow[],
   before: readonly Fate[],
   after: readonly Fate[]
-): Omit<Rehearsal, 'changes' | 'violations'> {
+): Compared {
   const nameOf = new Map(services.map(({ id, name }) => [id, name]))
-  const result = { flows: flows.length, same: 0, moved: [], dropped: [], appeared: [], unexplained: 0 } as Omit<
-    Rehearsal,
-    'changes' | 'violations'
-  >
+  const result: Compared = { flows: flows.length, same: 0, moved: [], dropped: [], appeared: [], unexplained: 0 }
   for (const [i, { service, ...flow }] of flows.entries()) {
     const [was, is] = [before[i] as Fate, after[i] as Fate]
     if (service != null && nameOf.get(service) !== was.service) result.unexplained++

@@ -4,7 +4,7 @@ const shownMax = 20
 
 /** What a person decides by. */
 export function rehearsalText(rehearsal: Rehearsal, skipped: number): string {
-  const { changes, flows, same, moved, dropped, appeared, unexplained, violations } = rehearsal
+  const { changes, flows, same, moved, dropped, appeared, unexplained, networks_unknown, violations } = rehearsal
   const lines = [
     `${changes.length} ${changes.length === 1 ? 'change' : 'changes'}, ${flows} recorded flows: ` +
       `${same} stay as they are, ${moved.length} move, ${dropped.length} drop, ${appeared.length} appear`
@@ -15,6 +15,10 @@ export function rehearsalText(rehearsal: Rehearsal, skipped: number): string {
   if (unexplained > 0)
     lines.push(`  ${unexplained} flows were carried by another service than the state explains: it is newer or older`)
   if (skipped > 0) lines.push(`  ${skipped} records are no flows of this cluster and were left out`)
+  if (networks_unknown.length > 0)
+    lines.push(
+      `  networks not known, or not all of them: ${networks_unknown.join(', ')}; a broad route may take less there`
+    )
   for (const { checker, message } of violations) lines.push(`  ${checker}: ${message}`)
   return `${lines.join('\n')}\n`
 }

@@ -28,6 +28,9 @@ describe('e2e: actors across hosts', function () {
     assert.match(tree.stdout, new RegExp(`service:${id} +active`), tree.stderr)
     const detail = await a.ask<ActorDetailJson>('actors', 'inspect', `actor://edge-b/service:${id}`)
     assert.deepEqual([detail.peer_id, detail.context['role']], [await b.id, 'target'])
+    const netmgr = await a.ask<ActorDetailJson>('actors', 'inspect', 'netmgr', '--peer', 'edge-b')
+    const { addresses, networks } = netmgr.context['host'] as Record<'addresses' | 'networks', string[]>
+    assert.ok(addresses.includes('10.2.0.1') && networks.includes('10.2.0.0/24'), `${addresses} ${networks}`)
     const drawn = await a.cli('actors', 'inspect', 'netmgr', '--peer', 'edge-b', '--diagram')
     assert.match(drawn.stdout, /● applied/)
     assert.match(drawn.stdout, /^stateDiagram-v2$/m)

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, it } from 'mocha'
+import type { LiveCluster } from '../../sim/rehearse/cluster.ts'
 import type { Rehearsal } from '../../sim/rehearse/rehearse.ts'
 import { ApiHost } from '../api/api-host.ts'
 import { EDGE_A, EDGE_B } from '../api/memory-operator.ts'
@@ -102,6 +103,48 @@ describe('sim: rehearsal', function () {
     assert.equal(answer.same, 1)
     // The live cluster is as it was.
     assert.deepEqual([...api.operator.services.keys()].sort(), [ids.web, ids.old].sort())
+  })
+
+  it('leaves to a host what it is attached to, and says whose networks it does not know', async () => {
+    const saved = join(dir, 'attached.json')
+    await play(mesh([]), ...live(), '--save', saved)
+    const change = mesh([{ ...web, routes: [{ dest_cidr: '10.0.0.0/8' }] }])
+    const [recorded, flow] = [join(dir, 'attached.jsonl'), { peer: 'edge-a', source: '10.1.0.7', dest: '10.44.3.3' }]
+    await writeFile(recorded, JSON.stringify(flow))
+    const from = ['--from', saved, '--flow-log', recorded]
+    const blind = await play(change, ...from)
+    assert.deepEqual(blind.answer.networks_unknown.toSorted(), ['edge-a', 'edge-b'])
+    assert.equal(blind.answer.appeared.length, 1)
+    const cluster = JSON.parse(await readFile(saved, 'utf8')) as LiveCluster
+    cluster.hosts = { [EDGE_A]: { addresses: ['10.44.0.1'], networks: ['10.44.0.0/16'], whole: true } }
+    await writeFile(saved, JSON.stringify(cluster))
+    const seeing = await play(change, ...from)
+    assert.deepEqual([seeing.answer.networks_unknown, seeing.answer.appeared, seeing.answer.same], [['edge-b'], [], 1])
+  })
+
+  it('leads a flow in by the interface of its service', async () => {
+    const own = await api.operator.createService({
+      name: 'own',
+      source_peer_id: EDGE_A,
+      target_peer_id: EDGE_B,
+      requires_interface: true
+    })
+    await api.operator.addRoutes(own.id, [{}])
+    const recorded = join(dir, 'own.jsonl')
+    const flow = { side: 'source', service: own.id, peer: EDGE_B, client: '10.1.0.7:4000', destination: '192.0.2.9:80' }
+    await writeFile(recorded, JSON.stringify(flow))
+    const from = ['--socket', api.socket, '--flow-log', recorded]
+    try {
+      const kept = await play(mesh([]), ...from)
+      assert.deepEqual([kept.code, kept.answer.same, kept.answer.unexplained], [0, 1, 0])
+      const gone = await play(mesh([{ ...web, routes: [{ dest_cidr: '0.0.0.0/0' }] }]), ...from, '--prune')
+      assert.deepEqual(
+        gone.answer.dropped.map(({ before, after }) => [before.service, after.fate]),
+        [['own', 'untouched']]
+      )
+    } finally {
+      await api.operator.deleteService(own.id)
+    }
   })
 
   it('begins with a cluster that was kept, and prunes as apply does', async () => {

@@ -1,5 +1,6 @@
 import { assign, fromCallback, fromPromise, setup } from 'xstate'
 import type { AppliedState, Dataplane, DataplaneEvent, DesiredState } from '../../dataplane/desired.ts'
+import { formatAddress, formatPrefix } from '../../dataplane/prefix.ts'
 import type { Logger } from '../../log.ts'
 import { applyRetryMaxMs, applyRetryMinMs, applySlowMs } from '../limits.ts'
 import type { TakesMeta } from '../runtime/takes.ts'
@@ -19,6 +20,8 @@ interface NetmgrContext extends NetmgrInput {
   /** The one in flight, or the last one that was. */
   applying: DesiredState | null
   applied: AppliedState | null
+  /** What steering goes by at this host, for whoever looks: its addresses, and the networks it is attached to. */
+  host: { addresses: string[]; networks: string[] } | null
   /** Applies in a row that left something failed. */
   failures: number
 }
@@ -56,6 +59,7 @@ export const netmgrMachine = setup({
     take: assign(({ context }) => ({ applying: context.wanted })),
     remember: assign(({ context }, applied: AppliedState) => ({
       applied,
+      host: hostOf(context.dataplane),
       failures: hasFailures(applied) ? context.failures + 1 : 0
     })),
     tell: ({ context: { onApplied, applied, applying } }) => {
@@ -70,7 +74,7 @@ export const netmgrMachine = setup({
 }).createMachine({
   id: 'netmgr',
   meta: { takes: { 'netmgr.retry': {} } },
-  context: ({ input }) => ({ ...input, wanted: null, applying: null, applied: null, failures: 0 }),
+  context: ({ input }) => ({ ...input, wanted: null, applying: null, applied: null, host: null, failures: 0 }),
   invoke: { src: 'events', id: 'watch:dataplane', input: ({ context }) => context },
   initial: 'idle',
   on: {
@@ -112,6 +116,11 @@ export const netmgrMachine = setup({
     impaired: { after: { retry: 'applying' } }
   }
 })
+
+function hostOf(dataplane: Dataplane): NetmgrContext['host'] {
+  const host = dataplane.host?.()
+  return host == null ? null : { addresses: host.own.map(formatAddress), networks: host.attached.map(formatPrefix) }
+}
 
 /** Answers are immutable, and each is asked about more than once. */
 const failing = new WeakMap<AppliedState, boolean>()
