@@ -25,6 +25,14 @@ export const REGRESSIONS: readonly Regression[] = [
     seed: 'members1.34',
     faults: 'newer@1000+20000:1,4;split@4755+3790:1,2,3;newer@6743+179:4,2',
     broke: 'two agents of a newer version used one number on one host, and the run broke off'
+  },
+  {
+    name: 'the connection breaks between the admission and the first sync',
+    scenario: 'peers-join',
+    peers: 6,
+    seed: 'check.5',
+    faults: 'loss@0+20000=5;oneway@1434+373:3|0;loss@1972+425:1,0=48',
+    broke: 'a join ended with an error that no operator understands, although the peer was a member'
   }
 ]
 

@@ -30,6 +30,8 @@ export const strangersPerHostMax = 8
 /** How long a stranger may stay without asking to join, and how long its join may take. */
 export const strangerIdleMs = 10_000
 export const joinTimeoutMs = 60_000
+/** Pause before the first sync of who has joined is tried again; as much as a redial waits at first. */
+export const settleInRetryMs = 250
 /** Of that, how long its snapshot may take before the whole history is asked for instead. */
 export const joinSnapshotTimeoutMs = 25_000
 /** How long a peer that leaves goes on telling the others before it forgets them: some redials of a lossy path. */

@@ -13,6 +13,7 @@ import { ChangeGossip } from './gossip.ts'
 import { Admission, JOIN_PROTOCOL } from './join/admission.ts'
 import { introduce } from './join/introduce.ts'
 import { redeem } from './join/join.ts'
+import { settleIn } from './join/settle-in.ts'
 import { departureMs, departureRetryMs, propagationSamplesMax, settleMs } from './limits.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from './mesh.ts'
 import type { Network } from './network.ts'
@@ -267,14 +268,18 @@ export class MeshRuntime implements Mesh {
       const { inviter, addresses } = await redeem(token, name, parts)
       this.#enter()
       this.#redial.hint(inviter, addresses)
-      await network.dial(inviter, addresses, { signal })
-      // A snapshot is a little old, and this peer may have been here before.
-      if (replica.behind() != null) await this.#sync.sync(inviter, { signal })
-      // Only now others can dial this peer, and only once they have its record.
-      // A peer that comes back has the name that it has just asked for, not the one it had before.
-      await replica.putPeer(this.#parts.record())
-      await this.#ownRecord(signal)
-      await this.#sync.sync(inviter, { signal })
+      const settle = async (signal: AbortSignal): Promise<void> => {
+        await network.dial(inviter, addresses, { signal })
+        // A snapshot is a little old, and this peer may have been here before.
+        if (replica.behind() != null) await this.#sync.sync(inviter, { signal })
+        // Only now others can dial this peer, and only once they have its record.
+        // A peer that comes back has the name that it has just asked for, not the one it had before.
+        await replica.putPeer(this.#parts.record())
+        await this.#ownRecord(signal)
+        await this.#sync.sync(inviter, { signal })
+      }
+      const isMember = (): boolean => replica.view().members.has(this.self)
+      await settleIn(inviter, settle, { clock, log: this.#log, isMember, signal })
       this.#log.info({ cluster: replica.clusterId(), inviter }, 'joined')
     } finally {
       this.#joining = false
