@@ -33,6 +33,12 @@ describe('e2e: apply --dry-run', function () {
 
   it('says which lines of nft would come on each peer, and changes nothing', async () => {
     const { a, b } = mesh
+    // Who has just joined may not have looked at its host yet, and says so.
+    const known = async (): Promise<Applied['rules']> => {
+      const { rules } = await dryRun(a)
+      return rules?.every(({ problem }) => problem == null) === true ? rules : null
+    }
+    await until('both to know their rules', known, { timeoutMs: 20_000 })
     const before = await Promise.all([table(a), table(b)])
     const { rules } = await dryRun(a)
     assert.deepEqual(rules?.map(({ name, problem, removed }) => [name, problem, removed.length]).toSorted(), [
