@@ -16,6 +16,7 @@ import { Replica } from '../src/crdt/replica.ts'
 import { signerFromSeed, type Signer } from '../src/crdt/signer.ts'
 import { silentLogger } from '../src/log.ts'
 import { systemRandom } from '../src/random.ts'
+import { record, row } from './replica.ts'
 
 const self = fileURLToPath(import.meta.url)
 const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
@@ -88,21 +89,6 @@ async function started(dir: string): Promise<void> {
   child.kill('SIGKILL')
   await once(child, 'exit')
 }
-
-function row(name: string, ms: number, reference?: number): void {
-  const ratio = reference == null ? '' : `${(ms / reference).toFixed(2)} ×`
-  console.log(`${name.padEnd(44)} ${ms.toFixed(1).padStart(10)} ms  ${ratio}`)
-}
-
-const record = (id: string): Parameters<Replica['putPeer']>[0] => ({
-  id,
-  name: 'bench',
-  mesh_addresses: ['/ip4/127.0.0.1/tcp/7946'],
-  data_addresses: ['127.0.0.1:7947'],
-  pegasus_key: Buffer.alloc(32, 1).toString('base64'),
-  tempest_key: Buffer.alloc(32, 2).toString('base64'),
-  version: '0.1.0'
-})
 
 const [what = '10000', second] = process.argv.slice(2)
 if (what === 'open') {

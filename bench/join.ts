@@ -17,6 +17,7 @@ import { signerFromSeed, type Signer } from '../src/crdt/signer.ts'
 import { decodeSnapshot } from '../src/crdt/snapshot.ts'
 import { silentLogger } from '../src/log.ts'
 import { systemRandom } from '../src/random.ts'
+import { record, row } from './replica.ts'
 
 const [services, rounds] = [Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 3)]
 const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
@@ -95,21 +96,4 @@ async function fill(a: Replica): Promise<void> {
 async function verified(c: Replica, from: Replica): Promise<void> {
   for (const batch of from.missing(c.behind()?.vector() ?? {}, 64 * 1024)) await c.receiveBehind(batch, from.self)
   while (c.behind() != null) await systemClock.sleep(1)
-}
-
-function row(name: string, value: number, reference?: number): void {
-  const ratio = reference == null ? '' : `${(value / reference).toFixed(2)} ×`
-  console.log(`${name.padEnd(44)} ${value.toFixed(1).padStart(10)} ms  ${ratio}`)
-}
-
-function record(id: string): Parameters<Replica['putPeer']>[0] {
-  return {
-    id,
-    name: 'bench',
-    mesh_addresses: ['/ip4/127.0.0.1/tcp/7946'],
-    data_addresses: ['127.0.0.1:7947'],
-    pegasus_key: Buffer.alloc(32, 1).toString('base64'),
-    tempest_key: Buffer.alloc(32, 2).toString('base64'),
-    version: '0.1.0'
-  }
 }

@@ -6,6 +6,7 @@ import { previewLinesMax } from './limits.ts'
 import type { Marks } from './marks.ts'
 import { GENERAL_LISTENER } from './pegasus.ts'
 import { planDevices, planSteering } from './plan.ts'
+import { without } from './policy.ts'
 import { BITS, parseAddress, prefixOf, samePrefix, type Prefix } from './prefix.ts'
 import { rulesetText } from './ruleset.ts'
 
@@ -100,14 +101,3 @@ export function linesOf(ruleset: string): string[] {
 
 /** The table is made, removed and made again; then its objects follow. */
 const TABLE_HEAD_LINES = 3
-
-/** As often as a line stands in `lines` beyond how often it stands in `others`. */
-function without(lines: readonly string[], others: readonly string[]): string[] {
-  const left = new Map<string, number>()
-  for (const line of others) left.set(line, (left.get(line) ?? 0) + 1)
-  return lines.filter((line) => {
-    const count = left.get(line) ?? 0
-    if (count > 0) left.set(line, count - 1)
-    return count === 0
-  })
-}
