@@ -92,7 +92,7 @@ async function start(world: World, host: SimHost): Promise<LightPeer> {
     onRefused: () => {}
   })
   const fetch = (peer: string): void => void sync.sync(peer, { signal: new AbortController().signal }).catch(() => {})
-  const gossip = new ChangeGossip({ network, replica, log, refusals, fetch })
+  const gossip = new ChangeGossip({ network, replica, log, refusals, fetch, audience: () => 'all' })
   await network.start()
   await sync.start()
   gossip.start(replica.clusterId() ?? '')

@@ -8,7 +8,7 @@ import { createInvite, parseInvite } from '../../src/crdt/invite.ts'
 import { Ledger } from '../../src/crdt/ledger.ts'
 import type { EnvelopeBytes } from '../../src/crdt/replicated.ts'
 import { JOIN_PROTOCOL } from '../../src/mesh/join/admission.ts'
-import type { Network } from '../../src/mesh/network.ts'
+import type { Audience, Network } from '../../src/mesh/network.ts'
 import { frames } from '../../src/mesh/sync/frame.ts'
 import { SYNC_PROTOCOL } from '../../src/mesh/sync/anti-entropy.ts'
 import { HostClock } from '../host/clock.ts'
@@ -19,6 +19,8 @@ import type { SeededRandom } from '../random.ts'
 import type { World } from '../world.ts'
 
 type Way = (at: SimHost) => Promise<void>
+
+const AUDIENCES: readonly Audience[] = ['connected', 'all']
 
 /**
  * Somebody who has a host's key and the cluster's traffic on record, and tries every door of every member. A stranger
@@ -126,7 +128,9 @@ export class Attacker {
   async #gossip(at: SimHost): Promise<void> {
     await this.#dial(at)
     const topic = `arctic/${this.#genesis.clusterId}/changes/1`
-    for (const envelope of this.#forged()) await this.#network.publish(topic, Buffer.concat([Buffer.of(0), envelope]))
+    for (const envelope of this.#forged()) {
+      await this.#network.publish(topic, Buffer.concat([Buffer.of(0), envelope]), this.#random.pick(AUDIENCES))
+    }
   }
 
   async #garbage(at: SimHost): Promise<void> {
@@ -139,7 +143,8 @@ export class Attacker {
     await this.#dial(at)
     const topics = [`arctic/${this.#genesis.clusterId}/changes/1`, `arctic/${this.#genesis.clusterId}/presence/1`]
     for (let i = 0; i < floodMessages; i++) {
-      await this.#network.publish(this.#random.pick(topics), this.#random.bytes(this.#random.integer(0, 200)))
+      const message = this.#random.bytes(this.#random.integer(0, 200))
+      await this.#network.publish(this.#random.pick(topics), message, this.#random.pick(AUDIENCES))
       if (i % 8 === 0) void this.#garbage(at).catch(() => {})
     }
   }

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { PeerId } from '../../src/crdt/schema.ts'
 import { gossipSeenMs } from '../../src/mesh/limits.ts'
-import type { Network } from '../../src/mesh/network.ts'
+import type { Audience, Network } from '../../src/mesh/network.ts'
 import { gossipDegree, gossipDegreeMax } from '../limits.ts'
 import type { SeededRandom } from '../random.ts'
 import type { End } from './end.ts'
@@ -11,11 +11,12 @@ export interface GossipMessage {
   id: string
   topic: string
   data: Uint8Array
+  to: Audience
 }
 
 /**
  * What gossipsub does for the product, without its wire format: own messages go to everybody connected (flood publish),
- * what is new and valid is handed on to a few grafted neighbours, repetitions are dropped by content. Each hop is a
+ * what is new, valid and for all is handed on to a few grafted neighbours, repetitions are dropped by content. Each hop is a
  * datagram, so it can be lost, doubled or overtaken: anti-entropy has to carry the promise.
  */
 export class Overlay {
@@ -59,10 +60,10 @@ export class Overlay {
     return () => void this.#topics.delete(topic)
   }
 
-  publish(topic: string, data: Uint8Array): void {
+  publish(topic: string, data: Uint8Array, to: Audience): void {
     const id = createHash('sha256').update(topic).update('\0').update(data).digest('base64')
     if (!this.#isNew(id)) return
-    const message = { id, topic, data }
+    const message = { id, topic, data, to }
     for (const end of this.#ends()) end.gossip(message)
   }
 
@@ -74,6 +75,7 @@ export class Overlay {
     const from = end.peer
     this.#onDeliver(message, from)
     topic.deliver(message.data, from)
+    if (message.to === 'connected') return
     for (const peer of this.#neighbours) if (peer !== from) this.#endOf(peer)?.gossip(message)
   }
 

@@ -5,7 +5,7 @@ import { deadline } from '../../src/mesh/deadline.ts'
 import { Connections, type Link } from '../../src/mesh/libp2p/connections.ts'
 import type { Membership } from '../../src/mesh/libp2p/doorkeeper.ts'
 import { openTimeoutMs, strangersMax, strangerTriesMax } from '../../src/mesh/limits.ts'
-import type { Channel, Network } from '../../src/mesh/network.ts'
+import type { Audience, Channel, Network } from '../../src/mesh/network.ts'
 import { dialTimeoutMs, gossipHeartbeatMs, synAtMs } from '../limits.ts'
 import type { SeededRandom } from '../random.ts'
 import type { Trace } from '../trace.ts'
@@ -182,8 +182,8 @@ export class SimNetwork implements HostNetwork, EndOwner, Listening {
     this.#handlers.set(protocol, handler)
   }
 
-  async publish(topic: string, data: Uint8Array): Promise<void> {
-    this.#overlay.publish(topic, data)
+  async publish(topic: string, data: Uint8Array, to: Audience): Promise<void> {
+    this.#overlay.publish(topic, data, to)
   }
 
   subscribe(topic: string, options: Parameters<Network['subscribe']>[1]): () => void {

@@ -4,7 +4,7 @@ import type { PeerId } from '../crdt/schema.ts'
 import type { Logger } from '../log.ts'
 import { Background } from './background.ts'
 import { gossipBytesMax, intakeEnvelopesMax, syncBatchBytes } from './limits.ts'
-import type { Network } from './network.ts'
+import type { Audience, Network } from './network.ts'
 import type { Refusals } from './refusals.ts'
 
 /** First byte of a message: the envelope itself, or the word that there is one too large for gossip. */
@@ -22,6 +22,7 @@ export class ChangeGossip {
   readonly #fetch: (peer: PeerId) => void
   readonly #log: Logger
   readonly #refusals: Refusals
+  readonly #audience: () => Audience
   readonly #background: Background
   readonly #releases: Array<() => void> = []
   #intake: Array<{ envelope: EnvelopeBytes; from: PeerId }> = []
@@ -33,9 +34,12 @@ export class ChangeGossip {
     replica: Replicated
     log: Logger
     refusals: Refusals
+    /** Who has to be told for all to know. */
+    audience: () => Audience
     fetch: (peer: PeerId) => void
   }) {
     this.#refusals = parts.refusals
+    this.#audience = parts.audience
     this.#network = parts.network
     this.#replica = parts.replica
     this.#fetch = parts.fetch
@@ -51,7 +55,8 @@ export class ChangeGossip {
       deliver: (data, from) => this.#deliver(data, from)
     })
     const ignore = this.#replica.onLocal((envelope) => {
-      this.#background.run(() => this.#network.publish(topic, toMessage(envelope, this.#network.self)))
+      const message = toMessage(envelope, this.#network.self)
+      this.#background.run(() => this.#network.publish(topic, message, this.#audience()))
     })
     this.#releases.push(unsubscribe, ignore)
   }
@@ -74,7 +79,7 @@ export class ChangeGossip {
     if (topic == null) return
     for (const envelope of envelopes) {
       if (envelope.byteLength > gossipBytesMax) continue
-      this.#background.run(() => this.#network.publish(topic, toMessage(envelope, this.#network.self)))
+      this.#background.run(() => this.#network.publish(topic, toMessage(envelope, this.#network.self), 'all'))
     }
   }
 

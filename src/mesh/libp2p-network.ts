@@ -1,6 +1,6 @@
 import type { GossipSub, GossipsubMessage, SubscriptionChangeData } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
-import type { Connection, Libp2p, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
+import type { Connection, Libp2p, PeerId as Libp2pPeerId, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
@@ -17,8 +17,9 @@ import { dialFirst } from './libp2p/dial.ts'
 import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
 import { memberGossip } from './libp2p/gossip-service.ts'
 import { dialable, listenError, parseListen } from './libp2p/listen.ts'
+import { grantWindowsByHalves } from './libp2p/window-updates.ts'
 import * as limits from './limits.ts'
-import type { Channel, Network } from './network.ts'
+import type { Audience, Channel, Network } from './network.ts'
 import { QuietLog } from './quiet-log.ts'
 
 export interface Libp2pNetworkOptions {
@@ -63,6 +64,7 @@ export class Libp2pNetwork implements Network {
     const listen = options.listen.map((address) => parseListen(address).toString())
     const quiet = new QuietLog(options.clock, options.log.module('mesh:network'))
     const doorkeeper = new Doorkeeper(options.membership, quiet)
+    grantWindowsByHalves()
     let network: Libp2pNetwork | null = null
     const gossip = memberGossip((handler) => (stream, connection) => network?.membersOnly(handler)(stream, connection))
     const node = await createLibp2p({
@@ -283,15 +285,17 @@ export class Libp2pNetwork implements Network {
     })
   }
 
-  async publish(topic: string, data: Uint8Array): Promise<void> {
-    await this.#pubsub.publish(topic, data)
+  async publish(topic: string, data: Uint8Array, to: Audience): Promise<void> {
+    await this.#pubsub.publish(to === 'connected' && this.#canAllHear(near(topic)) ? near(topic) : topic, data)
   }
 
   subscribe(topic: string, options: Parameters<Network['subscribe']>[1]): () => void {
     if (this.#topics.has(topic)) throw new RangeError(`topic ${topic} has a subscriber`)
     this.#topics.set(topic, options)
     this.#pubsub.topicValidators.set(topic, (_from, message) => options.validate(message.data) as never)
+    this.#pubsub.topicValidators.set(near(topic), (from, message) => this.#hear(topic, message.data, from) as never)
     this.#pubsub.subscribe(topic)
+    this.#pubsub.subscribe(near(topic))
     return () => this.#unsubscribe(topic)
   }
 
@@ -330,8 +334,23 @@ export class Libp2pNetwork implements Network {
 
   #unsubscribe(topic: string): void {
     if (!this.#topics.delete(topic)) return
-    this.#pubsub.topicValidators.delete(topic)
-    if (this.#node.status === 'started') this.#pubsub.unsubscribe(topic)
+    for (const name of [topic, near(topic)]) {
+      this.#pubsub.topicValidators.delete(name)
+      if (this.#node.status === 'started') this.#pubsub.unsubscribe(name)
+    }
+  }
+
+  /** gossipsub hands on what it delivers. What is for this peer alone is taken here, and gossipsub told to ignore it. */
+  #hear(topic: string, data: Uint8Array, from: Libp2pPeerId): 'ignore' | 'reject' {
+    const options = this.#topics.get(topic)
+    const verdict = options?.validate(data) ?? 'ignore'
+    if (verdict === 'accept') options?.deliver(data, from.toString())
+    return verdict === 'reject' ? 'reject' : 'ignore'
+  }
+
+  #canAllHear(topic: string): boolean {
+    const hearing = new Set(this.#pubsub.getSubscribers(topic).map(String))
+    return this.connected().every((peer) => hearing.has(peer))
   }
 
   readonly #opened = (event: CustomEvent<Connection>): void => this.#connections.opened(event.detail)
@@ -357,6 +376,9 @@ export class Libp2pNetwork implements Network {
     this.#topics.get(msg.topic)?.deliver(msg.data, propagationSource.toString())
   }
 }
+
+/** The same topic, for what nobody hands on. Who is of an older version does not listen to it, which shows. */
+const near = (topic: string): string => `${topic}/near`
 
 const addressOf = (link: Link): string => link.connection.remoteAddr.toString().replace(/\/p2p\/.*$/, '')
 

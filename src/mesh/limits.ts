@@ -102,6 +102,10 @@ export const beatPeersMax = 100
 export const beatsMissedMax = 3
 /** A material change is announced after this, together with what else changed meanwhile. */
 export const beatCoalesceMs = 20
+/** Of beats that announce new heads, in the smallest cluster: a burst of writes is worth four a second, not one each. */
+export const headsBeatGapMinMs = 250
+/** While a member is not connected, each so many-th beat is handed on by others: it may be connected to one of them. */
+export const beatHandedOnEvery = 4
 /** Largest beat, bytes, and most heads in it; more are announced as the first ones in order. */
 export const beatBytesMax = 8 * 1024
 export const beatHeadsMax = 64

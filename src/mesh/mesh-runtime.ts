@@ -7,6 +7,7 @@ import { NotInClusterError, PeerNotFoundError, UnavailableError } from '../error
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { ActorExchange } from './actor-protocol/exchange.ts'
+import { audienceFor } from './audience.ts'
 import { Background } from './background.ts'
 import { deadline } from './deadline.ts'
 import { ChangeGossip } from './gossip.ts'
@@ -16,7 +17,7 @@ import { redeem } from './join/join.ts'
 import { settleIn } from './join/settle-in.ts'
 import { departureMs, departureRetryMs, propagationSamplesMax, settleMs } from './limits.ts'
 import type { Mesh, PeerPresence, ServiceReport, SyncOutcome } from './mesh.ts'
-import type { Network } from './network.ts'
+import type { Audience, Network } from './network.ts'
 import type { Beat } from './presence/beat.ts'
 import { Pinger } from './presence/pinger.ts'
 import { Presence } from './presence/presence.ts'
@@ -112,7 +113,9 @@ export class MeshRuntime implements Mesh {
       }
     })
     this.#backfill = new Backfill({ network, replica, clock, random, log, refusals })
-    this.#gossip = new ChangeGossip({ network, replica, log, refusals, fetch: (peer) => this.#sync.want(peer) })
+    const audience = (): Audience => audienceFor(replica.view().members.keys(), { network, roster: this.#roster })
+    const fetch = (peer: PeerId): void => this.#sync.want(peer)
+    this.#gossip = new ChangeGossip({ network, replica, log, refusals, audience, fetch })
     const roleOf = (peer: PeerId): Role | null => replica.view().members.get(peer)?.role ?? null
     this.actors = new ActorExchange({ network, clock, log, roleOf })
     this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })
@@ -146,6 +149,7 @@ export class MeshRuntime implements Mesh {
       isMember,
       roster: this.#roster,
       members: () => replica.view().members.size,
+      audience,
       statement: () => ({
         version: parts.version,
         heads: [...replica.view().heads],

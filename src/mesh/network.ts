@@ -24,8 +24,8 @@ export interface Network {
   open(peer: PeerId, protocol: string, options: { signal: AbortSignal }): Promise<Channel>
   /** Serves a protocol. The handler owns the channel; when it settles the channel is closed (or aborted on a throw). */
   handle(protocol: string, handler: (channel: Channel, from: PeerId) => Promise<void>): Promise<void>
-  /** Best effort to all subscribers. A topic has one subscriber. */
-  publish(topic: string, data: Uint8Array): Promise<void>
+  /** Best effort to subscribers. A topic has one subscriber on each peer. */
+  publish(topic: string, data: Uint8Array, to: Audience): Promise<void>
   /** `validate` runs before a message is forwarded or delivered. `from` is the peer that handed it on, not the author. */
   subscribe(
     topic: string,
@@ -41,6 +41,12 @@ export interface Network {
   start(): Promise<void>
   stop(): Promise<void>
 }
+
+/**
+ * Whom a message is for: whoever is at the other end of a connection and hands it on to nobody, or all, who hand it on. The
+ * first costs one delivery a peer, the second several.
+ */
+export type Audience = 'connected' | 'all'
 
 /** A bidirectional stream of whole messages, each at most `messageBytesMax`. */
 export interface Channel {

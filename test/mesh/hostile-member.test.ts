@@ -91,7 +91,7 @@ describe('a member that speaks wrongly', function () {
 
   it('is refused and counted: garbage on the topics', async () => {
     for (const noun of ['changes', 'presence']) {
-      await b.network.publish(`arctic/${a.replica.clusterId()}/${noun}/1`, Buffer.from(`nonsense for ${noun}`))
+      await b.network.publish(`arctic/${a.replica.clusterId()}/${noun}/1`, Buffer.from(`nonsense for ${noun}`), 'all')
       await until(`${noun} is counted`, () => count(noun, 'invalid') > 0)
     }
   })

@@ -7,7 +7,7 @@ import type { ArcticError } from '../../src/errors.ts'
 import { silentLogger, type Logger } from '../../src/log.ts'
 import { Libp2pNetwork } from '../../src/mesh/libp2p-network.ts'
 import { strangersPerHostMax, strangerTriesMax, unprovenPerHostMax } from '../../src/mesh/limits.ts'
-import type { Channel } from '../../src/mesh/network.ts'
+import type { Audience, Channel } from '../../src/mesh/network.ts'
 import { systemRandom } from '../../src/random.ts'
 import { Cleanup, pause, until } from './support.ts'
 
@@ -102,15 +102,57 @@ describe('Libp2pNetwork', function () {
     })
     let count = 0
     await until('b hears a', () => {
-      void a.publish('t', Buffer.from(`nr ${count++}`))
+      void a.publish('t', Buffer.from(`nr ${count++}`), 'all')
       return heard.length > 0
     })
-    await a.publish('t', Buffer.from('longer than ten'))
+    await a.publish('t', Buffer.from('longer than ten'), 'all')
     match(heard[0]!, new RegExp(`^nr \\d+ from ${a.self}$`))
     await pause(50)
     ok(!heard.some((one) => one.startsWith('longer')))
     const rtt = await a.ping(b.self, { signal: signal() })
     ok(rtt > 0 && rtt < 1_000, `${rtt}`)
+  })
+
+  it('has those who are connected hand on what is for all, and keep what is for them', async () => {
+    const [a, b, c] = [await network(), await network(), await network()]
+    await a.dial(b.self, b.addresses(), { signal: signal() })
+    await c.dial(b.self, b.addresses(), { signal: signal() })
+    const heard = { b: new Set<string>(), c: new Set<string>() }
+    a.subscribe('t', { validate: () => 'accept', deliver: () => {} })
+    const keep = (set: Set<string>) => (data: Uint8Array) => void set.add(Buffer.from(data).toString().split(':')[0]!)
+    b.subscribe('t', { validate: () => 'accept', deliver: keep(heard.b) })
+    c.subscribe('t', {
+      validate: (data) => (Buffer.from(data).toString().startsWith('bad') ? 'reject' : 'accept'),
+      deliver: keep(heard.c)
+    })
+    let count = 0
+    const tell = (): void => {
+      const say = (from: Libp2pNetwork, what: string, to: Audience): void =>
+        void from.publish('t', Buffer.from(`${what}:${count++}`), to)
+      say(a, 'for all', 'all')
+      say(a, 'for b', 'connected')
+      say(b, 'bad of b', 'connected')
+      say(b, 'of b', 'connected')
+    }
+    await until('what is for all has come by way of b', () => {
+      tell()
+      return heard.c.has('for all') && heard.c.has('of b') && heard.b.has('for b')
+    })
+    await pause(50)
+    deepEqual(heard, { b: new Set(['for all', 'for b']), c: new Set(['for all', 'of b']) })
+  })
+
+  it('tells a peer that does not know of keeping in the way that it knows', async () => {
+    const [a, b] = await pair()
+    const heard: string[] = []
+    // What b hears besides `t` is to a a topic like any other, and of the one beside that b knows nothing.
+    b.subscribe('t', { validate: () => 'accept', deliver: (data) => void heard.push(Buffer.from(data).toString()) })
+    a.subscribe('t/near', { validate: () => 'accept', deliver: () => {} })
+    let count = 0
+    await until('b hears a', () => {
+      void a.publish('t/near', Buffer.from(`nr ${count++}`), 'connected')
+      return heard.length > 0
+    })
   })
 
   it('says what a taken port means', async () => {
@@ -169,8 +211,8 @@ describe('Libp2pNetwork', function () {
     deepEqual([a.connected(), b.connected()], [[b.self], [a.self]])
     let count = 0
     await until('gossip goes both ways after the second connection was closed', () => {
-      void a.publish('t', Buffer.from(`a ${count++}`))
-      void b.publish('t', Buffer.from(`b ${count++}`))
+      void a.publish('t', Buffer.from(`a ${count++}`), 'all')
+      void b.publish('t', Buffer.from(`b ${count++}`), 'all')
       return heard.some((one) => one.startsWith('a')) && heard.some((one) => one.startsWith('b'))
     })
   })
@@ -213,8 +255,8 @@ describe('Libp2pNetwork', function () {
     }
     const tries = cleanupInterval(() => {
       void bold.dial(member.self, member.addresses(), { signal: signal() }).catch(() => {})
-      void bold.publish('secret', Buffer.from(`forged ${performance.now()}`))
-      void member.publish('secret', Buffer.from(`for members ${performance.now()}`))
+      void bold.publish('secret', Buffer.from(`forged ${performance.now()}`), 'connected')
+      void member.publish('secret', Buffer.from(`for members ${performance.now()}`), 'all')
     })
     await pause(1_500)
     clearInterval(tries)

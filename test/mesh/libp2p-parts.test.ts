@@ -1,10 +1,13 @@
 import { deepEqual, equal, match, rejects } from 'node:assert/strict'
 import * as fc from 'fast-check'
+import type { Logger } from '@libp2p/interface'
+import { StreamState, YamuxStream } from '@libp2p/yamux/stream'
 import { multiaddr } from '@multiformats/multiaddr'
 import { dialFirst } from '../../src/mesh/libp2p/dial.ts'
 import { hostOf } from '../../src/mesh/libp2p/doorkeeper.ts'
 import { keeper } from '../../src/mesh/libp2p/keeper.ts'
 import { dialable } from '../../src/mesh/libp2p/listen.ts'
+import { grantWindowsByHalves } from '../../src/mesh/libp2p/window-updates.ts'
 import { crossedDialMs, dialAddressTimeoutMs, dialStaggerMs, quietLogMs } from '../../src/mesh/limits.ts'
 import { QuietLog } from '../../src/mesh/quiet-log.ts'
 import { Slots } from '../../src/mesh/slots.ts'
@@ -145,5 +148,48 @@ describe('QuietLog', () => {
       ['other', { suppressed: 0 }],
       ['garbage', { i: 'later', suppressed: 999 }]
     ])
+  })
+})
+
+describe('the window of a yamux stream', () => {
+  /** Types of frames. */
+  const [DATA, WINDOW_UPDATE] = [0, 1]
+
+  it('is granted anew when half of it is used up, not with each message', () => {
+    grantWindowsByHalves()
+    grantWindowsByHalves()
+    const granted: number[] = []
+    const silent = (): void => {}
+    const logger = Object.assign(silent, {
+      error: silent,
+      trace: silent,
+      enabled: false,
+      newScope: () => logger
+    }) as Logger
+    const stream = new YamuxStream({
+      id: '1',
+      streamId: 1,
+      direction: 'inbound',
+      log: logger,
+      state: StreamState.SYNReceived,
+      getRTT: () => -1,
+      sendFrame: ({ type, length }) => {
+        if (Number(type) === WINDOW_UPDATE) granted.push(length)
+        return true
+      }
+    })
+    const take = (length: number): void =>
+      stream.handleData({
+        header: { type: DATA, flag: 0, streamID: 1, length },
+        data: new Uint8Array(length)
+      } as unknown as Parameters<YamuxStream['handleData']>[0])
+    stream.addEventListener('message', () => {})
+    take(10)
+    deepEqual(granted.splice(0), [10], 'the first grant opens the stream')
+    const window = 256 * 1024
+    for (let i = 0; i < 127; i++) take(1024)
+    deepEqual(granted, [])
+    take(1024)
+    deepEqual(granted, [window / 2])
   })
 })

@@ -25,6 +25,8 @@ export function memberGossip(gate: (handler: StreamHandler) => StreamHandler): {
     ignoreDuplicatePublishError: true,
     // Sites of many members share one address, and members are known by key: no penalty for it.
     scoreParams: { IPColocationFactorWeight: 0 },
+    // To tell others what they need not send costs more than what they send, which is small.
+    idontwantMinDataSize: messageBytesMax,
     seenTTL: gossipSeenMs,
     maxTopicBytesPerPeer: gossipTopicBytesPerPeerMax,
     maxInboundDataLength: messageBytesMax,

@@ -1,6 +1,6 @@
 import { publicKeyOf, verify, type Signer } from '../../crdt/signer.ts'
 import type { PeerId } from '../../crdt/schema.ts'
-import { beatBytesMax, beatHeadsMax, beatMs, beatPeersMax, twinsPerBeatMax } from '../limits.ts'
+import { beatBytesMax, beatHeadsMax, beatMs, beatPeersMax, headsBeatGapMinMs, twinsPerBeatMax } from '../limits.ts'
 
 /**
  * What a peer says of itself about once a second. Beats are handed on by others, so each is signed by its author:
@@ -93,9 +93,11 @@ export const beatIntervalMs = (members: number): number => Math.round(beatMs * M
 
 /**
  * The least time between two beats that announce nothing but new heads. One write changes everybody's heads, and each
- * then tells everybody: that is the square of the members, which a small cluster can afford at once and a big one cannot.
+ * then tells everybody: that is the square of the members, which a small cluster can afford several times a second and a
+ * big one cannot. After a time of quiet there is no gap to wait for.
  */
-export const headsBeatGapMs = (members: number): number => Math.min(beatIntervalMs(members), (members * members) / 2)
+export const headsBeatGapMs = (members: number): number =>
+  Math.min(beatIntervalMs(members), Math.max(headsBeatGapMinMs, (members * members) / 2))
 
 /**
  * The least time between two beats for the sake of a connection that has just come up. Beats go to all: when a host comes

@@ -3,8 +3,8 @@ import type { PeerId } from '../../crdt/schema.ts'
 import type { Signer } from '../../crdt/signer.ts'
 import type { Logger } from '../../log.ts'
 import type { Random } from '../../random.ts'
-import { beatMs } from '../limits.ts'
-import type { Network } from '../network.ts'
+import { beatHandedOnEvery, beatMs } from '../limits.ts'
+import type { Audience, Network } from '../network.ts'
 import type { Refusals } from '../refusals.ts'
 import { Beacon } from './beacon.ts'
 import { beatIntervalMs, beatSignedBy, encodeBeat, parseBeat, type Beat } from './beat.ts'
@@ -20,6 +20,7 @@ export class Presence {
   readonly #clock: Clock
   readonly #incarnation: number
   readonly #members: () => number
+  readonly #audience: () => Audience
   readonly #isMember: (peer: PeerId) => boolean
   readonly #statement: () => Statement
   readonly #roster: Roster
@@ -43,6 +44,8 @@ export class Presence {
     incarnation: number
     roster: Roster
     members: () => number
+    /** Who has to be told for all to know. */
+    audience: () => Audience
     isMember: (peer: PeerId) => boolean
     statement: () => Statement
     onBeat: (beat: Beat) => void
@@ -56,6 +59,7 @@ export class Presence {
     this.#roster = parts.roster
     this.#refusals = parts.refusals
     this.#members = parts.members
+    this.#audience = parts.audience
     this.#isMember = parts.isMember
     this.#statement = parts.statement
     this.#onBeat = parts.onBeat
@@ -107,8 +111,14 @@ export class Presence {
       ...this.#statement()
     }
     this.#network
-      .publish(this.#topic(this.#cluster), encodeBeat(this.#cluster, beat, this.#signer))
+      .publish(this.#topic(this.#cluster), encodeBeat(this.#cluster, beat, this.#signer), this.#whom())
       .catch((error: unknown) => this.#log.debug({ error }, 'a beat was not sent'))
+  }
+
+  /** A member that only others reach learns from what they hand on that this peer is there, and this peer of it likewise. */
+  #whom(): Audience {
+    const isShort = this.#network.connected().length < this.#members() - 1
+    return isShort && this.#counter % beatHandedOnEvery === 0 ? 'all' : this.#audience()
   }
 
   /** Cheapest checks first; the signature is checked only of what would be news. */

@@ -109,6 +109,12 @@ export class Roster {
     return this.#reachable.has(peer)
   }
 
+  /** Whether a fresh beat of it has come, be it through others. */
+  isHeard(peer: PeerId): boolean {
+    const entry = this.#entries.get(peer)
+    return entry != null && this.#isFresh(entry)
+  }
+
   /** How far `peer`'s wall clock is behind this one's, ms: the least delay seen, less half a round trip. */
   clockOffsetMs(peer: PeerId): number {
     const entry = this.#entries.get(peer)
