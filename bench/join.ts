@@ -2,7 +2,8 @@
  * What joining a large cluster costs, beside what it is made of: `node bench/join.ts [SERVICES] [ROUNDS]`, each service with
  * a route. Prints a table; medians of rounds in which all take turns, ratios to the reference in the row.
  *
- * 1. By the whole history: taken over, verified, folded, stored; beside verifying its signatures and nothing else.
+ * 1. By the whole history: taken over, verified, folded, stored; beside verifying its envelopes and nothing else, one after
+ *    the other. The join verifies signatures on other threads, so the CPU of the agent's own thread has a row too.
  * 2. By a snapshot that an admin has signed, until it is served; beside `Automerge.load` of the document in it.
  * 3. After that, until the whole history behind it is verified and has taken its place.
  */
@@ -13,7 +14,7 @@ import { join } from 'node:path'
 import { systemClock } from '../src/clock.ts'
 import { parseEnvelope, verifyEnvelope } from '../src/crdt/envelope.ts'
 import { Replica } from '../src/crdt/replica.ts'
-import { signerFromSeed, type Signer } from '../src/crdt/signer.ts'
+import { signerFromSeed, verifyAside, type Signer } from '../src/crdt/signer.ts'
 import { decodeSnapshot } from '../src/crdt/snapshot.ts'
 import { silentLogger } from '../src/log.ts'
 import { systemRandom } from '../src/random.ts'
@@ -22,7 +23,14 @@ import { record, row } from './replica.ts'
 const [services, rounds] = [Number(process.argv[2] ?? 10_000), Number(process.argv[3] ?? 3)]
 const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
 const open = (dir: string, n: number): Promise<Replica> =>
-  Replica.open({ dir, signer: signer(n), clock: systemClock, random: systemRandom, log: silentLogger })
+  Replica.open({
+    dir,
+    signer: signer(n),
+    clock: systemClock,
+    random: systemRandom,
+    log: silentLogger,
+    verifier: verifyAside
+  })
 const median = (list: number[]): number => list.toSorted((a, b) => a - b)[list.length >> 1] as number
 const timed = async (work: () => unknown): Promise<number> => {
   const begun = performance.now()
@@ -42,7 +50,10 @@ try {
   const clusterId = a.clusterId() ?? ''
   const { document } = decodeSnapshot(handed.snapshot)
 
-  const times = { verify: [], signed: [], load: [], snapshot: [], behind: [] } as Record<string, number[]>
+  const times = { verify: [], signed: [], signedCpu: [], load: [], snapshot: [], behind: [] } as Record<
+    string,
+    number[]
+  >
   for (let round = 0; round < rounds; round++) {
     times['verify']?.push(
       await timed(() => {
@@ -52,7 +63,10 @@ try {
       })
     )
     const b = await open(join(root, `signed${round}`), 2)
+    const cpu = process.threadCpuUsage()
     times['signed']?.push(await timed(() => b.adopt({ ...whole, token })))
+    const { user, system } = process.threadCpuUsage(cpu)
+    times['signedCpu']?.push((user + system) / 1000)
     await b.close()
     times['load']?.push(await timed(() => load(document)))
     const c = await open(join(root, `snapshot${round}`), 2)
@@ -66,6 +80,7 @@ try {
   row('signing an epoch', signing)
   row('verifying the envelopes', of('verify'))
   row('joining by the whole history', of('signed'), of('verify'))
+  row('of it, CPU of the own thread', of('signedCpu'), of('verify'))
   row('Automerge.load', of('load'))
   row('joining by a snapshot', of('snapshot'), of('load'))
   row('then, until the history is verified', of('behind'), of('verify'))

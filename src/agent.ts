@@ -8,6 +8,7 @@ import { isoTime, systemClock } from './clock.ts'
 import type { AgentConfig } from './config.ts'
 import type { PeerRecord } from './crdt/schema.ts'
 import { Replica } from './crdt/replica.ts'
+import { verifyAside } from './crdt/signer.ts'
 import type { Dataplane } from './dataplane/desired.ts'
 import { traces } from './dataplane/traces.ts'
 import { examineHost } from './dataplane/doctor/examine.ts'
@@ -61,7 +62,7 @@ export class Agent {
     const identity = await openIdentity(config.stateDir, random)
     const ring = await KeyRing.open(config.stateDir, { clock, random })
     const { signer } = identity
-    const replica = await Replica.open({ dir: config.stateDir, signer, clock, random, log })
+    const replica = await Replica.open({ dir: config.stateDir, signer, clock, random, log, verifier: verifyAside })
     this.#running.push(() => replica.close())
 
     const dataplane = this.#dataplane(ring)

@@ -1,5 +1,4 @@
 import type { Clock } from '../clock.ts'
-import { batches } from './batches.ts'
 import { hex, MalformedError } from './bytes.ts'
 import { contradictionOf } from './contradiction.ts'
 import { Document, type SavedDocument } from './document.ts'
@@ -9,6 +8,7 @@ import { Intake } from './intake.ts'
 import { Ledger, openEnvelope, type Entry } from './ledger.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
+import type { Verifier } from './signer.ts'
 import { decodeSnapshot } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
@@ -36,7 +36,7 @@ export class Behind {
   constructor(deps: BehindDeps) {
     this.#deps = deps
     this.ledger = new Ledger(deps.shown.genesis)
-    this.intake = new Intake(this.ledger)
+    this.intake = new Intake(this.ledger, deps.verifier)
     // It outlives the rest, which must not be kept by it.
     const { storage } = deps
     this.fold = new Fold(this.ledger, deps.actor, (entry) =>
@@ -123,8 +123,7 @@ export class Behind {
 
   async #receive(envelopes: EnvelopeBytes[]): Promise<ReceiveResult> {
     const result: ReceiveResult = { accepted: 0, known: 0, refused: [], gap: false }
-    for (const [i, batch] of batches(envelopes).entries()) {
-      if (i > 0) await this.#deps.clock.sleep(0)
+    await this.intake.inBatches(envelopes, this.#deps.clock, async (batch) => {
       const added: Entry[] = []
       for (const bytes of batch) {
         const outcome = this.#take(bytes, added)
@@ -134,7 +133,7 @@ export class Behind {
       }
       await this.#store(added)
       result.accepted += added.length
-    }
+    })
     return result
   }
 
@@ -203,4 +202,5 @@ export interface BehindDeps {
   actor: string
   storage: Storage
   clock: Clock
+  verifier: Verifier | null
 }

@@ -22,7 +22,10 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.take(1)[0] as number
+    const byte = this.bytes[this.offset]
+    if (byte == null) throw new MalformedError('it is cut short')
+    this.offset++
+    return byte
   }
 
   u16(): number {
@@ -42,9 +45,14 @@ export class ByteReader {
 
   /** UTF-8 with its length in 16 bits. */
   text(): string {
-    const bytes = this.take(this.u16())
+    return this.utf8(this.u16())
+  }
+
+  /** So many bytes of UTF-8. */
+  utf8(length: number): string {
+    const bytes = this.take(length)
     try {
-      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+      return UTF8.decode(bytes)
     } catch {
       throw new MalformedError('a text is not UTF-8')
     }
@@ -65,10 +73,40 @@ export class ByteReader {
     }
   }
 
+  /** Signed LEB128, in its shortest form, of a magnitude below 2^53. */
+  sleb(): number {
+    let value = 0
+    for (let scale = 1; ; scale *= 128) {
+      const byte = this.u8()
+      const isLast = byte < 0x80
+      const bits = byte & 0x7f
+      const isNegative = isLast && (bits & 0x40) !== 0
+      value += (isNegative ? bits - 0x80 : bits) * scale
+      if (Math.abs(value) > Number.MAX_SAFE_INTEGER) throw new MalformedError('a number is out of range')
+      if (isLast) {
+        // The last group repeats the sign of the one before it: it could be left out.
+        const before = scale > 1 ? (this.bytes[this.offset - 2] as number) & 0x40 : null
+        if ((bits === 0 && before === 0) || (bits === 0x7f && before === 0x40)) {
+          throw new MalformedError('a number is not in its shortest form')
+        }
+        return value
+      }
+      if (scale > 2 ** 49) throw new MalformedError('a number is out of range')
+    }
+  }
+
+  /** IEEE 754, eight bytes, little endian. */
+  float(): number {
+    const { buffer, byteOffset } = this.take(8)
+    return new DataView(buffer, byteOffset).getFloat64(0, true)
+  }
+
   end(): void {
     if (this.left > 0) throw new MalformedError(`${this.left} bytes follow its end`)
   }
 }
+
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 export const u8 = (value: number): Uint8Array => Uint8Array.of(value)
 

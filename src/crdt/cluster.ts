@@ -2,7 +2,6 @@ import { asCaller, viaNow } from '../caller.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
-import { batches } from './batches.ts'
 import { Behind } from './behind.ts'
 import { carryOver, type CarriedOver } from './carry-over.ts'
 import { encodeProof, withVia } from './authlog.ts'
@@ -17,10 +16,9 @@ import { intentsOf, type Intent } from './intent.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
 import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
-import { verifyBatchMax } from './limits.ts'
 import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
-import type { Signer } from './signer.ts'
+import type { Signer, Verifier } from './signer.ts'
 import { capture, NOWHERE, restoreEntries, type Captured, type Snapshot } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
 import type { Storage } from './storage.ts'
@@ -107,9 +105,9 @@ export class Cluster {
     const cluster = new Cluster(genesis, ledger, deps, saved)
     const covered = ledger.entries.length
     if (digest != null) {
-      const { storage, clock, signer } = deps
+      const { storage, signer } = deps
       const actor = actorOf('change', signer.publicKey, storage.incarnation)
-      cluster.#behind = new Behind({ shown: ledger, covered, digest, document: saved.document, actor, storage, clock })
+      cluster.#behind = new Behind({ shown: ledger, covered, digest, document: saved.document, actor, ...deps })
     }
     cluster.#settle(
       ledger.entries,
@@ -133,17 +131,16 @@ export class Cluster {
   /** Verifies all of a cluster's history that a member handed over, then stores it, whole or not at all. */
   static async adopt(genesis: Genesis, envelopes: EnvelopeBytes[], deps: ClusterDeps): Promise<Cluster> {
     const ledger = new Ledger(genesis)
-    const intake = new Intake(ledger)
+    const intake = new Intake(ledger, deps.verifier)
     const added: Entry[] = []
-    for (const [i, bytes] of envelopes.entries()) {
-      if (i % verifyBatchMax === verifyBatchMax - 1) await deps.clock.sleep(0)
-      const outcome = intake.take(bytes, added)
-      if (typeof outcome === 'object') {
-        throw new UnavailableError(
-          `the member there sent a broken history (${outcome.refused}); join by another member`
-        )
+    await intake.inBatches(envelopes, deps.clock, (batch) => {
+      for (const bytes of batch) {
+        const outcome = intake.take(bytes, added)
+        if (typeof outcome !== 'object') continue
+        const what = `the member there sent a broken history (${outcome.refused}); join by another member`
+        throw new UnavailableError(what)
       }
-    }
+    })
     const cluster = new Cluster(genesis, ledger, deps)
     if (!cluster.view.members.has(deps.signer.peerId)) {
       throw new UnavailableError('the member there sent a history without this peer in it; try again')
@@ -160,7 +157,7 @@ export class Cluster {
     this.genesis = genesis
     this.#deps = deps
     this.#ledger = ledger
-    this.#intake = new Intake(ledger)
+    this.#intake = new Intake(ledger, deps.verifier)
     const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
     this.#fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
     this.#view = this.#fold.view
@@ -260,11 +257,8 @@ export class Cluster {
     const stored: Array<Promise<void>> = []
     // What is held already may still be on its way to the disk, for another call; "known" promises no less than "accepted".
     const others = new Set<Promise<void>>()
-    for (const [i, batch] of batches(envelopes).entries()) {
-      if (i > 0) {
-        await this.#deps.clock.sleep(0)
-        await this.ready()
-      }
+    await this.#intake.inBatches(envelopes, this.#deps.clock, async (batch) => {
+      await this.ready()
       const added: Entry[] = []
       for (const bytes of batch) {
         const outcome = this.#intake.take(bytes, added)
@@ -275,13 +269,13 @@ export class Cluster {
         else if (outcome !== 'accepted') result.refused.push({ reason: `the envelope is not good: ${outcome.refused}` })
       }
       result.accepted += added.length
-      if (added.length === 0) continue
+      if (added.length === 0) return
       this.#fold.integrate(added)
       const storing = this.#store(added, false)
       // A later batch may be verified while this one is written; whether all is durable is asked at the end.
       storing.catch(() => {})
       stored.push(storing)
-    }
+    })
     await Promise.all([...stored, ...others])
     await this.#convict()
     this.#mending.consider()
@@ -609,6 +603,7 @@ export interface ClusterDeps {
   storage: Storage
   /** Entries behind the last snapshot that make the next one. */
   snapshotEvery: number
+  verifier: Verifier | null
   listeners: {
     view(view: View, previous: View): void
     local(envelope: EnvelopeBytes): void

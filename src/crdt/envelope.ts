@@ -98,10 +98,14 @@ export function parseEnvelope(bytes: EnvelopeBytes): Envelope {
 }
 
 /** True when the author signed it for this cluster. */
-export function verifyEnvelope(envelope: Envelope, clusterId: string): boolean {
+export const verifyEnvelope = (envelope: Envelope, clusterId: string): boolean =>
+  verify(...signatureOf(envelope, clusterId))
+
+/** The key, what it has signed, and the signature: what {@link verifyEnvelope} verifies. */
+export function signatureOf(envelope: Envelope, clusterId: string): Parameters<typeof verify> {
   const signature = envelope.bytes.subarray(86, 150)
   const hash = envelope.bytes.subarray(54, 86)
-  return verify(envelope.author, signedBytes(envelope.kind, clusterId, hash, envelope.writtenAt), signature)
+  return [envelope.author, signedBytes(envelope.kind, clusterId, hash, envelope.writtenAt), signature]
 }
 
 /** Signs a body that {@link parseEnvelope} accepts; for a change it must carry the actor and seq given here. */

@@ -308,7 +308,8 @@ export class Fold {
       for (const { kind, id } of entry.touches) touched.set(`${kind}/${id}`, { kind, id, by: entry })
     }
     const records = this.#records
-    records.update(touched.values(), (kind, id) => this.#document.read(kind, id))
+    const read = peers === 'all' ? this.#document.reader() : (kind: Kind, id: string) => this.#document.read(kind, id)
+    records.update(touched.values(), read)
     const { genesis } = this.#ledger
     if (peers === 'all') this.#members.updateAll(this.#membership, records.peers)
     else {

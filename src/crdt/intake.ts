@@ -1,10 +1,13 @@
+import type { Clock } from '../clock.ts'
+import { batches } from './batches.ts'
 import { MalformedError } from './bytes.ts'
-import { parseEnvelope, verifyEnvelope, type Envelope } from './envelope.ts'
+import { parseEnvelope, signatureOf, verifyEnvelope, type Envelope } from './envelope.ts'
 import { EquivocationError, flawOf } from './evidence.ts'
-import { equivocationsMax, verifiedEnvelopesMax } from './limits.ts'
+import { equivocationsMax, verifiedEnvelopesMax, verifyAsideMin } from './limits.ts'
 import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
 import { Pending } from './pending.ts'
 import type { EnvelopeBytes } from './replicated.ts'
+import type { Verifier } from './signer.ts'
 
 /**
  * What comes from others, on its way into the ledger.
@@ -19,20 +22,43 @@ export class Intake {
   readonly #pending = new Pending()
   /** Envelopes whose signature `check` has just verified, so that gossip costs one verification and not two. */
   readonly #verified = new Set<string>()
+  readonly #verifier: Verifier | null
+  /** Read, and verified by the verifier: what {@link take} does not do again. */
+  readonly #signed = new WeakMap<EnvelopeBytes, Envelope>()
   /** Envelopes that contradict a held one of the same author. Whoever reads them empties the list. */
   found: Array<{ held: Entry; bytes: EnvelopeBytes }> = []
 
-  constructor(ledger: Ledger) {
+  /** `verifier`: where there is one, signatures are verified beside. */
+  constructor(ledger: Ledger, verifier: Verifier | null = null) {
     this.#ledger = ledger
+    this.#verifier = verifier
+  }
+
+  /** Hands over a batch after the other, to be taken; meanwhile the signatures of the next one are verified. */
+  async inBatches(
+    envelopes: EnvelopeBytes[],
+    clock: Clock,
+    take: (batch: EnvelopeBytes[]) => void | Promise<void>
+  ): Promise<void> {
+    const all = batches(envelopes)
+    let verifying = this.#verifyAside(all[0])
+    for (const [i, batch] of all.entries()) {
+      if (i > 0) await clock.sleep(0)
+      if (verifying != null) await verifying
+      verifying = this.#verifyAside(all[i + 1])
+      await take(batch)
+    }
   }
 
   /** Steps 1 to 4 for one envelope. What was added is appended to `added`, in an order that can be stored. */
   take(bytes: EnvelopeBytes, added: Entry[]): 'accepted' | 'known' | 'waiting' | { refused: string } {
     try {
-      const envelope = parseEnvelope(bytes)
+      const signed = this.#signed.get(bytes)
+      const envelope = signed ?? parseEnvelope(bytes)
       if (this.#ledger.get(envelope.hash) != null) return 'known'
       if (this.#pending.has(envelope.hash)) return 'waiting'
-      if (!this.#isSigned(envelope)) return { refused: "its signature is not its author's for this cluster" }
+      if (signed == null && !this.#isSigned(envelope))
+        return { refused: "its signature is not its author's for this cluster" }
       const item = openEnvelope(envelope, { own: false })
       if (item.auth?.operation === 'proof') {
         const flaw = flawOf(item.auth, this.#ledger.genesis.clusterId)
@@ -102,6 +128,19 @@ export class Intake {
     if (entry.auth?.operation === 'proof') for (const bytes of entry.auth.envelopes) this.take(bytes, added)
   }
 
+  /** null when there is nothing to wait for. What is not good is left to {@link take}, which says so. */
+  #verifyAside(batch: EnvelopeBytes[] = []): Promise<unknown> | null {
+    const verifier = this.#verifier
+    if (verifier == null || batch.length < verifyAsideMin) return null
+    const { clusterId } = this.#ledger.genesis
+    const verifyOne = async (bytes: EnvelopeBytes): Promise<void> => {
+      const envelope = envelopeOf(bytes)
+      if (envelope == null || this.#ledger.get(envelope.hash) != null) return
+      if (await verifier(...signatureOf(envelope, clusterId))) this.#signed.set(bytes, envelope)
+    }
+    return Promise.all(batch.map(verifyOne))
+  }
+
   #isSigned(envelope: Envelope): boolean {
     // All that the signature covers, and the signature.
     const name = Buffer.from(envelope.bytes.buffer, envelope.bytes.byteOffset, 150).toString('latin1')
@@ -110,5 +149,14 @@ export class Intake {
     this.#verified.add(name)
     if (this.#verified.size > verifiedEnvelopesMax) this.#verified.delete(this.#verified.values().next().value ?? '')
     return true
+  }
+}
+
+function envelopeOf(bytes: EnvelopeBytes): Envelope | null {
+  try {
+    return parseEnvelope(bytes)
+  } catch (error) {
+    if (error instanceof MalformedError) return null
+    throw error
   }
 }

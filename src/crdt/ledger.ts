@@ -123,19 +123,20 @@ export class Ledger {
     if (auth != null) return this.#waitsForPrevious(envelope, auth)
     const missing = envelope.deps.find((dep) => dep !== this.#genesisHash && !this.#byHash.has(dep))
     if (missing != null) return `hash ${missing}`
-    for (const operation of foreignOperations(item)) {
+    for (const operation of (item.foreign ??= foreignOperations(item))) {
       if (this.#makerOf(operation) === undefined) return `operations ${operation.actor}`
     }
     return null
   }
 
   /** Appends one that waits for nothing. */
-  add({ envelope, auth, operations }: Unheld): Entry {
+  add(item: Unheld): Entry {
+    const { envelope, auth, operations } = item
     const { touches, forbidden, needsAdmin } =
       operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId)
     const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
     const deps = new Set(envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? []))
-    for (const operation of foreignOperations({ envelope, auth, operations })) {
+    for (const operation of (item.foreign ??= foreignOperations(item))) {
       const maker = this.#makerOf(operation)
       if (maker != null) deps.add(maker)
     }
@@ -264,6 +265,8 @@ export interface Unheld {
   envelope: Envelope
   auth: AuthEntry | null
   operations: Operations | null
+  /** The operations of other changes that it names, once they have been looked for. */
+  foreign?: OperationName[]
 }
 
 /**
@@ -289,14 +292,15 @@ interface OperationName {
 }
 
 /** The operations of other changes that a change names, each once. MalformedError for a name that is none. */
-function* foreignOperations({ envelope, operations }: Unheld): Generator<OperationName> {
-  if (operations == null) return
+function foreignOperations({ envelope, operations }: Unheld): OperationName[] {
+  if (operations == null) return []
   const names = new Set<string>()
   for (const { object, element, replaces } of operations.list) {
     if (object !== '_root') names.add(object)
     if (element != null && element !== '_head') names.add(element)
     for (const name of replaces) names.add(name)
   }
+  const found: OperationName[] = []
   for (const name of names) {
     const [number, actor] = name.split('@')
     if (actor == null || !/^[1-9]\d{0,14}$/.test(number ?? '')) throw new MalformedError('it names no operation')
@@ -305,8 +309,9 @@ function* foreignOperations({ envelope, operations }: Unheld): Generator<Operati
       if (Number(number) < operations.start + operations.list.length) continue
       throw new MalformedError('it names an operation that does not exist')
     }
-    yield { number: Number(number), actor }
+    found.push({ number: Number(number), actor })
   }
+  return found
 }
 
 /** An envelope that is held. */

@@ -43,7 +43,7 @@ import type {
   TokenId,
   TokenRecord
 } from './schema.ts'
-import type { Signer } from './signer.ts'
+import type { Signer, Verifier } from './signer.ts'
 import { emptyView } from './fold.ts'
 import type { Bootstrap, SnapshotBootstrap, Damage, ReceivedEnvelope, ReplicatedState, Undone } from './state.ts'
 import { Storage, type Found } from './storage.ts'
@@ -79,6 +79,8 @@ export interface ReplicaOptions {
   snapshotEvery?: number
   /** Entries since the last epoch that make the next one; left out: the limit. */
   epochEvery?: number
+  /** Verifies many signatures at once; left out: one after the other, here. */
+  verifier?: Verifier
 }
 
 /** The replicated state of one peer on its disk. See {@link ReplicatedState} for what each method promises. */
@@ -448,6 +450,7 @@ export class Replica implements ReplicatedState {
       log,
       storage: this.#storage,
       snapshotEvery: this.#options.snapshotEvery ?? snapshotEveryEntries,
+      verifier: this.#options.verifier ?? null,
       listeners: {
         view: (view, previous) => {
           this.#notify(this.#onView, view, previous)

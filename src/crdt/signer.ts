@@ -52,6 +52,21 @@ export function verify(publicKey: Uint8Array, data: Uint8Array, signature: Uint8
   }
 }
 
+/** As {@link verify}, on another thread. */
+export type Verifier = (publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array) => Promise<boolean>
+
+/** By libuv's pool, so that several cores share the work. */
+export function verifyAside(publicKey: Uint8Array, data: Uint8Array, signature: Uint8Array): Promise<boolean> {
+  if (publicKey.length !== 32 || signature.length !== 64) return Promise.resolve(false)
+  return new Promise((resolve) => {
+    try {
+      edVerify(null, data, known(publicKey).key(), signature, (error, isSigned) => resolve(error == null && isSigned))
+    } catch {
+      resolve(false)
+    }
+  })
+}
+
 // Importing a key costs more than verifying with it, and base58 as much, so both are kept.
 const keyOfId = new Map<PeerId, Uint8Array>()
 const keys = new Map<string, { id: PeerId; key: () => KeyObject }>()
