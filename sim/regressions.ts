@@ -33,6 +33,15 @@ export const REGRESSIONS: readonly Regression[] = [
     seed: 'check.5',
     faults: 'loss@0+20000=5;oneway@1434+373:3|0;loss@1972+425:1,0=48',
     broke: 'a join ended with an error that no operator understands, although the peer was a member'
+  },
+  {
+    name: 'a copied identity writes on both sides of a split',
+    scenario: 'cloned-peer',
+    peers: 5,
+    seed: 'helper-a.30',
+    faults: 'clone@4998+11471:1;split@3411+6507:1,3,4',
+    broke:
+      'each side held another change under one number, by their vectors neither lacked any, and they never agreed again'
   }
 ]
 

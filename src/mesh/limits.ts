@@ -85,6 +85,16 @@ export const syncSilenceMs = 15_000
 export const forwardEnvelopesMax = 16
 /** A sync that fails because of a gap is repeated at most this often per peer. */
 export const syncRetryMs = 250
+/**
+ * What looks like a fork is looked into after this, and half as often each time: so many envelopes of each actor at first,
+ * so many times more each time. What waits may have other reasons: who is behind a snapshot does not have all to give.
+ */
+export const doubtEveryMs = 2_000
+export const doubtEveryMaxMs = 60_000
+export const doubtDepthMin = 16
+export const doubtDepthFactor = 8
+/** After this the next one is another one. */
+export const doubtForgottenMs = 120_000
 
 /** How long one member hands over the history behind a snapshot before it is another one's turn. */
 export const backfillTurnMs = 30_000

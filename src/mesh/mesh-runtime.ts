@@ -30,6 +30,7 @@ import { ReportExchange } from './report/exchange.ts'
 import { partners } from './report/partners.ts'
 import { AntiEntropy } from './sync/anti-entropy.ts'
 import { Backfill } from './sync/backfill.ts'
+import { isOtherDocument } from './sync/doubt.ts'
 import { vectorDigest } from './sync/frame.ts'
 
 /** Protocols that a peer which is no member may speak; what a {@link Network} for this mesh has to let through. */
@@ -426,7 +427,9 @@ export class MeshRuntime implements Mesh {
     if (this.#partners(this.#parts.replica.view()).has(beat.peer)) this.#reports.announced(beat.peer, beat.report)
     // During a burst of changes everybody differs for a moment; only a difference that stays is worth a sync.
     const settled = this.#parts.clock.monotonic() - this.#changedAt > settleMs
-    if (settled && beat.vector !== this.#vector()) this.#sync.want(beat.peer)
+    if (!settled) return
+    if (beat.vector !== this.#vector()) this.#sync.want(beat.peer)
+    else if (isOtherDocument(this.#parts.replica.view(), beat)) this.#sync.doubt(beat.peer)
   }
 
   #heardAny(beat: Beat): void {

@@ -1,6 +1,6 @@
 import { equals } from 'uint8arrays'
 import type { Clock, Timer } from '../../clock.ts'
-import type { EnvelopeBytes, Replicated } from '../../crdt/replicated.ts'
+import type { EnvelopeBytes, Replicated, VersionVector } from '../../crdt/replicated.ts'
 import type { PeerId } from '../../crdt/schema.ts'
 import { NotInClusterError, UnavailableError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
@@ -23,6 +23,7 @@ import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
 import type { Refusals } from '../refusals.ts'
 import { Slots } from '../slots.ts'
+import { Doubt, lowered } from './doubt.ts'
 import { frames, vectorDigest } from './frame.ts'
 import { nextFrame, transfer } from './transfer.ts'
 
@@ -36,6 +37,7 @@ type Outcome = Pick<SyncOutcome, 'received' | 'sent'>
  * 1. On connect (whoever dialled), on a gap, and every 1–5 s with a random member, the digests of both version vectors
  *    are compared. Equal: one small message each way, done.
  * 2. Else both name their vectors, and each sends what the other misses, at the same time.
+ * 3. When something that came still waits then, the two may hold different things under one number; see `doubt.ts`.
  */
 export class AntiEntropy {
   readonly #network: Network
@@ -54,6 +56,7 @@ export class AntiEntropy {
   readonly #in = new Slots(syncsInMax)
   readonly #turns = new Map<PeerId, { running: Promise<Outcome>; next: Promise<Outcome> | null }>()
   readonly #wantedAt = new Map<PeerId, number>()
+  readonly #doubt: Doubt
   #timer: Timer | null = null
   #unsubscribe: (() => void) | null = null
 
@@ -76,6 +79,7 @@ export class AntiEntropy {
     this.#onNews = parts.onNews
     this.#onRefused = parts.onRefused
     this.#refusals = parts.refusals
+    this.#doubt = new Doubt(parts.clock)
     this.#log = parts.log.module('mesh:sync')
     this.#quiet = new QuietLog(parts.clock, this.#log)
     this.#background = new Background((error) => this.#log.debug({ error }, 'a sync failed; another one follows'))
@@ -128,32 +132,45 @@ export class AntiEntropy {
     return turn.next
   }
 
+  /** `peer` has something that does not go with what is here, though by their numbers neither lacks anything. */
+  doubt(peer: PeerId): void {
+    const depth = this.#doubt.next()
+    if (depth == null) return
+    this.#log.info({ peer, depth }, 'a member holds something else under the same number; it is asked for it')
+    this.#background.run((signal) => this.#with(peer, signal, () => lowered(this.#replica.vector(), depth)))
+  }
+
   async #begin(peer: PeerId, signal: AbortSignal): Promise<Outcome> {
     try {
-      using _ = await this.#out.take({ signal })
-      const channel = await this.#network.open(peer, SYNC_PROTOCOL, { signal })
-      try {
-        const outcome = await this.#ask(channel, peer, signal)
-        void channel.close()
-        return outcome
-      } catch (error) {
-        this.#refusals.note('sync', error)
-        channel.abort(error as Error)
-        throw error
-      }
+      return await this.#with(peer, signal)
     } finally {
       this.#turns.delete(peer)
     }
   }
 
-  async #ask(channel: Channel, peer: PeerId, signal: AbortSignal): Promise<Outcome> {
-    await channel.send(frames.digest(this.#digest()))
+  /** One sync, from the opening of its stream to the end; `mine` is this peer's vector. */
+  async #with(peer: PeerId, signal: AbortSignal, mine = () => this.#replica.vector()): Promise<Outcome> {
+    using _ = await this.#out.take({ signal })
+    const channel = await this.#network.open(peer, SYNC_PROTOCOL, { signal })
+    try {
+      const outcome = await this.#ask(channel, peer, mine, signal)
+      void channel.close()
+      return outcome
+    } catch (error) {
+      this.#refusals.note('sync', error)
+      channel.abort(error as Error)
+      throw error
+    }
+  }
+
+  async #ask(channel: Channel, peer: PeerId, mine: () => VersionVector, signal: AbortSignal): Promise<Outcome> {
+    await channel.send(frames.digest(this.#digest(mine())))
     const answer = await nextFrame(channel, this.#clock, { signal })
     if (answer.type === 'same') return { received: 0, sent: 0 }
     if (answer.type === 'busy') throw new UnavailableError(`peer ${peer} is busy with other syncs`)
     if (answer.type !== 'vector')
       throw new MisspokenError('out_of_turn', `peer ${peer} sent "${answer.type}" instead of its vector`)
-    await channel.send(frames.vector(this.#replica.vector()))
+    await channel.send(frames.vector(mine()))
     return this.#exchange(channel, peer, answer.vector, signal)
   }
 
@@ -199,12 +216,14 @@ export class AntiEntropy {
     signal: AbortSignal
   ): Promise<Outcome> {
     let received = 0
+    let waits = false
     const { sent } = await transfer(
       channel,
       this.#replica.missing(theirs, syncBatchBytes),
       async (envelopes) => {
         const result = await this.#replica.receive(envelopes, peer)
         received += result.accepted
+        waits ||= result.gap
         if (result.accepted > 0 && envelopes.length <= forwardEnvelopesMax) this.#onNews(envelopes)
         const refused = result.refused[0]
         if (refused != null) {
@@ -217,14 +236,15 @@ export class AntiEntropy {
       },
       { clock: this.#clock, signal }
     )
+    if (waits) this.doubt(peer)
     if (received > 0 || sent > 0) this.#log.debug({ peer, received, sent }, 'synced')
     return { received, sent }
   }
 
-  #digest(): Uint8Array {
+  #digest(vector = this.#replica.vector()): Uint8Array {
     const cluster = this.#replica.clusterId()
     if (cluster == null) throw new NotInClusterError()
-    return vectorDigest(cluster, this.#replica.vector())
+    return vectorDigest(cluster, vector)
   }
 
   #schedule(): void {
