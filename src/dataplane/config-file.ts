@@ -1,15 +1,12 @@
-import { open, readFile, rename } from 'node:fs/promises'
+import { readFile, rename, writeFile } from 'node:fs/promises'
 
-/** Replaces a JSON file as a whole, readable by its owner only: after a crash there is the old one or the new one. */
+/**
+ * Replaces a JSON file as a whole, readable by its owner only: after this process was killed there is the old one or the new
+ * one. It is for as long as the host runs, as what it tells of is in the kernel, so nothing waits for the disk.
+ */
 export async function writeConfig(path: string, value: object): Promise<void> {
   const next = `${path}.next`
-  const file = await open(next, 'w', 0o600)
-  try {
-    await file.writeFile(`${JSON.stringify(value, null, 2)}\n`)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
+  await writeFile(next, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })
   await rename(next, path)
 }
 

@@ -40,11 +40,11 @@ import {
 } from './pegasus.ts'
 import { previewRules, type RulePreview } from './preview.ts'
 import { planDevices, planSteering, steeringLines, type SteeringPlan } from './plan.ts'
-import { counterName, rulesetText, type Counter } from './ruleset.ts'
+import { counterName } from './ruleset.ts'
 import { Serial } from './serial.ts'
 import { tempestState, tunnelCounters, type TempestStats } from './tempest.ts'
 import { readForwarding } from './sysctl.ts'
-import { watchKernel } from './watch.ts'
+import { watchKernel, type KernelWatch, type Part } from './watch.ts'
 
 export interface KernelDataplaneOptions {
   stateDir: string
@@ -97,7 +97,7 @@ export class KernelDataplane implements Dataplane {
   /** How the last apply went, for what is found out between two of them. */
   #outcome: { generation: number; desired: DesiredState; outcome: ApplyOutcome } | null = null
   #waiting: Promise<AppliedState> | null = null
-  #endWatch: (() => void) | null = null
+  #watch: KernelWatch | null = null
   #running = false
   /** Null until `start` has it: without it nothing of this host is ours to touch, not even to clean up. */
   #lock: HostLock | null = null
@@ -107,7 +107,12 @@ export class KernelDataplane implements Dataplane {
     this.#log = options.log.module('dataplane')
     this.#keys = { newest: options.privateKeys, before: null, known: new Set() }
     this.#marks = createMarks(options.marks)
-    this.#net = new NetManager({ marks: this.#marks, log: options.log, clock: options.clock })
+    this.#net = new NetManager({
+      marks: this.#marks,
+      log: options.log,
+      clock: options.clock,
+      isWatched: () => this.#watch?.isListening() === true
+    })
     this.#engines = new Engines({
       ...options,
       emit: (event) => this.#emit(event),
@@ -126,11 +131,12 @@ export class KernelDataplane implements Dataplane {
     this.#indexes = new Map(Object.entries((saved?.['indexes'] ?? {}) as Record<string, number>))
     this.#ports = portsOf(this.#engines.pegasus.client?.hello.listeners)
     this.#running = true
-    this.#endWatch = watchKernel({
+    this.#watch = watchKernel({
       marks: this.#marks,
       clock: this.#options.clock,
       log: this.#options.log.module('netmgr'),
-      onDisturbance: () => this.#serial.run(() => this.#repair())
+      onChange: (part) => this.#net.changed(part),
+      onDisturbance: (parts) => this.#serial.run(() => this.#repair(parts))
     })
   }
 
@@ -215,8 +221,8 @@ export class KernelDataplane implements Dataplane {
   async stop({ mode, drainMs }: { mode: 'remove' | 'keep'; drainMs: number }): Promise<void> {
     this.#running = false
     if (this.#lock == null) return
-    this.#endWatch?.()
-    this.#endWatch = null
+    this.#watch?.end()
+    this.#watch = null
     await this.#serial.run(async () => {
       if (mode === 'keep') {
         await this.#engines.leave()
@@ -343,20 +349,20 @@ export class KernelDataplane implements Dataplane {
 
   #loadRuleset(plan: SteeringPlan): Promise<void> {
     const steering = plan.steering(this.#ports, GENERAL_LISTENER)
-    return this.#net.loadRuleset((counters: ReadonlyMap<string, Counter>) => rulesetText(steering(counters)))
+    return this.#net.loadRuleset(steering)
   }
 
   /** Open flows keep what they need of the ruleset, nothing new is taken. */
   async #stopTaking(): Promise<void> {
     if (this.#steering == null) return
     const steering = this.#steering.steering(this.#ports, GENERAL_LISTENER)
-    await this.#net.loadRuleset((counters) => rulesetText({ ...steering(counters), draining: true }))
+    await this.#net.loadRuleset((counters) => ({ ...steering(counters), draining: true }))
   }
 
-  async #repair(): Promise<void> {
+  async #repair(parts: ReadonlySet<Part>): Promise<void> {
     if (!this.#running || this.#desired == null) return
     let deviceBack = false
-    const { networksChanged } = await this.#net.repair((what) => {
+    const { networksChanged } = await this.#net.repair(parts, (what) => {
       deviceBack ||= what.startsWith('device')
       this.#options.log.module('netmgr').warn({ what }, 'vanished from the kernel by another hand, put back')
       this.#emit({ type: 'kernel.repaired', what })

@@ -71,6 +71,12 @@ export const repairIntervalMaxMs = 5_000
 /** A look at the kernel even when nothing was announced, ms: a lost netlink event must not hide damage for ever. */
 export const repairSweepMs = 30_000
 
+/** Longest line given to an nft that is running, bytes: beyond it a process of its own is the lesser cost. */
+export const nftLineBytesMax = 64 * 1024
+
+/** A monitor has begun to listen this long after it was started, ms: a process starts in a tenth of it on a busy host. */
+export const monitorStartMs = 1_000
+
 /** Pause before a monitor that ended is started again, ms. */
 export const monitorRestartMs = 200
 

@@ -5,19 +5,25 @@ import { ArpGuard } from './arp-guard.ts'
 import { DeviceError, deviceCommands, staleDevices, type WantedDevice } from './devices.ts'
 import { ProgramFailedError } from './exec.ts'
 import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts'
-import { ip } from './ip.ts'
+import { ip, type IpRoute, type IpRule } from './ip.ts'
 import type { Marks } from './marks.ts'
 import { nft } from './nft.ts'
-import { NftSession } from './nft-session.ts'
+import { CHANGES, NftSession, TABLES } from './nft-session.ts'
 import { actualRoutes, actualRules, wantedRoutes, wantedRules, without, type PolicyTunnel } from './policy.ts'
 import type { Family } from './prefix.ts'
-import type { Counter } from './ruleset.ts'
+import { Reading } from './reading.ts'
+import { changesOf } from './ruleset-change.ts'
+import type { NftObject } from './ruleset-objects.ts'
+import { rulesetObjects, rulesetText, type Counter, type Steering } from './ruleset.ts'
 import { deviceSysctls, speaksIpv6, sysctl } from './sysctl.ts'
+import { EVERYTHING, type Part } from './watch.ts'
 
 export interface NetManagerOptions {
   marks: Marks
   log: Logger
   clock: Clock
+  /** Somebody listens to the kernel, and says what may have changed by {@link NetManager.changed}. */
+  isWatched: () => boolean
 }
 
 /** What of ours should be in the kernel; the last one told is what repairs go back to. */
@@ -26,16 +32,24 @@ interface Wanted {
   tunnels: PolicyTunnel[]
   /** Devices of services, for programs that are bound to them. */
   ownDevices: string[]
-  ruleset: { text: RulesetText; plain: string; listing: Promise<string | null> } | null
+  ruleset: { steering: SteeringOf; objects: readonly NftObject[]; listing: Promise<string | null> } | null
 }
 
-/** The ruleset, given the last values of its counters. */
-type RulesetText = (counters: ReadonlyMap<string, Counter>) => string
+/** Rules and routes of one family, as `ip` lists them. */
+interface FoundPolicy {
+  family: Family
+  ruleList: IpRule[]
+  routeList: IpRoute[]
+}
+
+/** What the ruleset is for, given the last values of its counters. */
+type SteeringOf = (counters: ReadonlyMap<string, Counter>) => Steering
 
 /**
  * Owner of everything arctic has in the kernel: the nft table, policy rules and routes, devices and their sysctls. Each
  * method looks first and changes only what differs, so doing it again is free and adopting what a killed agent left is
- * the same as applying. Nobody calls two methods at once; `kernel.ts` serialises them.
+ * the same as applying. Where it has looked, and the kernel is watched, it does not look again before it hears of a change.
+ * Nobody calls two methods at once; `kernel.ts` serialises them.
  */
 export class NetManager {
   readonly #marks: Marks
@@ -44,31 +58,50 @@ export class NetManager {
   #wanted: Wanted = { devices: [], tunnels: [], ownDevices: [], ruleset: null }
   readonly #arp = new ArpGuard()
   readonly #session: NftSession
+  readonly #listings: NftSession
+  readonly #changes: NftSession
+  /** Somebody may have changed the ruleset since it was last compared. */
+  #rulesetDoubtful = true
+  readonly #facts: Reading<HostFacts>
+  readonly #policyFound: Reading<FoundPolicy[]>
+  /** Devices whose sysctls are set. */
+  readonly #settled = new Set<string>()
   #ipv6 = true
-  #facts: HostFacts | null = null
 
-  constructor({ marks, log, clock }: NetManagerOptions) {
+  constructor({ marks, log, clock, isWatched }: NetManagerOptions) {
     this.#marks = marks
     this.#log = log.module('netmgr')
     this.#clock = clock
     this.#session = new NftSession(clock)
+    this.#listings = new NftSession(clock, TABLES)
+    this.#changes = new NftSession(clock, CHANGES)
+    this.#facts = new Reading(() => this.#readFacts(), isWatched)
+    this.#policyFound = new Reading(() => this.#readPolicy(), isWatched)
+  }
+
+  /** Something may be otherwise than it was read. */
+  changed(part: Part): void {
+    if (part === 'ruleset') this.#rulesetDoubtful = true
+    if (part === 'networks') this.#facts.changed()
+    if (part === 'policy') this.#policyFound.changed()
   }
 
   /** The host as it was when it was last read. */
   get networks(): HostFacts | null {
-    return this.#facts
+    return this.#facts.last
   }
 
   /** The host as it is now. */
-  async facts(): Promise<HostFacts> {
+  facts = (): Promise<HostFacts> => this.#facts.current()
+
+  async #readFacts(): Promise<HostFacts> {
     this.#ipv6 = await speaksIpv6(sysctl)
     const [links, routes4, routes6] = await Promise.all([
       ip.links(),
       ip.mainRoutes(4),
       this.#ipv6 ? ip.mainRoutes(6) : []
     ])
-    this.#facts = hostFacts(links, routes4, routes6)
-    return this.#facts
+    return hostFacts(links, routes4, routes6)
   }
 
   /**
@@ -85,9 +118,10 @@ export class NetManager {
       try {
         const commands = deviceCommands(device, links)
         changed ||= commands.length > 0
+        if (commands.length > 0) this.#facts.changed()
         await ip.batch(null, commands)
         if (commands.length > 0) this.#log.info({ device: device.name, kind: device.kind }, 'device is up')
-        await this.#setSysctls(device.name)
+        if (commands.length > 0 || !this.#settled.has(device.name)) await this.#setSysctls(device.name)
       } catch (error) {
         failures.set(device.name, deviceError(device, error))
         if (!(error instanceof DeviceError)) await this.#dropHalfMade(device)
@@ -101,11 +135,14 @@ export class NetManager {
   /** Removes devices of ours that were not in the last `makeDevices`. */
   async dropStaleDevices({ links }: Pick<HostFacts, 'links'>): Promise<void> {
     const stale = staleDevices(this.#wanted.devices, links)
+    if (stale.length === 0) return
+    this.#facts.changed()
+    for (const name of stale) this.#settled.delete(name)
     await ip.batchForce(
       null,
       stale.map((name) => `link delete dev ${name}`)
     )
-    if (stale.length > 0) this.#log.info({ devices: stale }, 'devices removed')
+    this.#log.info({ devices: stale }, 'devices removed')
   }
 
   /**
@@ -121,38 +158,74 @@ export class NetManager {
     return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels, ownDevices))
   }
 
-  /** Replaces the table, unless it is what was loaded last. */
-  async loadRuleset(text: RulesetText, { force = false } = {}): Promise<void> {
+  /** Brings the table to what it should be: by what differs from what was loaded last, or else whole. */
+  async loadRuleset(steering: SteeringOf): Promise<void> {
     const began = this.#clock.monotonic()
-    const plain = text(new Map())
-    if (!force && plain === this.#wanted.ruleset?.plain) return
-    const script = text(await this.counters())
+    const objects = rulesetObjects(steering(new Map()))
+    const before = this.#wanted.ruleset
+    const changes = before == null ? null : changesOf(before.objects, objects)
+    if (changes?.length === 0) return
+    if (changes == null || this.#rulesetDoubtful || !(await this.#changeRuleset(changes))) {
+      await this.#replaceRuleset(steering, objects)
+      return
+    }
+    this.#loaded(steering, objects)
+    const ms = Math.round(this.#clock.monotonic() - began)
+    this.#log.debug({ commands: changes.length, ms }, 'ruleset changed')
+  }
+
+  async #replaceRuleset(steering: SteeringOf, objects: readonly NftObject[]): Promise<void> {
+    const began = this.#clock.monotonic()
+    const script = rulesetText(steering(await this.counters()))
+    this.#rulesetDoubtful = false
     await nft.load(script)
-    // What it looks like from outside is only needed by the next repair.
-    const listing = nft.listing().catch(() => null)
-    this.#wanted.ruleset = { text, plain, listing }
+    this.#loaded(steering, objects)
     const ms = Math.round(this.#clock.monotonic() - began)
     this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
   }
 
+  /** What the table looks like from outside is only needed by the next repair. */
+  #loaded(steering: SteeringOf, objects: readonly NftObject[]): void {
+    this.#wanted.ruleset = { steering, objects, listing: nft.listing(this.#listings) }
+  }
+
+  /** False when the kernel has not taken them: then another hand was there, and the table stands as it was. */
+  async #changeRuleset(changes: readonly string[]): Promise<boolean> {
+    try {
+      await nft.change(this.#changes, changes)
+      return true
+    } catch (error) {
+      this.#log.debug({ error: String(error) }, 'the ruleset cannot be changed where it differs; it is replaced')
+      return false
+    }
+  }
+
   /** Nothing is asked any more. */
-  close = (): void => this.#session.close()
+  close(): void {
+    this.#session.close()
+    this.#listings.close()
+    this.#changes.close()
+  }
 
   counters = (): Promise<Map<string, Counter>> => nft.counters(this.#session)
 
   /**
-   * Compares the kernel with what should be there and puts back what is missing, the ruleset first. Names in words what had
-   * vanished, as soon as it is back; answers whether the host's networks have changed since they were last read.
+   * Compares these parts of the kernel with what should be there and puts back what is missing, the ruleset first. Names in
+   * words what had vanished, as soon as it is back; answers whether the host's networks have changed since they were last
+   * read.
    */
-  async repair(onRepaired: (what: string) => void): Promise<{ networksChanged: boolean }> {
-    const before = this.#facts
-    const reading = this.facts()
-    const [facts] = await Promise.all([reading, this.#repairRuleset(onRepaired)])
+  async repair(parts: ReadonlySet<Part>, onRepaired: (what: string) => void): Promise<{ networksChanged: boolean }> {
+    const before = this.#facts.last
+    const [facts] = await Promise.all([
+      parts.has('networks') ? this.#facts.anew() : this.#facts.current(),
+      parts.has('ruleset') ? this.#repairRuleset(onRepaired) : null
+    ])
     for (const device of this.#wanted.devices) {
       const there = facts.links.find(({ ifname }) => ifname === device.name)
       try {
         const commands = deviceCommands(device, facts.links)
         if (commands.length === 0) continue
+        this.#facts.changed()
         await ip.batch(null, commands)
         await this.#setSysctls(device.name)
         onRepaired(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
@@ -160,7 +233,8 @@ export class NetManager {
         this.#log.warn({ device: device.name, error: String(error) }, 'device cannot be put back')
       }
     }
-    if (await this.#arp.repair()) onRepaired('nftables table arp arctic')
+    if (parts.has('ruleset') && (await this.#arp.repair())) onRepaired('nftables table arp arctic')
+    if (parts.has('policy')) this.#policyFound.changed()
     if (this.#wanted.ruleset != null) {
       for (const what of (await this.makePolicy(this.#wanted.tunnels, this.#wanted.ownDevices)).added) onRepaired(what)
     }
@@ -170,20 +244,23 @@ export class NetManager {
   async #repairRuleset(onRepaired: (what: string) => void): Promise<void> {
     const { ruleset } = this.#wanted
     if (ruleset == null) return
-    const [expected, listing] = await Promise.all([ruleset.listing, nft.listing()])
+    this.#rulesetDoubtful = false
+    const [expected, listing] = await Promise.all([ruleset.listing, nft.listing(this.#listings)])
     if (listing === expected) return
     // Without anything to compare with, what is there counts as ours.
     if (expected == null && listing != null) {
       ruleset.listing = Promise.resolve(listing)
       return
     }
-    await this.loadRuleset(ruleset.text, { force: true })
+    await this.#replaceRuleset(ruleset.steering, ruleset.objects)
     onRepaired(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
   }
 
   /** Takes everything of ours out of the kernel, whoever of us put it there. */
   async removeAll(): Promise<void> {
     this.#wanted = { devices: [], tunnels: [], ownDevices: [], ruleset: null }
+    for (const part of EVERYTHING) this.changed(part)
+    this.#settled.clear()
     this.#ipv6 = await speaksIpv6(sysctl)
     await nft.remove()
     await this.#arp.remove()
@@ -193,22 +270,35 @@ export class NetManager {
   }
 
   async #policy(rules: string[], routes: string[]): Promise<{ added: string[]; prune: () => Promise<void> }> {
-    const families: Family[] = this.#ipv6 ? [4, 6] : [4]
-    const sides = await Promise.all(families.map((family) => this.#policyOf(family, rules, routes)))
+    const found = await this.#policyFound.current()
+    const sides = await Promise.all(found.map((one) => this.#policyOf(one, rules, routes)))
     return {
       added: sides.flatMap(({ added }) => added),
       prune: async () => {
-        for (const { family, extra } of sides) await ip.batchForce(family, extra)
+        for (const { family, extra } of sides) {
+          if (extra.length > 0) this.#policyFound.changed()
+          await ip.batchForce(family, extra)
+        }
       }
     }
   }
 
-  async #policyOf(family: Family, rules: string[], routes: string[]) {
-    const [ruleList, routeList] = await Promise.all([ip.rules(family), ip.routesOf(family, this.#marks.protocol)])
+  #readPolicy(): Promise<FoundPolicy[]> {
+    const families: Family[] = this.#ipv6 ? [4, 6] : [4]
+    return Promise.all(
+      families.map(async (family) => {
+        const [ruleList, routeList] = await Promise.all([ip.rules(family), ip.routesOf(family, this.#marks.protocol)])
+        return { family, ruleList, routeList }
+      })
+    )
+  }
+
+  async #policyOf({ family, ruleList, routeList }: FoundPolicy, rules: string[], routes: string[]) {
     const haveRules = actualRules(ruleList, this.#marks)
     const haveRoutes = actualRoutes(routeList, this.#marks)
     const newRules = without(rules, haveRules)
     const newRoutes = without(routes, haveRoutes)
+    if (newRoutes.length + newRules.length > 0) this.#policyFound.changed()
     // Tables before the rules that lead to them, and the other way round when they go.
     await ip.batch(family, [
       ...newRoutes.map((line) => `route add ${line}`),
@@ -246,6 +336,7 @@ export class NetManager {
   async #setSysctls(device: string): Promise<void> {
     const all = await sysctl.read('ipv4/conf/all/rp_filter')
     for (const [path, value] of deviceSysctls(device, all, this.#ipv6)) await sysctl.set(path, value)
+    this.#settled.add(device)
   }
 
   /** A device that failed on the way (an address refused, say) must not stay as if it were there. */

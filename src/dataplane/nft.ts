@@ -1,27 +1,33 @@
-import { run, runOrThrow } from './exec.ts'
+import { runOrThrow } from './exec.ts'
+import { nftLineBytesMax } from './limits.ts'
 import type { NftSession } from './nft-session.ts'
 import { removeText, TABLE, type Counter } from './ruleset.ts'
 
 /** The few things we ask of the `nft` program; only ever about our own table. */
 export interface Nft {
-  /** Loads a script in one kernel transaction. Resolves to the pid of the `nft` that did it, as `nft monitor` names it. */
-  load(script: string): Promise<number>
+  /** Loads a script in one kernel transaction. */
+  load(script: string): Promise<void>
+  /** Runs commands in one kernel transaction: all of them, or none and a rejection. */
+  change(session: NftSession, commands: readonly string[]): Promise<void>
   /** Asks the kernel whether it would take the script. */
   check(script: string): Promise<void>
   /** The table as text without counters' values, or null when it is not there. */
-  listing(): Promise<string | null>
+  listing(session: NftSession): Promise<string | null>
   /** None when the table is not there. */
   counters(session: NftSession): Promise<Map<string, Counter>>
   remove(): Promise<void>
 }
 
 export const nft: Nft = {
-  load: async (script) => (await runOrThrow('nft', ['-f', '-'], { input: script })).pid,
-  check: async (script) => void (await runOrThrow('nft', ['-c', '-f', '-'], { input: script })),
-  listing: async () => {
-    const { code, stdout } = await run('nft', ['-s', 'list', 'table', 'inet', TABLE])
-    return code === 0 ? stdout : null
+  load: async (script) => void (await runOrThrow('nft', ['-f', '-'], { input: script })),
+  change: async (session, commands) => {
+    const line = commands.join('; ')
+    if (line.length > nftLineBytesMax) return nft.load(`${commands.join('\n')}\n`)
+    const said = (await session.ask(line)).split('\n').slice(0, -1)
+    if (said.length > 0) throw new Error(`nft: ${said.join('\n')}`)
   },
+  check: async (script) => void (await runOrThrow('nft', ['-c', '-f', '-'], { input: script })),
+  listing: (session) => session.ask(`list table inet ${TABLE}`).catch(() => null),
   counters: (session) => session.ask(`list counters table inet ${TABLE}`).then(parseCounters, () => new Map()),
   remove: async () => void (await runOrThrow('nft', ['-f', '-'], { input: removeText }))
 }

@@ -1,6 +1,7 @@
 import { BITS, contains, formatAddress, formatPrefix, mask, type Family, type Prefix } from './prefix.ts'
 import type { Route } from './route.ts'
 import type { RouteTable, Space } from './route-table.ts'
+import { chain, map, type NftObject } from './ruleset-objects.ts'
 
 /**
  * A route table as nft chains: for each pair of prefix lengths one rule that masks the addresses and asks one hash map.
@@ -9,7 +10,7 @@ import type { RouteTable, Space } from './route-table.ts'
  * Chains: `NAME` (and `NAME_INTERFACE` for routes of a device) look up (source, destination); the same with `_back` look
  * up a reply, the other way round.
  */
-export function lookupChains(name: string, table: RouteTable, verdict: (route: Route) => string): string[] {
+export function lookupChains(name: string, table: RouteTable, verdict: (route: Route) => string): NftObject[] {
   return [null, ...table.devices].flatMap((device) => {
     const scope = mapName(name, device)
     const families = ([4, 6] as const).map((family) => ({ family, spaces: table.spaces(device, family) }))
@@ -23,9 +24,9 @@ export function lookupChains(name: string, table: RouteTable, verdict: (route: R
         const rules = spaces.map((space) =>
           lookupRule(scope, family, space, way === '_back', table.host.attached, verdict)
         )
-        return `chain ${scope}${way}${family} {\n${rules.map((rule) => ` ${rule}\n`).join('')}}`
+        return chain(`${scope}${way}${family}`, rules)
       }),
-      `chain ${scope}${way} {\n meta nfproto vmap { ipv4 : goto ${scope}${way}4, ipv6 : goto ${scope}${way}6 }\n}`
+      chain(`${scope}${way}`, [`meta nfproto vmap { ipv4 : goto ${scope}${way}4, ipv6 : goto ${scope}${way}6 }`])
     ])
     return [...maps, ...chains]
   })
@@ -34,16 +35,12 @@ export function lookupChains(name: string, table: RouteTable, verdict: (route: R
 /** nft names start with a letter; a device's name follows the map's. */
 export const mapName = (name: string, device: string | null): string => (device == null ? name : `${name}_${device}`)
 
-export function nftSet(name: string, type: string, elements: readonly string[]): string {
-  return `set ${name} {\n type ${type}\n${elements.length === 0 ? '' : ` elements = { ${elements.join(', ')} }\n`}}`
-}
-
 /** "No CIDR" and a prefix of length 0 ask nothing of an address (and nft masks nothing away to nothing). */
 const isCatchAll = (space: Space): boolean => space.sourceLength <= 0 && space.destLength <= 0
 const spaceName = (family: Family, { sourceLength, destLength }: Space): string =>
   `${family}_${sourceLength < 0 ? 'x' : sourceLength}_${destLength < 0 ? 'x' : destLength}`
 
-function nftMap(name: string, family: Family, space: Space, verdict: (route: Route) => string): string {
+function nftMap(name: string, family: Family, space: Space, verdict: (route: Route) => string): NftObject {
   const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
   const elements: string[] = []
   for (const route of space.entries.values()) {
@@ -51,7 +48,7 @@ function nftMap(name: string, family: Family, space: Space, verdict: (route: Rou
     elements.push(`${key.map(formatAddress).join(' . ')} : ${verdict(route)}`)
   }
   const columns = Number(space.sourceLength > 0) + Number(space.destLength > 0)
-  return `map ${name} {\n type ${Array<string>(columns).fill(type).join(' . ')} : verdict\n elements = { ${elements.join(', ')} }\n}`
+  return map(name, Array<string>(columns).fill(type).join(' . '), elements)
 }
 
 /** One look into a map. Destinations in an attached network longer than this space's destinations pass by. */

@@ -3,11 +3,12 @@ import { hex, type Marks } from './marks.ts'
 import { SPECIAL_DESTINATIONS, SPECIAL_SOURCES, type MemberEndpoint } from './never-taken.ts'
 import { formatAddress, formatPrefix, type Address, type Family } from './prefix.ts'
 import type { RouteTable } from './route-table.ts'
-import { lookupChains, mapName, nftSet } from './ruleset-maps.ts'
+import { lookupChains, mapName } from './ruleset-maps.ts'
+import { chain, objectText, set, type NftObject } from './ruleset-objects.ts'
 
 /**
- * The text of table `inet arctic`, whole, for one `nft -f -`: replacing it is one transaction of the kernel, so no packet
- * ever meets half a ruleset. How a packet goes through it:
+ * What table `inet arctic` is made of. It is brought into the kernel whole, or by what differs from before
+ * (`ruleset-change.ts`), in one transaction: no packet ever meets half a ruleset. How a packet goes through it:
  *
  * 1. `zones` (before conntrack): what comes out of tunnel i gets conntrack zone i in its original direction.
  * 2. `prerouting`: packets out of a tunnel must be covered (`out_i`), replies to them go back in (by zone), intercepted TCP
@@ -66,8 +67,15 @@ export const counterName = (direction: 'in' | 'out', service: ServiceId): string
 /** Removes the table whether it is there or not. */
 export const removeText = `table inet ${TABLE}\ndelete table inet ${TABLE}\n`
 
+/** The whole table, for one `nft -f -`. */
 export function rulesetText(steering: Steering): string {
-  const body = [
+  const body = rulesetObjects(steering).map((object) => objectText(object, steering.counters))
+  return `${removeText}table inet ${TABLE} {\n${body.join('\n')}\n}\n`
+}
+
+export function rulesetObjects(steering: Steering): NftObject[] {
+  for (const { device } of [...steering.tunnels, ...steering.services]) if (device != null) assertName(device)
+  return [
     ...counters(steering),
     ...sets(steering),
     ...services(steering),
@@ -75,11 +83,9 @@ export function rulesetText(steering: Steering): string {
     ...(steering.draining ? [] : lookupChains('route', steering.table, (route) => `goto service_${route.serviceId}`)),
     ...hooks(steering)
   ]
-  for (const { device } of [...steering.tunnels, ...steering.services]) if (device != null) assertName(device)
-  return `${removeText}table inet ${TABLE} {\n${body.join('\n')}\n}\n`
 }
 
-function counters({ services: steered, tunnels: steeredTunnels, counters: last }: Steering): string[] {
+function counters({ services: steered, tunnels: steeredTunnels }: Steering): NftObject[] {
   const inbound = steeredTunnels.flatMap(({ covers }) => coveredServices(covers))
   const names = [...steered.map(({ id }) => id), ...inbound].flatMap((id) => [
     counterName('in', id),
@@ -87,13 +93,10 @@ function counters({ services: steered, tunnels: steeredTunnels, counters: last }
   ])
   for (const name of names) assertName(name)
   const all = [...new Set(names), ...steeredTunnels.map(({ index }) => `uncovered_${index}`), 'guarded']
-  return all.map((name) => {
-    const { packets, bytes } = last.get(name) ?? { packets: 0, bytes: 0 }
-    return `counter ${name} { packets ${packets} bytes ${bytes}\n}`
-  })
+  return all.map((name) => ({ kind: 'counter', name }))
 }
 
-function sets({ marks, tunnels: steeredTunnels, members }: Steering): string[] {
+function sets({ marks, tunnels: steeredTunnels, members }: Steering): NftObject[] {
   const paths = [
     `${hex(marks.tproxy)} . "lo"`,
     ...steeredTunnels.map(({ index, device }) => `${hex(marks.tunnel(index))} . "${device}"`)
@@ -103,14 +106,14 @@ function sets({ marks, tunnels: steeredTunnels, members }: Steering): string[] {
       .filter(({ address }) => address.family === family)
       .map(({ address, port, protocol }) => `${formatAddress(address)} . ${protocol} . ${port}`)
   return [
-    nftSet('paths', 'mark . ifname', paths),
-    nftSet(
+    set('paths', 'mark . ifname', paths),
+    set(
       'tunnels',
       'ifname',
       steeredTunnels.map(({ device }) => `"${device}"`)
     ),
-    nftSet('members4', 'ipv4_addr . inet_proto . inet_service', ends(4)),
-    nftSet('members6', 'ipv6_addr . inet_proto . inet_service', ends(6))
+    set('members4', 'ipv4_addr . inet_proto . inet_service', ends(4)),
+    set('members6', 'ipv6_addr . inet_proto . inet_service', ends(6))
   ]
 }
 
@@ -118,7 +121,7 @@ function sets({ marks, tunnels: steeredTunnels, members }: Steering): string[] {
 const setMark = (of: 'meta' | 'ct', marks: Marks, value: number): string =>
   `${of} mark set ${of} mark & ${hex(marks.keep)} | ${hex(value)}`
 
-function services({ marks, services: steered }: Steering): string[] {
+function services({ marks, services: steered }: Steering): NftObject[] {
   const chains = steered.map(({ id, tunnel }) =>
     chain(`service_${id}`, [
       `ct direction reply counter name ${counterName('out', id)} return`,
@@ -130,7 +133,7 @@ function services({ marks, services: steered }: Steering): string[] {
   return [chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)]), ...chains]
 }
 
-function tunnels({ marks, tunnels: steered }: Steering): string[] {
+function tunnels({ marks, tunnels: steered }: Steering): NftObject[] {
   const ids = new Set(steered.flatMap(({ covers }) => coveredServices(covers)))
   const accepting = [...ids].map((id) =>
     chain(`accept_${id}`, [
@@ -180,7 +183,7 @@ function hooks({
   transparent,
   generalPort,
   draining
-}: Steering): string[] {
+}: Steering): NftObject[] {
   const ours = `& ${hex(marks.mask)}`
   const syn = 'tcp flags & (fin | syn | rst | ack) == syn'
   const own = steered.filter(({ device }) => device != null && table.devices.includes(device))
@@ -304,7 +307,7 @@ function hooks({
   ]
 }
 
-function countReplies(steeredTunnels: SteeredTunnel[], own: SteeredService[], draining: boolean): string[] {
+function countReplies(steeredTunnels: SteeredTunnel[], own: SteeredService[], draining: boolean): NftObject[] {
   if (steeredTunnels.length === 0 || draining) return []
   const devices = own.map(({ device }) => `"${device}" : goto ${mapName('route', device)}_back`)
   const mine = ([4, 6] as const).flatMap((family) => {
@@ -349,8 +352,9 @@ function coveredServices(covers: RouteTable): ServiceId[] {
   return [...new Set(covers.ranked(null).map(({ serviceId }) => serviceId))]
 }
 
-const chain = (name: string, rules: string[]): string =>
-  `chain ${name} {\n${rules.map((rule) => ` ${rule}\n`).join('')}}`
-
-const hook = (name: string, type: string, at: string, priority: string, rules: string[]): string =>
-  chain(name, [`type ${type} hook ${at} priority ${priority}; policy accept;`, ...rules])
+const hook = (name: string, type: string, at: string, priority: string, rules: string[]): NftObject => ({
+  kind: 'chain',
+  name,
+  hook: `type ${type} hook ${at} priority ${priority}; policy accept;`,
+  rules
+})

@@ -2,94 +2,144 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
-import { monitorRestartMs, repairIntervalMinMs, repairIntervalMaxMs, repairSettleMs, repairSweepMs } from './limits.ts'
+import {
+  monitorRestartMs,
+  monitorStartMs,
+  repairIntervalMinMs,
+  repairIntervalMaxMs,
+  repairSettleMs,
+  repairSweepMs
+} from './limits.ts'
 import type { Marks } from './marks.ts'
 import { TABLE } from './ruleset.ts'
+
+/**
+ * What there is to look at: our tables of nftables, the host's links, addresses and own routes with our devices among them,
+ * and our policy rules and routes.
+ */
+export type Part = 'ruleset' | 'networks' | 'policy'
+
+export const EVERYTHING: ReadonlySet<Part> = new Set(['ruleset', 'networks', 'policy'])
 
 export interface WatchOptions {
   marks: Marks
   clock: Clock
   log: Logger
-  /** Something that may be ours has changed: look at the kernel. Called one at a time. */
-  onDisturbance: () => Promise<void>
+  /** It may be otherwise than it was read. Called at once, for whatever was heard. */
+  onChange: (part: Part) => void
+  /** Something that may be ours has changed: look at these parts of the kernel. Called one at a time. */
+  onDisturbance: (parts: ReadonlySet<Part>) => Promise<void>
 }
+
+export interface KernelWatch {
+  /** Whether all that may change is heard of. */
+  isListening(): boolean
+  /** Ends the monitors. */
+  end(): void
+}
+
+/** What a line of a monitor is about, and whether a look at it is due. */
+type Reader = (line: string) => { parts: readonly Part[]; look: boolean } | null
 
 /**
  * Listens to the kernel (`nft monitor`, `ip monitor`) and calls `onDisturbance` soon after something vanished that may be
  * ours, and now and then without a reason. What the lines say is only a hint; the look decides.
- *
- * @returns ends both monitors
  */
-export function watchKernel({ marks, clock, log, onDisturbance }: WatchOptions): () => void {
+export function watchKernel({ marks, clock, log, onChange, onDisturbance }: WatchOptions): KernelWatch {
   const stopping = new AbortController()
   let pending: Timer | null = null
   let looking = false
-  let again = false
+  let due = new Set<Part>()
   let failures = 0
   let lastLook = Number.NEGATIVE_INFINITY
 
-  const disturb = (): void => {
-    again = true
-    if (looking || pending != null || stopping.signal.aborted) return
+  const disturb = (parts: Iterable<Part>): void => {
+    for (const part of parts) due.add(part)
+    if (due.size === 0 || looking || pending != null || stopping.signal.aborted) return
     const interval = Math.min(repairIntervalMinMs * 2 ** failures, repairIntervalMaxMs)
     const wait = Math.max(repairSettleMs, lastLook + interval - clock.monotonic())
     pending = clock.after(wait, () => void look())
   }
+  const disturbAll = (): void => {
+    for (const part of EVERYTHING) onChange(part)
+    disturb(EVERYTHING)
+  }
   const look = async (): Promise<void> => {
     pending = null
-    again = false
     looking = true
     lastLook = clock.monotonic()
+    const parts = due
+    due = new Set()
     try {
-      await onDisturbance()
+      await onDisturbance(parts)
       failures = 0
     } catch (error) {
       log[failures === 0 ? 'debug' : 'warn'](
         { error: String(error) },
         'the kernel could not be compared with what should be there; trying again'
       )
-      again = true
+      for (const part of parts) due.add(part)
       failures++
     }
     looking = false
-    if (again) disturb()
+    disturb([])
   }
 
+  const ours = `proto ${marks.protocol}`
   const monitors = [
-    monitor(
-      'nft',
-      ['monitor', 'destroy'],
-      (line) => (/ (inet|arp) /.test(line) && line.includes(` ${TABLE}`)) || line.includes('lost')
+    monitor('nft', ['monitor', 'destroy'], (line) =>
+      (/ (inet|arp) /.test(line) && line.includes(` ${TABLE}`)) || line.includes('lost')
+        ? { parts: ['ruleset'], look: true }
+        : null
     ),
-    monitor('ip', ['-o', 'monitor', 'link', 'address'], () => true),
-    monitor('ip', ['-o', '-N', 'monitor', 'rule', 'route'], (line) => line.includes(`proto ${marks.protocol}`))
+    // With a device go the routes by it, of which the kernel says nothing.
+    monitor('ip', ['-o', 'monitor', 'link', 'address'], () => ({ parts: ['networks', 'policy'], look: true })),
+    // Others' routes say by which interface what is reached, which the next apply wants to know.
+    monitor('ip', ['-o', '-N', 'monitor', 'rule', 'route'], (line) =>
+      line.includes(ours) ? { parts: ['policy'], look: true } : { parts: ['networks'], look: false }
+    )
   ]
-  const sweep = clock.every(repairSweepMs, disturb)
+  const sweep = clock.every(repairSweepMs, disturbAll)
 
-  function monitor(program: string, args: string[], concerns: (line: string) => boolean): () => void {
+  function monitor(program: string, args: string[], read: Reader): { isUp: () => boolean; end: () => void } {
     let child: ChildProcess | null = null
+    let isUp = false
     const start = (): void => {
       if (stopping.signal.aborted) return
-      child = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] })
-      createInterface({ input: child.stdout! }).on('line', (line) => {
-        if (concerns(line)) disturb()
+      const own = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+      child = own
+      // It does not say when it has begun to listen, and what came before that is to be looked for.
+      const begun = clock.after(monitorStartMs, () => {
+        isUp = true
+        disturbAll()
       })
-      child.once('error', () => {})
-      child.once('close', () => {
+      createInterface({ input: own.stdout }).on('line', (line) => {
+        const heard = read(line)
+        if (heard == null) return
+        for (const part of heard.parts) onChange(part)
+        if (heard.look) disturb(heard.parts)
+      })
+      own.once('error', () => {})
+      own.once('close', () => {
+        begun.cancel()
+        isUp = false
         if (stopping.signal.aborted) return
         log.debug({ program }, 'monitor ended, starting it again')
-        disturb()
+        disturbAll()
         clock.after(monitorRestartMs, start)
       })
     }
     start()
-    return () => child?.kill()
+    return { isUp: () => isUp, end: () => child?.kill() }
   }
 
-  return () => {
-    stopping.abort()
-    pending?.cancel()
-    sweep.cancel()
-    for (const end of monitors) end()
+  return {
+    isListening: () => monitors.every(({ isUp }) => isUp()),
+    end: () => {
+      stopping.abort()
+      pending?.cancel()
+      sweep.cancel()
+      for (const { end } of monitors) end()
+    }
   }
 }

@@ -110,7 +110,11 @@ export const beatMs = 1_000
 export const beatPeersMax = 100
 /** Beats of a peer that may be missed before it counts as unreachable. */
 export const beatsMissedMax = 3
-/** A material change is announced after this, together with what else changed meanwhile. */
+/**
+ * A material change is announced after the first, together with what else changed meanwhile, and this long after the beat
+ * before at the earliest.
+ */
+export const beatPromptMs = 2
 export const beatCoalesceMs = 20
 /** Of beats that announce new heads, in the smallest cluster: a burst of writes is worth four a second, not one each. */
 export const headsBeatGapMinMs = 250

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
+import type { DesiredState } from '../../src/dataplane/desired.ts'
+import { monitorStartMs } from '../../src/dataplane/limits.ts'
 import { Driver, Namespace, needsKernel, readJson, temporaryState, wire } from './support/namespace.ts'
 import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
 
@@ -148,6 +150,33 @@ describe('dataplane in the kernel', function () {
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
     assert.match(edge.run('ip', 'rule'), /lookup 79461/)
+    await driver.stop('remove')
+  })
+
+  it('knows of what the host has been given between two changes, and mends what was broken just before one', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    // By then it listens to the kernel, and reads nothing anew that it has heard nothing of.
+    await new Promise((resolve) => setTimeout(resolve, monitorStartMs + 500))
+    const more = (n: number): DesiredState => {
+      const routes = [route(1, one, { destCidr: '10.2.0.0/24' }), route(n + 10, one, { destCidr: `10.66.${n}.0/24` })]
+      return desired({ ...steady, outbound: [outbound(one, b, routes)] })
+    }
+    assert.deepEqual((await driver.apply(more(1))).services[one]?.warnings, [])
+    edge.ip('link add d7 type bridge', 'link set d7 up')
+    edge.run('ip', 'route', 'add', '10.66.0.0/16', 'dev', 'd7')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const warnings = (await driver.apply(more(2))).services[one]?.warnings ?? []
+    assert.match(warnings.map(({ message }) => message).join(), /10\.66\.2\.0\/24/)
+
+    edge.run('nft', 'delete', 'table', 'inet', 'arctic')
+    await driver.apply(more(3))
+    assert.match(edge.run('nft', 'list', 'table', 'inet', 'arctic'), /10\.66\.3\.0/)
+    assert.match(edge.run('nft', 'list', 'table', 'inet', 'arctic'), /10\.2\.0\.0/)
+    edge.run('nft', 'flush', 'chain', 'inet', 'arctic', 'guard')
+    await driver.apply(more(4))
+    await driver.event('kernel.repaired').catch(() => {})
+    assert.match(edge.run('nft', 'list', 'chain', 'inet', 'arctic', 'guard'), /@paths/)
     await driver.stop('remove')
   })
 

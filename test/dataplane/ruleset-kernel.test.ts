@@ -9,7 +9,9 @@ import { memberEndpoints, type HostNetworks } from '../../src/dataplane/never-ta
 import { wantedRoutes, wantedRules } from '../../src/dataplane/policy.ts'
 import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
 import { compile, type RoutedService } from '../../src/dataplane/route-table.ts'
-import { rulesetText, type Steering } from '../../src/dataplane/ruleset.ts'
+import { changesOf } from '../../src/dataplane/ruleset-change.ts'
+import type { NftObject } from '../../src/dataplane/ruleset-objects.ts'
+import { rulesetObjects, rulesetText, type Steering } from '../../src/dataplane/ruleset.ts'
 import * as arbitrary from './support/arbitraries.ts'
 import { Namespace, needsKernel, wire } from './support/namespace.ts'
 import { route, serviceId } from './support/states.ts'
@@ -54,6 +56,33 @@ function counters(ns: Namespace): Record<string, number> {
   return Object.fromEntries(
     nftables.flatMap(({ counter }) => (counter == null ? [] : [[counter.name, counter.packets]]))
   )
+}
+
+/** The table as the kernel has it, but for what depends on how it came to be so: handles, and the order within sets. */
+function listed(ns: Namespace): unknown {
+  const { nftables } = JSON.parse(ns.run('nft', '-s', '-j', 'list', 'table', 'inet', 'arctic')) as {
+    nftables: Array<Record<string, { name?: string; chain?: string }>>
+  }
+  const order = (value: unknown): unknown => {
+    if (typeof value !== 'object' || value == null) return value
+    if (Array.isArray(value)) return value.map(order)
+    return Object.fromEntries(
+      Object.entries(value).flatMap(([key, inner]) => {
+        if (key === 'handle' || key === 'packets' || key === 'bytes') return []
+        const ordered = order(inner)
+        const isSet = (key === 'set' || key === 'elem') && Array.isArray(ordered)
+        return [[key, isSet ? ordered.map((one) => JSON.stringify(one)).toSorted() : ordered]]
+      })
+    )
+  }
+  const objects = nftables.flatMap((object) => {
+    const [kind, fields] = Object.entries(object)[0] ?? []
+    return kind === 'metainfo' || fields == null
+      ? []
+      : [{ of: `${kind} ${fields.chain ?? fields.name}`, is: order(object) }]
+  })
+  // Stable: rules stay in the order that they have in their chain.
+  return objects.toSorted((a, b) => a.of.localeCompare(b.of))
 }
 
 describe('ruleset in the kernel', function () {
@@ -130,6 +159,64 @@ describe('ruleset in the kernel', function () {
     })
     await fc.assert(property, { numRuns: 30 })
     assert.ok(taken > 100, `only ${taken} packets were taken`)
+  })
+
+  it('comes to the same by what differs as by being loaded whole, from any state to any other', () => {
+    const wanted = fc.record({
+      services: arbitrary.services(['dev0']),
+      tunnels: fc.uniqueArray(fc.integer({ min: 1, max: 3 }), { maxLength: 3 }),
+      covers: arbitrary.services([]),
+      transparent: fc.boolean(),
+      draining: fc.boolean(),
+      generalPort: fc.constantFrom(4000, 4100, null)
+    })
+    const stateOf = ({ tunnels, covers, ...one }: typeof wanted extends fc.Arbitrary<infer T> ? T : never): Steering =>
+      steering(one.services, {
+        transparent: one.transparent,
+        draining: one.draining,
+        generalPort: one.generalPort,
+        tunnels: tunnels.map((index) => ({ index, device: `tun${index}`, covers: compile(covers, edgeHost) })),
+        services: one.services.map(({ id, device }, i) => ({
+          id,
+          device,
+          addresses: [],
+          tunnel: tunnels[i % 3] ?? null,
+          port: 4001
+        }))
+      })
+    let commands = 0
+    const property = fc.property(fc.array(wanted, { minLength: 2, maxLength: 5 }), (states) => {
+      let held: Steering | null = null
+      for (const next of states.map(stateOf)) {
+        const changes = held == null ? null : changesOf(rulesetObjects(held), rulesetObjects(next))
+        edge.input('nft', ['-f', '-'], changes == null ? rulesetText(next) : `${changes.join('\n')}\n`)
+        commands += changes?.length ?? 0
+        held = next
+      }
+      const changed = listed(edge)
+      edge.input('nft', ['-f', '-'], rulesetText(held!))
+      assert.deepEqual(changed, listed(edge))
+      assert.deepEqual(changesOf(rulesetObjects(held!), rulesetObjects(held!)), [])
+    })
+    fc.assert(property, { numRuns: 40 })
+    assert.ok(commands > 400, `only ${commands} commands`)
+  })
+
+  it('changes one route of 10,000 by one element', () => {
+    const id = serviceId(1)
+    const of = (count: number): NftObject[] =>
+      rulesetObjects(
+        steering([
+          {
+            id,
+            device: null,
+            routes: Array.from({ length: count }, (_, i) => route(i, id, { destCidr: `10.${i >> 8}.${i & 255}.0/24` }))
+          }
+        ])
+      )
+    const [more, less] = [changesOf(of(9_999), of(10_000)), changesOf(of(10_000), of(9_999))]
+    assert.deepEqual(more, [`add element inet arctic route_4_x_24 { 10.39.15.0 : goto service_${id} }`])
+    assert.deepEqual(less, ['delete element inet arctic route_4_x_24 { 10.39.15.0 }'])
   })
 
   it('loads 10,000 routes in one transaction, and is fast enough for a change by hand', () => {

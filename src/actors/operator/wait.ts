@@ -19,9 +19,9 @@ interface Open {
  * engines of each end that can be reached; and says who is not there yet when the time is up. What was written stays
  * written, whatever comes of it.
  *
- * 1. Ask the ends that are waited for; they answer with what they have programmed.
- * 2. An end is done when it reports the very wish of the newest view, or nothing any more of a deleted service.
- * 3. Who cannot be reached is not waited for, and named.
+ * 1. An end is done when it reports the very wish of the newest view, or nothing any more of a deleted service.
+ * 2. Who cannot be reached is not waited for, and named.
+ * 3. It is looked again when anything was heard; an end that says nothing by itself is asked, first soon and then less often.
  */
 export async function waitFor(
   deps: OperatorDeps,
@@ -35,13 +35,10 @@ export async function waitFor(
   const skipped = new Map<PeerId, string>()
   let open: Open[] = services.map((service) => ({ service, spoke: new Set<PeerId>() }))
   let pauseMs = waitLookMinMs
+  let askAt = begun + pauseMs
+  // What was just written is part of what is looked at.
+  deps.reconciler.flush()
   for (;;) {
-    for (const { service, spoke } of open) listen(deps, service, spoke)
-    await refreshReports(
-      deps,
-      open.map(({ service }) => service)
-    )
-    signal.throwIfAborted()
     const late = new Map<Open, StragglerJson[]>()
     const away = new Map<PeerId, string>()
     for (const one of open) {
@@ -64,8 +61,32 @@ export async function waitFor(
       }
     }
     open = [...late.keys()]
-    await clock.sleep(Math.max(1, Math.min(pauseMs, timeoutMs - spent())), { signal })
+    const until = Math.min(askAt, begun + timeoutMs)
+    if (await hears(deps, Math.max(1, until - clock.monotonic()), signal)) continue
     pauseMs = Math.min(2 * pauseMs, waitLookMaxMs)
+    askAt = clock.monotonic() + pauseMs
+    for (const { service, spoke } of open) listen(deps, service, spoke)
+    await refreshReports(
+      deps,
+      open.map(({ service }) => service)
+    )
+    signal.throwIfAborted()
+  }
+}
+
+/** True as soon as this peer has evaluated anything new; false when it has not within `ms`. */
+async function hears({ reconciler, clock }: OperatorDeps, ms: number, signal: AbortSignal): Promise<boolean> {
+  const heard = new AbortController()
+  const release = reconciler.onEvaluated(() => heard.abort())
+  try {
+    await clock.sleep(ms, { signal: AbortSignal.any([signal, heard.signal]) })
+    return false
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!heard.signal.aborted) throw error
+    return true
+  } finally {
+    release()
   }
 }
 

@@ -80,6 +80,7 @@ export class Reconciler {
   #view: View | null = null
   readonly #own: OwnSide
   #applied: AppliedState | null = null
+  readonly #onEvaluated = new Set<() => void>()
   readonly #dirtyServices = new Set<ServiceId>()
   readonly #dirtyPeers = new Set<PeerId>()
   /** Services whose actors may not be what the view wants, and whether the same is true of peers and tunnels. */
@@ -169,6 +170,12 @@ export class Reconciler {
         this.request()
       }
     })
+  }
+
+  /** Called after each evaluation: what was waited for may be so now. Returns how to stop it. */
+  onEvaluated(listener: () => void): () => void {
+    this.#onEvaluated.add(listener)
+    return () => void this.#onEvaluated.delete(listener)
   }
 
   get applied(): AppliedState | null {
@@ -335,6 +342,7 @@ export class Reconciler {
     this.#tellServices()
     this.#tellPeers(view)
     this.#schedule()
+    for (const listener of this.#onEvaluated) listener()
   }
 
   #viewChanged(view: View, before: View | null): void {

@@ -1,11 +1,11 @@
 import type { Clock, Timer } from '../../clock.ts'
 import { jittered, type Random } from '../../random.ts'
-import { beatCoalesceMs } from '../limits.ts'
+import { beatCoalesceMs, beatPromptMs } from '../limits.ts'
 import { beatIntervalMs, connectedBeatGapMs, headsBeatGapMs } from './beat.ts'
 
 /**
- * Decides when this peer beats: on a regular, jittered interval, and `beatCoalesceMs` after something material changed,
- * together with whatever else changes meanwhile.
+ * Decides when this peer beats: on a regular, jittered interval, and soon after something material changed, together with
+ * whatever else changes meanwhile.
  */
 export class Beacon {
   readonly #clock: Clock
@@ -36,7 +36,9 @@ export class Beacon {
 
   /** Something that others act on has changed. */
   changed(): void {
-    this.#by(this.#clock.monotonic() + beatCoalesceMs)
+    // After a time of quiet whoever waits for it hears at once; in a burst it is worth the wait for what follows.
+    const now = this.#clock.monotonic()
+    this.#by(Math.max(now + beatPromptMs, this.#sentAt + beatCoalesceMs))
   }
 
   /** The document's heads have changed, which everybody notices by themselves: not worth a storm. */
