@@ -24,7 +24,7 @@ export function deadline(
 }
 
 /** Something took longer than its limit; expected wherever a network is waited for. */
-class TimedOutError extends Error {
+export class TimedOutError extends Error {
   constructor(ms: number) {
     super(`no answer within ${ms} ms`)
     this.name = 'TimedOutError'

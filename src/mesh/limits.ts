@@ -2,6 +2,8 @@
 
 /** Largest message of a channel, bytes: one envelope of any size the replica accepts, and libp2p resets above 4 MiB. */
 export const messageBytesMax = 4 * 1024 * 1024
+/** A message that has begun is whole within this: a batch of a sync over 5 kB/s. */
+export const messageWholeMs = 15_000
 /** The first message of a sync, and the question for a report, bytes: who asks with more holds memory of who is asked. */
 export const questionBytesMax = 1024
 /** Largest gossiped envelope, bytes: libp2p's frames are 64 KiB, and a bigger message blocks every topic behind it. */

@@ -51,7 +51,10 @@ export type Audience = 'connected' | 'all'
 /** A bidirectional stream of whole messages, each at most `messageBytesMax`. */
 export interface Channel {
   send(message: Uint8Array): Promise<void>
-  /** The next message, or null when the other side has closed; RangeError when it is announced with more than `bytesMax`. */
+  /**
+   * The next message, or null when the other side has closed; RangeError when it is announced with more than `bytesMax`,
+   * MisspokenError when it is cut short, TimedOutError when it is not whole within `messageWholeMs` of its beginning.
+   */
   receive(options: { signal: AbortSignal; bytesMax?: number }): Promise<Uint8Array | null>
   close(): Promise<void>
   abort(reason: Error): void

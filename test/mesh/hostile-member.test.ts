@@ -74,6 +74,19 @@ describe('a member that speaks wrongly', function () {
     })
   }
 
+  it('is given up and counted when it asks nothing', async () => {
+    const nouns = { [SYNC_PROTOCOL]: 'sync', [REPORT]: 'report', [JOIN]: 'join' }
+    const counts = Object.values(nouns).map((noun) => ({ noun, before_: count(noun, 'silent') }))
+    const open = Object.keys(nouns).map((protocol) => b.network.open(a.id, protocol, { signal: signal() }))
+    const channels = await Promise.all(open)
+    // A stream is announced with its first bytes; these are none of a message.
+    const heard = channels.map((channel) => channel.receive({ signal: signal(30_000) }).catch(() => null))
+    for (const { noun, before_ } of counts)
+      await until(`${noun} is counted`, () => count(noun, 'silent') > before_, 30_000)
+    await Promise.all(heard)
+    for (const channel of channels) channel.abort(new Error('enough'))
+  })
+
   it('is refused and counted: entries of another cluster, which are not stored', async () => {
     const vector = a.replica.vector()
     const foreign = sealEnvelope(b.identity.signer, 'X'.repeat(26), {

@@ -1,3 +1,4 @@
+import { rejects } from 'node:assert/strict'
 import { ACTOR_PROTOCOL } from '../../src/mesh/actor-protocol/actors.ts'
 import { JOIN_PROTOCOL } from '../../src/mesh/join/admission.ts'
 import { actorFrameBytesMax, messageBytesMax, questionBytesMax } from '../../src/mesh/limits.ts'
@@ -53,6 +54,51 @@ describe('a member without manners', function () {
       await until('it is counted', () => count(noun, 'oversized') > before_)
     })
   }
+
+  for (const [protocol, noun, reason] of [
+    [SYNC_PROTOCOL, 'sync', 'cut_short'],
+    [REPORT_PROTOCOL, 'report', 'cut_short'],
+    [JOIN_PROTOCOL, 'join', 'cut_short'],
+    [ACTOR_PROTOCOL, 'actors', 'malformed']
+  ] as const) {
+    it(`is counted when it ends in the middle of a message on ${protocol}`, async () => {
+      const before_ = count(noun, reason)
+      const stream = await rude.open(protocol)
+      stream.send(header(100))
+      stream.send(new Uint8Array(10))
+      await stream.close()
+      await until('it is counted', () => count(noun, reason) > before_)
+    })
+
+    it(`is answered by nobody when it asks for a version to come of ${protocol}`, async () => {
+      await rejects(rude.open(protocol.replace('/1.0.0', '/9.0.0')))
+    })
+  }
+
+  it('is cut off when it takes for ever over one message, whatever the protocol', async () => {
+    const protocols = [SYNC_PROTOCOL, REPORT_PROTOCOL, JOIN_PROTOCOL, ACTOR_PROTOCOL]
+    const streams = await Promise.all(protocols.map((protocol) => rude.open(protocol)))
+    for (const stream of streams) stream.send(header(200))
+    const dribble = setInterval(() => {
+      for (const stream of streams) if (stream.status === 'open') stream.send(Uint8Array.of(0x7b))
+    }, 250)
+    try {
+      await Promise.all(streams.map(ended))
+    } finally {
+      clearInterval(dribble)
+    }
+  })
+
+  it('is refused when it asks actors in answers, and says before it asks', async () => {
+    for (const words of ['{"type":"answer","id":1,"value":null}', '{"type":"withdraw"}', '[]', '{"type":"ask"}']) {
+      const before_ = count('actors', 'malformed')
+      const stream = await rude.open(ACTOR_PROTOCOL)
+      stream.send(header(words.length))
+      stream.send(Buffer.from(words))
+      await ended(stream)
+      await until('it is counted', () => count('actors', 'malformed') > before_)
+    }
+  })
 
   it('is cut off when it dribbles a message, and keeps no other peer from its sync', async () => {
     const stream = await rude.open(SYNC_PROTOCOL)

@@ -2,6 +2,8 @@ import type { PeerId, Role } from '../../crdt/schema.ts'
 import { ForbiddenError, PeerNotFoundError, toErrorBody, UnavailableError, ArcticError } from '../../errors.ts'
 import { LatestWins } from '../../latest-wins.ts'
 import { actorAsksMax, actorFrameBytesMax, actorUpdatesWaitingMax, actorWatchesPerPeerMax } from '../limits.ts'
+import { TimedOutError } from '../deadline.ts'
+import { MisspokenError } from '../misspoken.ts'
 import type { Channel } from '../network.ts'
 import { Slots } from '../slots.ts'
 import type { ActorHandler, Refusal } from './actors.ts'
@@ -44,7 +46,7 @@ export class Serving {
       for (;;) {
         const slot = await this.#slots.take({ signal })
         const message = await channel.receive({ signal, bytesMax: actorFrameBytesMax }).catch((error: unknown) => {
-          if (error instanceof RangeError) this.#parts.refused('malformed')
+          if (isMisspoken(error)) this.#parts.refused('malformed')
           throw error
         })
         if (message == null) return
@@ -153,3 +155,7 @@ export class Serving {
     }
   }
 }
+
+/** Too long, cut short, or begun and not ended in time: the words of the other side, not the end of its connection. */
+const isMisspoken = (error: unknown): boolean =>
+  error instanceof RangeError || error instanceof MisspokenError || error instanceof TimedOutError

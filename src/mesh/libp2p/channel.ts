@@ -1,20 +1,32 @@
 import type { Stream } from '@libp2p/interface'
 import { byteStream } from '@libp2p/utils'
 import { concat } from 'uint8arrays'
-import { closeTimeoutMs, messageBytesMax, streamWindowBytesMax } from '../limits.ts'
+import { closeTimeoutMs, messageBytesMax, messageWholeMs, streamWindowBytesMax } from '../limits.ts'
 import type { Clock } from '../../clock.ts'
 import { deadline } from '../deadline.ts'
+import { MisspokenError } from '../misspoken.ts'
 import type { Channel } from '../network.ts'
 
 const HEADER_BYTES = 4
 
 /**
  * Whole messages over a libp2p stream: each is its length, 4 bytes big endian, then its bytes. A stream that ends between
- * or inside headers has closed; one that ends inside a message was cut, which is an error.
+ * or inside headers has closed; one that ends inside a message was cut, which is an error. What has begun must be whole in
+ * time, or a member could keep a place for ever with a byte now and then.
  */
 export function streamChannel(stream: Stream, clock: Clock): Channel {
   // One message and one receive window can be buffered; whoever sends more without waiting loses the stream.
   const bytes = byteStream(stream, { maxBufferSize: messageBytesMax + streamWindowBytesMax })
+  const body = async (length: number, signal: AbortSignal): Promise<Uint8Array> => {
+    using limit = deadline(clock, messageWholeMs, { signal })
+    try {
+      return (await bytes.read({ bytes: length, signal: limit.signal })).subarray()
+    } catch (error) {
+      if (limit.signal.aborted) throw limit.signal.reason
+      if ((error as Error).name !== 'UnexpectedEOFError') throw error
+      throw new MisspokenError('cut_short', 'the stream ended in the middle of a message')
+    }
+  }
   return {
     async send(message) {
       if (message.byteLength > messageBytesMax) {
@@ -34,8 +46,7 @@ export function streamChannel(stream: Stream, clock: Clock): Channel {
         const length = header.getUint32(0)
         if (length > bytesMax) throw new RangeError(`a message of ${length} bytes was announced`)
         if (length === 0) return new Uint8Array(0)
-        const message = await bytes.read({ bytes: length, signal })
-        return message.subarray()
+        return await body(length, signal)
       } catch (error) {
         throw signal.aborted ? signal.reason : error
       }
