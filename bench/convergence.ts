@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
 import type { Replica } from '../src/crdt/replica.ts'
-import { lightCluster, stopLight } from '../sim/host/light.ts'
+import { lightCluster } from '../sim/host/light-cluster.ts'
 import { shareSignatures } from '../sim/host/signatures.ts'
 import { operatorOf, World } from '../sim/world.ts'
 import { convergenceChanges, convergenceLoss, convergencePeers, wholeAgents } from './limits.ts'
@@ -43,19 +43,19 @@ export function measure(
   loss: number,
   changes: number
 ): Promise<Convergence> {
-  const world = new World(`convergence ${agents} ${peers} ${loss}`)
+  const world = new World(`convergence ${agents} ${peers} ${loss}`, { agents })
   const endSharing = shareSignatures()
   return world.scheduler.run(agents === 'light' ? light() : whole()).finally(endSharing)
 
   async function light(): Promise<Convergence> {
     const cluster = await lightCluster(world, peers)
     const result = await spread(
-      cluster.map(({ replica, host }) => ({
-        replica,
-        isAdmin: replica.view().members.get(host.id)?.role === 'admin'
+      cluster.map(({ agent, id }) => ({
+        replica: agent!.replica,
+        isAdmin: agent!.replica.view().members.get(id)?.role === 'admin'
       }))
     )
-    await Promise.all(cluster.map(stopLight))
+    await Promise.all(cluster.map((host) => host.stop('remove')))
     return result
   }
 

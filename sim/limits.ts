@@ -42,8 +42,15 @@ export const settlePollMs = 50
 /** Agreement must stand for this long, ms, to count: reports and retries have come to rest as well. */
 export const settleHoldMs = 2_000
 
-/** Peers of a run; beyond it one process has no memory for the full mesh. */
+/** Peers of a run. */
 export const peersMax = 1_000
+/** Beyond so many the agents are light unless it is said: what whole ones say to each other is the square of this. */
+export const wholePeersMax = 100
+/** Members that a light agent keeps a connection to, and how often it looks after them, ms. */
+export const lightDegree = 8
+export const lightUpkeepMs = 1_000
+/** A light agent brings its host to the newest view this long after it changed, ms: each apply costs all members. */
+export const lightApplyMs = 3_000
 /** The same over libp2p, whose connections cost a handshake in plain JavaScript each. */
 export const libp2pPeersMax = 100
 /** Events kept for the timeline of a run. */

@@ -26,6 +26,7 @@ const FLAGS = {
   faults: { type: 'string' },
   timeline: { type: 'string' },
   network: { type: 'string' },
+  agents: { type: 'string' },
   minutes: { type: 'string' },
   scenario: { type: 'string' },
   file: { type: 'string', short: 'f' },
@@ -113,6 +114,9 @@ async function run({ format, values, words }: Ask): Promise<number> {
   const { network = 'light' } = values
   if (network !== 'light' && network !== 'libp2p')
     throw usageFailure(`there is no network "${network}"; light or libp2p`, 'sim run')
+  const { agents } = values
+  if (agents != null && agents !== 'whole' && agents !== 'light')
+    throw usageFailure(`there are no agents "${agents}"; whole or light`, 'sim run')
   const most = network === 'light' ? peersMax : libp2pPeersMax
   const peers = wholeNumber('--peers', values.peers, Math.min(most, scenario.peers), 2, most)
   const seed = values.seed ?? seedDefault
@@ -125,10 +129,11 @@ async function run({ format, values, words }: Ask): Promise<number> {
     peers,
     seed,
     network,
+    ...(agents == null ? {} : { agents }),
     ...(faults == null ? {} : { faults }),
     onProgress: tell
   })
-  const replay = replayLine(scenario, { peers, seed, network }, faults)
+  const replay = replayLine(scenario, { peers, seed, network, agents: result.agents }, faults)
   const summary = runText(result, replay)
   if (values.timeline != null) {
     const page = /\.html?$/.test(values.timeline)

@@ -1,7 +1,8 @@
 import { CHECKERS } from './checkers/index.ts'
 import { shareSignatures } from './host/signatures.ts'
 import { formatFaults, inflict, type Fault } from './faults.ts'
-import { settleMaxMs } from './limits.ts'
+import { settleMaxMs, wholePeersMax } from './limits.ts'
+import type { AgentKind } from './host/agent.ts'
 import type { NetworkKind } from './net/host-network.ts'
 import type { Scenario } from './scenarios/scenario.ts'
 import type { TimelineEvent } from './trace.ts'
@@ -14,6 +15,8 @@ export interface RunOptions {
   seed: string
   /** The light one unless said; libp2p holds the process's time and chance while it runs. */
   network?: NetworkKind
+  /** Whole ones unless said, or light ones where there are too many. */
+  agents?: AgentKind
   /** Instead of the scenario's own. */
   faults?: readonly Fault[]
   /** Breaks something on purpose, before the work begins: what checkers are proven with. */
@@ -25,6 +28,7 @@ export interface RunResult {
   scenario: string
   seed: string
   peers: number
+  agents: AgentKind
   trace_hash: string
   violations: Violation[]
   virtual_seconds: number
@@ -55,7 +59,8 @@ export interface RunResult {
 export async function simulate(options: RunOptions): Promise<RunResult> {
   const { scenario, peers, seed, network = 'light' } = options
   const began = performance.now()
-  const world = new World(`${scenario.name} ${peers} ${seed}`, network)
+  const agents = options.agents ?? agentsFor(peers)
+  const world = new World(`${scenario.name} ${peers} ${seed}`, { network, agents })
   const release = network === 'light' ? null : await hold(world)
   const faults = options.faults ?? scenario.faults({ peers, random: world.random.fork('faults') })
   const operators = new Operators(world, scenario.workload)
@@ -80,6 +85,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     scenario: scenario.name,
     seed,
     peers,
+    agents,
     trace_hash: world.trace.digest(),
     violations: world.violations,
     virtual_seconds: Math.round(world.now) / 1000,
@@ -96,6 +102,8 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     timeline
   }
 }
+
+export const agentsFor = (peers: number): AgentKind => (peers > wholePeersMax ? 'light' : 'whole')
 
 const hold = async ({ scheduler, random }: World): Promise<() => void> => {
   const { holdGlobals } = await import('./net/libp2p/globals.ts')

@@ -1,8 +1,11 @@
 import type { Operator } from '../src/actors/operator/operator.ts'
 import { ArcticError, UnavailableError } from '../src/errors.ts'
 import { desiredFor } from '../src/actors/reconcile/desired.ts'
+import type { View } from '../src/crdt/view.ts'
+import type { DesiredState } from '../src/dataplane/desired.ts'
 import type { Envelope } from '../src/crdt/envelope.ts'
 import type { EnvelopeBytes, VersionVector } from '../src/crdt/replicated.ts'
+import type { AgentKind, Asked } from './host/agent.ts'
 import { SimHost, type HostOptions } from './host/host.ts'
 import { recordedMax, revokeAgainMs, revokeTriesMax, settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
 import type { NetworkKind } from './net/host-network.ts'
@@ -69,11 +72,18 @@ export class World {
   readonly violations: Violation[] = []
   /** The last envelopes that members made, as somebody on the wire would have them. */
   readonly recorded: EnvelopeBytes[] = []
+  /** The state that a kernel was found in when it was what this view asks for. */
+  readonly #programmed = new WeakMap<View, DesiredState>()
   workBeganAt = 0
   readonly network: NetworkKind
+  readonly agents: AgentKind
 
-  constructor(seed: string, network: NetworkKind = 'light') {
+  constructor(
+    seed: string,
+    { network = 'light', agents = 'whole' }: { network?: NetworkKind; agents?: AgentKind } = {}
+  ) {
     this.network = network
+    this.agents = agents
     this.random = new SeededRandom(seed)
     this.wire = new Wire(this.scheduler, this.random.fork('wire'))
     this.trace = new Trace(() => this.scheduler.now)
@@ -216,10 +226,16 @@ export class World {
     const heads = first.view.heads.join()
     const other = views.find(({ view }) => view.heads.join() !== heads || view.members.size !== first.view.members.size)
     if (other != null) return `${other.host.name} and ${first.host.name} hold different documents`
-    const behind = views.find(
-      ({ host, view }) => JSON.stringify(host.kernel.desired) !== JSON.stringify(desiredFor(host.id, view))
-    )
+    const behind = views.find(({ host, view }) => !this.#hasProgrammed(host, view))
     return behind == null ? null : `${behind.host.name} has not programmed what it holds`
+  }
+
+  /** Asked again and again while nothing changes, and then answered by what was found before. */
+  #hasProgrammed({ id, kernel }: SimHost, view: View): boolean {
+    if (this.#programmed.get(view) === kernel.desired) return true
+    const same = JSON.stringify(kernel.desired) === JSON.stringify(desiredFor(id, view))
+    if (same) this.#programmed.set(view, kernel.desired)
+    return same
   }
 
   /** Waits until all is at rest and stays so. Answers the virtual ms it took, or null after `maxMs`. */
@@ -239,7 +255,13 @@ const lowest = (a: VersionVector, b: VersionVector): VersionVector =>
   Object.fromEntries(Object.entries(a).map(([actor, seq]) => [actor, Math.min(seq, b[actor] ?? 0)]))
 
 /** What an operator of a host that is up can ask. */
-export function operatorOf(host: SimHost): Operator {
+export function operatorOf(host: SimHost): Asked {
   if (host.agent == null) throw new Error(`${host.name} is not up`)
-  return host.agent.actors.operator
+  return host.agent.operator
+}
+
+/** Everything that can be asked of a host, which is up and has a whole agent. */
+export function wholeOperatorOf(host: SimHost): Operator {
+  if (host.agent?.whole == null) throw new Error(`${host.name} has no whole agent`)
+  return host.agent.whole
 }

@@ -1,25 +1,68 @@
-import { startActors, type Actors } from '../../src/actors/start.ts'
+import type { Operator } from '../../src/actors/operator/operator.ts'
 import { Replica } from '../../src/crdt/replica.ts'
-import type { PeerRecord } from '../../src/crdt/schema.ts'
+import type { PeerRecord, RouteId, ServiceId } from '../../src/crdt/schema.ts'
 import type { Logger } from '../../src/log.ts'
-import { MeshRuntime, OPEN_PROTOCOLS } from '../../src/mesh/mesh-runtime.ts'
+import type { Membership } from '../../src/mesh/libp2p/doorkeeper.ts'
+import { OPEN_PROTOCOLS } from '../../src/mesh/mesh-runtime.ts'
 import { version } from '../../src/version.ts'
 import type { HostNetwork } from '../net/host-network.ts'
 import { SimNetwork } from '../net/network.ts'
+import type { SeededRandom } from '../random.ts'
 import type { HostClock } from './clock.ts'
 import { SimDataplane } from './dataplane.ts'
 import type { SimHost } from './host.ts'
+import { startLight } from './light.ts'
+import { startWhole } from './whole.ts'
 
-/** One agent's life, composed as `src/agent.ts` does, of the product's own parts over a simulated host. */
+/** All of an agent, or only what carries the replicated state and steers by it (`light.ts`). */
+export type AgentKind = 'whole' | 'light'
+
+/** One agent's life over a simulated host. */
 export interface SimAgent {
-  clock: HostClock
-  network: HostNetwork
-  replica: Replica
-  mesh: MeshRuntime
-  dataplane: SimDataplane
-  actors: Actors
+  readonly clock: HostClock
+  readonly network: HostNetwork
+  readonly replica: Replica
+  readonly dataplane: SimDataplane
+  readonly operator: Asked
+  /** The operator of all of an agent; null for a light one. */
+  readonly whole: Operator | null
   /** Listeners that somebody has on the replica. */
-  subscriptions: () => number
+  subscriptions(): number
+  /** All but what it put into the kernel, which stays with `keep`. */
+  stop(mode: 'remove' | 'keep'): Promise<void>
+}
+
+/** What operators ask for in a simulation, as {@link Operator} has it; of the answers only what is used. */
+export interface Asked {
+  clusterInit(input: { name: string }): Promise<unknown>
+  clusterInvite(input: Parameters<Operator['clusterInvite']>[0]): Promise<{ token: string }>
+  clusterJoin(input: { token: string }, options: { signal: AbortSignal }): Promise<unknown>
+  createService(input: Parameters<Operator['createService']>[0]): Promise<{ id: ServiceId }>
+  updateService(id: ServiceId, patch: Parameters<Operator['updateService']>[1]): Promise<unknown>
+  deleteService(id: ServiceId): Promise<void>
+  addRoutes(id: ServiceId, routes: Parameters<Operator['addRoutes']>[1]): Promise<Array<{ id: RouteId }>>
+  updateRoute(service: ServiceId, id: RouteId, patch: Parameters<Operator['updateRoute']>[2]): Promise<unknown>
+  deleteRoute(service: ServiceId, id: RouteId): Promise<void>
+}
+
+/** What an agent of either kind is made of. */
+export interface AgentParts {
+  host: SimHost
+  clock: HostClock
+  random: SeededRandom
+  log: Logger
+  replica: Replica
+  network: HostNetwork
+  dataplane: SimDataplane
+  /** What this process says of itself. */
+  record: () => PeerRecord
+}
+
+/** What makes an agent one of its kind. */
+export interface Started {
+  operator: Asked
+  whole: Operator | null
+  stop(): Promise<void>
 }
 
 export async function startAgent(host: SimHost, clock: HostClock, log: Logger): Promise<SimAgent> {
@@ -41,28 +84,7 @@ export async function startAgent(host: SimHost, clock: HostClock, log: Logger): 
     isMember: (peer: string) => replica.isMember(peer),
     inCluster: () => replica.clusterId() != null
   }
-  const { wire, trace } = world
-  const { station } = host
-  const seeded = random.fork('network')
-  const network: HostNetwork =
-    world.network === 'light'
-      ? new SimNetwork({
-          self: signer.peerId,
-          station,
-          wire,
-          clock,
-          random: seeded,
-          trace,
-          membership,
-          openProtocols: OPEN_PROTOCOLS
-        })
-      : // Loaded when it is wanted: it takes the process's timers and chance over.
-        await (
-          await import('../net/libp2p/network.ts')
-        ).libp2pNetwork(
-          { wire, station, trace, seed: host.seed },
-          { membership, openProtocols: OPEN_PROTOCOLS, version, clock, log }
-        )
+  const network = await networkOf(host, { clock, log, membership, random: random.fork('network') })
   const record = (): PeerRecord => ({
     id: signer.peerId,
     name: host.name,
@@ -72,38 +94,37 @@ export async function startAgent(host: SimHost, clock: HostClock, log: Logger): 
     tempest_key: host.keys.tempest,
     version
   })
-  const mesh = new MeshRuntime({ network, replica, signer, record, version, clock, random, log })
-  await mesh.start()
-  const actors = startActors({
-    replica,
-    mesh,
-    dataplane,
+  const parts: AgentParts = { host, clock, random, log, replica, network, dataplane, record }
+  const { operator, whole, stop } = await (world.agents === 'whole' ? startWhole(parts) : startLight(parts))
+  return {
     clock,
-    log,
-    version,
-    stateDir: '/state',
-    selfRecord: record,
-    listen: () => ({
-      mesh: network.addresses(),
-      data: '0.0.0.0:7947',
-      api: null,
-      socket: '/agent.sock',
-      api_fingerprint: null
-    }),
-    onFatal: (error) => world.violate('errors', `${host.name}: a part failed for good: ${String(error)}`)
-  })
-  return { clock, network, replica, mesh, dataplane, actors, subscriptions }
+    network,
+    replica,
+    dataplane,
+    operator,
+    whole,
+    subscriptions,
+    // In the order of `src/agent.ts`.
+    async stop(mode) {
+      await stop()
+      await dataplane.stop({ mode })
+      await replica.close()
+    }
+  }
 }
 
-/** In the order of `src/agent.ts`. */
-export async function stopAgent(
-  { actors, mesh, dataplane, replica }: SimAgent,
-  mode: 'remove' | 'keep'
-): Promise<void> {
-  await actors.stop()
-  await mesh.stop()
-  await dataplane.stop({ mode })
-  await replica.close()
+async function networkOf(
+  { world, signer, station, seed }: SimHost,
+  parts: { clock: HostClock; log: Logger; membership: Membership; random: SeededRandom }
+): Promise<HostNetwork> {
+  const { wire, trace } = world
+  const { clock, log, membership, random } = parts
+  const openProtocols = OPEN_PROTOCOLS
+  if (world.network === 'light')
+    return new SimNetwork({ self: signer.peerId, station, wire, clock, random, trace, membership, openProtocols })
+  // Loaded when it is wanted: it takes the process's timers and chance over.
+  const { libp2pNetwork } = await import('../net/libp2p/network.ts')
+  return libp2pNetwork({ wire, station, trace, seed }, { membership, openProtocols, version, clock, log })
 }
 
 function countSubscriptions(replica: Replica): () => number {

@@ -1,4 +1,3 @@
-import type { Operator } from '../../src/actors/operator/operator.ts'
 import { parseEnvelope } from '../../src/crdt/envelope.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import type { HostNetworks } from '../../src/dataplane/never-taken.ts'
@@ -6,7 +5,7 @@ import { UnavailableError } from '../../src/errors.ts'
 import type { Station } from '../net/wire.ts'
 import type { SeededRandom } from '../random.ts'
 import type { World, Written } from '../world.ts'
-import { startAgent, stopAgent, type SimAgent } from './agent.ts'
+import { startAgent, type Asked, type SimAgent } from './agent.ts'
 import { HostClock, type WallClock } from './clock.ts'
 import { MemoryDisk } from './disk.ts'
 import { SimKernel } from './kernel.ts'
@@ -23,6 +22,8 @@ export interface HostOptions {
   lan?: boolean
   /** Of the real host that it stands for. */
   networks?: HostNetworks
+  /** False for a light agent that writes no record of itself and connects to nobody by itself. */
+  describes?: boolean
 }
 
 /** A machine: what stays when its agent comes and goes, and what a fault can do to it. */
@@ -38,6 +39,7 @@ export class SimHost {
   readonly station: Station
   readonly kernel: SimKernel
   readonly disk: MemoryDisk
+  readonly describes: boolean
   readonly wall: WallClock = { offsetMs: 0, rate: 1 }
   /** Of the agents that ran here, the number of this one. */
   lives = 0
@@ -51,11 +53,16 @@ export class SimHost {
   #life: Life | null = null
   #booting: Promise<void> | null = null
 
-  constructor(world: World, index: number, { original, name, lan = true, networks }: HostOptions = {}) {
+  constructor(
+    world: World,
+    index: number,
+    { original, name, lan = true, networks, describes = true }: HostOptions = {}
+  ) {
     const [high, low] = [index >> 8, index & 0xff]
     this.world = world
     this.index = index
     this.name = name ?? `host-${index}`
+    this.describes = describes
     this.random = world.random.fork(`host-${index}`)
     this.seed = original?.seed ?? this.random.bytes(32)
     this.signer = original?.signer ?? signerFromSeed(this.seed)
@@ -109,11 +116,11 @@ export class SimHost {
   }
 
   /** What an operator here asks; UnavailableError when the agent goes away over it. */
-  async ask<T>(question: (operator: Operator) => Promise<T>): Promise<T> {
+  async ask<T>(question: (operator: Asked) => Promise<T>): Promise<T> {
     const [agent, life] = [this.agent, this.#life]
     if (agent == null || life == null) throw new UnavailableError(`${this.name} is not up`)
     const gone = life.ended.then(() => Promise.reject(new UnavailableError(`${this.name} went away`)))
-    return Promise.race([question(agent.actors.operator), gone])
+    return Promise.race([question(agent.operator), gone])
   }
 
   /** kill -9, or the plug is pulled. */
@@ -137,7 +144,7 @@ export class SimHost {
     const [agent, life] = [this.agent, this.#life]
     if (agent == null || life == null) return {}
     this.agent = null
-    const stopped = stopAgent(agent, mode).then(() => true)
+    const stopped = agent.stop(mode).then(() => true)
     if ((await Promise.race([stopped, life.ended])) == null) return {}
     // Ours are the two of `boot`.
     const subscriptions = agent.subscriptions() - 2

@@ -10,7 +10,7 @@ import { parsePacket } from '../../src/dataplane/route-table.ts'
 import { agreement } from '../checkers/agreement.ts'
 import type { SimHost } from '../host/host.ts'
 import { rehearsedPeersMax, settleMaxMs } from '../limits.ts'
-import { operatorOf, World, type Violation } from '../world.ts'
+import { wholeOperatorOf, World, type Violation } from '../world.ts'
 import type { HostView, LiveCluster } from './cluster.ts'
 import type { Flow } from './flows.ts'
 
@@ -79,7 +79,7 @@ async function play(
   // Planned on what there is first: what cannot be applied there must not be reported in the simulation's words.
   const changes = planMesh(change, cluster, { prune })
   const hosts = await found(world, cluster, members)
-  const operator = operatorOf(world.hosts[0] as SimHost)
+  const operator = wholeOperatorOf(world.hosts[0] as SimHost)
   const current = async (): Promise<Current> => ({
     services: await operator.listServices({}),
     routes: await operator.listRoutes(),

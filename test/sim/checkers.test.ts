@@ -66,7 +66,7 @@ const MUTATIONS: Mutation[] = [
     servicesMax: 2,
     mutate: (world) => {
       for (const host of world.hosts) {
-        const { operator } = agentOf(host).actors
+        const { operator } = agentOf(host)
         operator.deleteService = async () => {}
       }
     }
@@ -162,7 +162,7 @@ const MUTATIONS: Mutation[] = [
     caughtBy: /errors: host-\d failed an operator with no proper error/,
     mutate: (world) => {
       for (const host of world.hosts) {
-        agentOf(host).actors.operator.addRoutes = async () => {
+        agentOf(host).operator.addRoutes = async () => {
           throw new TypeError('undefined is not a function')
         }
       }

@@ -30,6 +30,7 @@ describe('sim: the command', function () {
     assert.equal(rest.replay, 'arctic sim run calm --peers 3 --seed s')
     assert.deepEqual([rest.scenario, rest.seed, rest.peers], ['calm', 's', 3])
     assert.deepEqual(Object.keys(rest).sort(), [
+      'agents',
       'applies',
       'bytes',
       'changes',
@@ -110,6 +111,7 @@ describe('sim: the command', function () {
       ['sim run calm again', /one word too many/],
       ['sim run calm --speed 9', /--speed/],
       ['sim run calm --network tcp', /there is no network "tcp"/],
+      ['sim run calm --agents few', /there are no agents "few"/],
       ['sim run calm --network libp2p --peers 101', /from 2 to 100/],
       ['sim fuzz', /--minutes takes/],
       ['sim list -o xml', /there is no output "xml"/]

@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
 import { measure } from '../../bench/convergence.ts'
+import { simulate, type RunResult } from '../../sim/run.ts'
+import { adminRevoked } from '../../sim/scenarios/admin-revoked.ts'
+import { clonedPeer } from '../../sim/scenarios/cloned-peer.ts'
+import { peersJoin } from '../../sim/scenarios/peers-join.ts'
+import { massReboot } from '../../sim/scenarios/mass-reboot.ts'
+import type { Scenario } from '../../sim/scenarios/scenario.ts'
+import { play, said } from './support/short.ts'
 
-describe('sim: light peers', function () {
+const light = (scenario: Scenario, peers: number): Promise<RunResult> =>
+  simulate({ scenario, peers, seed: '1', agents: 'light' })
+
+describe('sim: light agents', function () {
   this.timeout(240_000)
   this.slow(30_000)
 
@@ -18,5 +28,34 @@ describe('sim: light peers', function () {
   it('and so do whole agents', async () => {
     const { p50, last } = await measure('whole', 4, 0, 3)
     assert.ok(p50 > 0 && last < 1_000, `${p50} ${last}`)
+  })
+
+  it('join in their dozens while messages are lost, are held to all that whole ones are, the same way each time', async () => {
+    const [one, again] = [await light(peersJoin, 24), await light(peersJoin, 24)]
+    assert.equal(said(one), '')
+    assert.notEqual(one.settled_ms, null)
+    assert.equal(one.trace_hash, again.trace_hash)
+  })
+
+  for (const scenario of [massReboot, adminRevoked, clonedPeer]) {
+    it(`come through ${scenario.name}`, async () => assert.equal(said(await light(scenario, 6)), ''))
+  }
+
+  it('are caught when they take nothing in any more, and when their kernel has something else', async () => {
+    const deaf = await play({
+      agents: 'light',
+      mutate: (world) => {
+        const { replica } = world.hosts[2]?.agent ?? assert.fail()
+        replica.receive = async () => ({ accepted: 0, known: 0, refused: [], gap: false })
+      }
+    })
+    assert.match(said(deaf), /agreement: .*different documents[\s\S]*durability: host-2 lacks change/)
+    const astray = await play({
+      agents: 'light',
+      mutate: (world) => {
+        for (const { kernel } of world.hosts) kernel.steer = () => null
+      }
+    })
+    assert.match(said(astray), /^flows: /m)
   })
 })

@@ -13,6 +13,13 @@ export const simCommands: readonly Command[] = [
       { ...seed, help: `${seed.help} (1)` },
       { name: 'faults', kind: 'text', placeholder: 'LIST', help: "instead of the scenario's own; see sim list" },
       {
+        name: 'agents',
+        kind: 'text',
+        placeholder: 'whole|light',
+        help: 'light ones hold and carry the state, and no more (whole up to 100 peers)'
+      },
+      { name: 'network', kind: 'text', placeholder: 'light|libp2p', help: 'libp2p itself, up to 100 peers (light)' },
+      {
         name: 'timeline',
         kind: 'text',
         placeholder: 'FILE',
