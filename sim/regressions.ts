@@ -42,6 +42,14 @@ export const REGRESSIONS: readonly Regression[] = [
     faults: 'clone@4998+11471:1;split@3411+6507:1,3,4',
     broke:
       'each side held another change under one number, by their vectors neither lacked any, and they never agreed again'
+  },
+  {
+    name: 'more traitors than honest members',
+    scenario: 'traitor',
+    peers: 5,
+    seed: 'helper-a.8',
+    faults: 'traitor@4067+5955:4,0,2,1;latency@3353+6349:3,4,1=414',
+    broke: 'the bounds checker counted the deadlines of the streams that four traitors held as timers without a reason'
   }
 ]
 

@@ -22,8 +22,8 @@ export const bounds: Checker = {
     for (const host of world.up()) {
       const { network, clock } = host.agent!
       const { channels, connections, remembered } = network.load()
-      // A redial, a dial and a ping with their deadlines per peer, and some for itself.
-      check(host.name, 'timers', clock.pending, 64 + 12 * peers)
+      // A redial, a dial and a ping with their deadlines per peer, a deadline for each stream, and some for itself.
+      check(host.name, 'timers', clock.pending, 64 + 12 * peers + channels)
       check(host.name, 'connections', connections, 64 + 3 * peers)
       // Who is hostile may hold as many of each protocol as a connection has room for.
       check(host.name, 'streams', channels, 64 + 8 * peers + streamsOfOneMax * (1 + world.outcasts.size))
