@@ -94,3 +94,6 @@ export const hostLockAnswerMs = 1_000
 
 /** `doctor` waits so long for a peer's data port, ms: a wide-area round trip and two lost SYNs fit. */
 export const reachTimeoutMs = 3_000
+
+/** Texts of members' endpoints whose meaning is kept: some of each of 1,000 members, a hundred bytes each. */
+export const endpointTextsMax = 8_192

@@ -8,6 +8,7 @@ import {
   type Address,
   type Prefix
 } from './prefix.ts'
+import { endpointTextsMax } from './limits.ts'
 
 /** What of this host matters for steering; read by `interfaces.ts`, plain data for tests. */
 export interface HostNetworks {
@@ -76,18 +77,30 @@ export interface MemberEndpoint {
  */
 export function memberEndpoints(texts: readonly string[]): MemberEndpoint[] {
   const found = new Map<string, MemberEndpoint>()
-  for (const text of texts) {
-    const endpoint = parseEndpoint(text)
-    if (endpoint == null) continue
-    const { address, port } = endpoint
-    const ends: MemberEndpoint[] = [
-      { address, port, protocol: 'tcp' },
-      { address, port, protocol: 'udp' },
-      { address, port: port + 1, protocol: 'udp' }
-    ]
-    for (const end of ends) {
-      if (end.port <= 65535) found.set(`${address.family} ${address.value} ${end.port} ${end.protocol}`, end)
-    }
-  }
+  for (const text of texts) for (const [key, end] of endsAt(text)) found.set(key, end)
   return [...found.values()]
+}
+
+/** Of every member at every change of any, so what a text means is kept; the oldest leaves. */
+const ends = new Map<string, ReadonlyArray<readonly [key: string, end: MemberEndpoint]>>()
+
+function endsAt(text: string): ReadonlyArray<readonly [key: string, end: MemberEndpoint]> {
+  const known = ends.get(text)
+  if (known != null) return known
+  const endpoint = parseEndpoint(text)
+  const read = endpoint == null ? [] : endsOf(endpoint)
+  if (ends.size >= endpointTextsMax) ends.delete(ends.keys().next().value ?? '')
+  ends.set(text, read)
+  return read
+}
+
+function endsOf({ address, port }: { address: Address; port: number }): Array<readonly [string, MemberEndpoint]> {
+  const all: MemberEndpoint[] = [
+    { address, port, protocol: 'tcp' },
+    { address, port, protocol: 'udp' },
+    { address, port: port + 1, protocol: 'udp' }
+  ]
+  return all
+    .filter((end) => end.port <= 65535)
+    .map((end) => [`${address.family} ${address.value} ${end.port} ${end.protocol}`, end] as const)
 }

@@ -1,4 +1,4 @@
-import type { PeerId, RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
+import type { PeerId, PeerRecord, RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type {
   DesiredPeer,
@@ -86,13 +86,21 @@ export function peerSide(view: View, id: PeerId): DesiredPeer[] {
 export function endpointsOf(view: View): string[] {
   const endpoints = new Set<string>()
   for (const { record } of view.members.values()) {
-    for (const address of record?.data_addresses ?? []) endpoints.add(address)
-    for (const address of record?.mesh_addresses ?? []) {
-      const hostPort = multiaddrHostPort(address)
-      if (hostPort != null) endpoints.add(hostPort)
-    }
+    if (record != null) for (const endpoint of endpointsIn(record)) endpoints.add(endpoint)
   }
   return [...endpoints].sort()
+}
+
+/** By record, which is the same object as long as it says the same. */
+const endpointsOfRecord = new WeakMap<PeerRecord, readonly string[]>()
+
+function endpointsIn(record: PeerRecord): readonly string[] {
+  let endpoints = endpointsOfRecord.get(record)
+  if (endpoints == null) {
+    endpoints = [...record.data_addresses, ...record.mesh_addresses.flatMap((one) => multiaddrHostPort(one) ?? [])]
+    endpointsOfRecord.set(record, endpoints)
+  }
+  return endpoints
 }
 
 /**
