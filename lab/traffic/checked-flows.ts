@@ -1,6 +1,6 @@
 /**
  * Flows to an echo server, AT_ONCE of them at any time, whose every byte is known from SEED: each sends its bytes, ends its
- * half and compares what comes back, byte for byte, as it comes. After SIGTERM no new one begins; says `done` once all have
+ * half and compares what comes back, byte for byte, as it comes. Says `begun`. After SIGTERM no new one begins; says `done` once all have
  * ended or nothing has moved in one for PATIENCE_MS.
  *
  *   whole  everything came back, then the end       reset   an error; what had come was right
@@ -34,6 +34,7 @@ let flows = 0
 const stop = new AbortController()
 process.on('SIGTERM', () => stop.abort())
 
+say('begun')
 await Promise.all(Array.from({ length: Number(atOnce) }, worker))
 say('done', { ...ends, bytes })
 process.exit(0)

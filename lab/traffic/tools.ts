@@ -123,12 +123,13 @@ export interface CheckedFlows {
   bytes: number
 }
 
-/** Flows of known bytes, `atOnce` at any time, until it is told to stop; see checked-flows.ts. */
+/** Flows of known bytes, `atOnce` at any time, until it is told to stop; see checked-flows.ts. Resolves once they begin. */
 export async function checkedFlows(
   host: Host,
   { address, port, seed, atOnce }: { address: string; port: number; seed: string; atOnce: number }
 ): Promise<{ stop: () => Promise<CheckedFlows> }> {
   const task = await host.spawn(tool('checked-flows', address, port, seed, atOnce))
+  await task.says((line) => line['event'] === 'begun')
   return {
     stop: async () => {
       task.kill('SIGTERM')

@@ -69,7 +69,8 @@ export class SimDataplane implements Dataplane {
       engine,
       ...this.#kernel.engines[engine],
       generation: this.#generation,
-      version: '0.1.0'
+      version: '0.1.0',
+      draining: []
     }))
   }
 

@@ -201,4 +201,11 @@ export interface EngineStatus {
   generation: number | null
   version: string | null
   restarts: number
+  /** Engines of builds before this one that still have flows. */
+  draining: DrainingEngine[]
+}
+
+export interface DrainingEngine {
+  pid: number
+  version: string
 }

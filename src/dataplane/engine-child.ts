@@ -9,16 +9,31 @@ import { engineConnectRetryMs, engineStartTimeoutMs } from './limits.ts'
 /** The client of an engine that was started, or why there is none. */
 export type Launched = { client: EngineClient } | { ended: string }
 
+/** An engine whose place another one takes: where it listens, and how many threads it has, since sockets are handed over one by one. */
+export interface Succeeded {
+  path: string
+  workers: number | undefined
+}
+
+export interface LaunchOptions {
+  binary: string
+  socketPath: string
+  logPath: string
+  succeeds: Succeeded | null
+}
+
 /**
  * Starts an engine that outlives the agent, with its log in a file, and waits until it says hello. One that does not in
  * time is killed.
  */
 export async function launchEngine(
-  { binary, socketPath, logPath }: { binary: string; socketPath: string; logPath: string },
+  { binary, socketPath, logPath, succeeds }: LaunchOptions,
   { clock, wanted }: { clock: Clock; wanted: () => boolean }
 ): Promise<Launched> {
   const logFile = await open(logPath, 'a', 0o600)
-  const child = spawn(binary, ['--control', socketPath], {
+  const succession = succeeds == null ? [] : ['--succeeds', succeeds.path]
+  const workers = succeeds?.workers == null ? [] : ['--workers', String(succeeds.workers)]
+  const child = spawn(binary, ['--control', socketPath, ...succession, ...workers], {
     detached: true,
     cwd: '/',
     stdio: ['ignore', logFile.fd, logFile.fd]

@@ -6,10 +6,16 @@ import { UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { jittered, type Random } from '../random.ts'
 import type { EngineStatus } from './desired.ts'
-import { isOtherBuild, launchEngine, type Launched } from './engine-child.ts'
+import { isOtherBuild, launchEngine, type Launched, type Succeeded } from './engine-child.ts'
 import { EngineClient } from './engine-client.ts'
 import { tailEngineLog } from './engine-log.ts'
-import type { Applied, ApplyMessage, EngineEvent, EngineName } from './engine-protocol.ts'
+import {
+  HAND_OVER_VERSION,
+  type Applied,
+  type ApplyMessage,
+  type EngineEvent,
+  type EngineName
+} from './engine-protocol.ts'
 import {
   engineExitGraceMs,
   engineExitPollMs,
@@ -18,14 +24,18 @@ import {
   engineStableAfterMs,
   unixPathBytesMax
 } from './limits.ts'
+import { Predecessors } from './predecessors.ts'
 
 export interface EngineProcessOptions {
   engine: EngineName
   /** The engine's executable. */
   binary: string
   stateDir: string
-  /** One of another build on disk takes over from a running one; what is open in that is nothing that it has to keep. */
-  takesOver: boolean
+  /**
+   * How one of another build on disk takes the place of a running one: `at once`, where what is open in that one is nothing to
+   * keep, or `beside` it, which hands over what is new and carries what it has to its end.
+   */
+  succession: 'at once' | 'beside'
   log: Logger
   clock: Clock
   random: Random
@@ -43,8 +53,9 @@ export interface EngineProcessOptions {
  *   stopped ─ start ─► starting ─ hello ─► ready ─ gone ─► starting (after a pause that doubles) …
  *                         └── cannot be started: failed, tried again after the pause
  *
- * Where an engine of another build may take over, it does with the first state that the agent tells: the successor has
- * been started by then, the one before ends, and no packet waits longer than for a handshake.
+ * An engine of another build takes over with the first state that the agent tells: the successor has been started by then.
+ * Either the one before ends first, and no packet waits longer than for a handshake; or the successor takes the listening
+ * sockets from it, and the one before is kept, among the `Predecessors`, until it has no flow left.
  */
 export class EngineProcess {
   readonly #options: EngineProcessOptions
@@ -62,6 +73,7 @@ export class EngineProcess {
   #stopping = false
   #retry: Timer | null = null
   #endLog: (() => Promise<void>) | null = null
+  readonly #predecessors: Predecessors
 
   constructor(options: EngineProcessOptions) {
     this.#options = options
@@ -69,10 +81,22 @@ export class EngineProcess {
     this.#dir = join(options.stateDir, options.engine)
     this.#socketPath = join(this.#dir, 'control.sock')
     this.#nextPath = join(this.#dir, 'control.next')
+    this.#predecessors = new Predecessors({
+      dir: this.#dir,
+      log: this.#log,
+      clock: options.clock,
+      onEvent: options.onEvent,
+      finish: (client, drainMs) => this.#finish(client, drainMs)
+    })
   }
 
   get client(): EngineClient | null {
     return this.#client
+  }
+
+  /** The engine at work, and those before it that still have flows. */
+  get clients(): EngineClient[] {
+    return [...(this.#client == null ? [] : [this.#client]), ...this.#predecessors.clients]
   }
 
   get status(): EngineStatus {
@@ -83,7 +107,8 @@ export class EngineProcess {
       state: this.#state,
       generation: this.#generation,
       version: hello?.version ?? null,
-      restarts: this.#restarts
+      restarts: this.#restarts,
+      draining: this.#predecessors.status
     }
   }
 
@@ -109,6 +134,7 @@ export class EngineProcess {
     )
     this.#stopping = false
     this.#state = 'starting'
+    await this.#predecessors.find()
     const running = await this.#tidySuccession(await this.#connect())
     if (running != null) {
       this.#use(running, true)
@@ -129,10 +155,16 @@ export class EngineProcess {
 
   /** @throws {EngineGoneError} */
   async apply(message: ApplyMessage): Promise<Applied> {
-    if (this.#next != null) await this.#succeed(this.#next)
+    const succeeded = this.#next == null ? null : await this.#succeed(this.#next, message)
     const client = this.#client
     if (client == null) throw new UnavailableError(`${this.#options.engine} is not running; it is being started again`)
-    const applied = await client.apply(message)
+    const [applied] = await Promise.all([succeeded ?? client.apply(message), this.#predecessors.apply(message)])
+    const failed = handOverFailure(applied)
+    if (failed != null) {
+      // Nothing is in force: it is started again, and asks again.
+      await this.#kill(client.hello.pid)
+      throw new UnavailableError(`${this.#options.engine} could not take over: ${failed}`)
+    }
     if (client === this.#client) this.#generation = applied.generation
     return applied
   }
@@ -143,6 +175,7 @@ export class EngineProcess {
     this.#retry?.cancel()
     if (this.#next != null) await this.#finish(this.#next, 0)
     this.#next = null
+    this.#predecessors.leave()
     this.#client?.close()
     this.#client = null
     this.#state = 'stopped'
@@ -156,7 +189,7 @@ export class EngineProcess {
     if (this.#next != null) await this.#finish(this.#next, 0)
     this.#next = null
     const client = this.#client ?? (await this.#connect())
-    if (client != null) await this.#finish(client, drainMs)
+    await Promise.all([client == null ? null : this.#finish(client, drainMs), this.#predecessors.end(drainMs)])
     // One that took over does not know that the name is its own.
     if (client != null) await rm(this.#socketPath, { force: true })
     this.#client = null
@@ -178,7 +211,7 @@ export class EngineProcess {
   }
 
   async #spawn(): Promise<void> {
-    const launched = await this.#launch(this.#socketPath)
+    const launched = await this.#launch(this.#socketPath, await this.#predecessors.atWork())
     if ('client' in launched) {
       this.#options.onStarted({ pid: launched.client.hello.pid, adopted: false })
       this.#use(launched.client, false)
@@ -188,10 +221,10 @@ export class EngineProcess {
     }
   }
 
-  #launch(socketPath: string): Promise<Launched> {
+  #launch(socketPath: string, succeeds: Succeeded | null): Promise<Launched> {
     const { binary, clock } = this.#options
     const logPath = join(this.#dir, 'engine.log')
-    return launchEngine({ binary, socketPath, logPath }, { clock, wanted: () => !this.#stopping })
+    return launchEngine({ binary, socketPath, logPath, succeeds }, { clock, wanted: () => !this.#stopping })
   }
 
   /**
@@ -199,9 +232,18 @@ export class EngineProcess {
    * that can run ever takes over. It carries nothing before it is told its state.
    */
   async #prepare(running: EngineClient): Promise<void> {
-    const { binary, takesOver } = this.#options
-    if (!takesOver || !(await isOtherBuild(running.hello.pid, binary))) return
-    const launched = await this.#launch(this.#nextPath)
+    const { binary, succession } = this.#options
+    const { pid, hand_over, workers } = running.hello
+    if (!(await isOtherBuild(pid, binary))) return
+    if (succession === 'beside' && hand_over !== HAND_OVER_VERSION) {
+      this.#log.warn(
+        { pid },
+        'the running engine is of another build and cannot hand over to the one on disk; it goes on'
+      )
+      return
+    }
+    const succeeds = succession === 'beside' ? { path: this.#socketPath, workers } : null
+    const launched = await this.#launch(this.#nextPath, succeeds)
     if ('client' in launched) {
       this.#next = launched.client
       this.#log.info({ pid: launched.client.hello.pid }, 'an engine of another build is ready to take over')
@@ -213,25 +255,49 @@ export class EngineProcess {
     }
   }
 
-  /** The engine at work ends and its successor has the name, so that all that is left to do is to tell it its state. */
-  async #succeed(next: EngineClient): Promise<void> {
-    const before = this.#client
+  /** Answers what the successor has applied where it had to be told its state to take over. */
+  async #succeed(next: EngineClient, message: ApplyMessage): Promise<Applied | null> {
     this.#next = null
-    this.#client = null
-    if (before != null) await this.#finish(before, 0)
+    const before = this.#client
+    let applied: Applied | null = null
+    if (this.#options.succession === 'beside') {
+      const told = await next.apply(message).catch((error: unknown) => String(error))
+      const failed = typeof told === 'string' ? told : handOverFailure(told)
+      if (typeof told === 'string' || failed != null) {
+        this.#log.warn({ reason: failed }, 'the engine on disk could not take over; the running one goes on')
+        await this.#finish(next, 0)
+        return null
+      }
+      applied = told
+      if (before != null) await this.#setAside(before)
+    } else {
+      this.#client = null
+      // All that is left to do then is to tell the successor its state.
+      if (before != null) await this.#finish(before, 0)
+    }
     await rename(this.#nextPath, this.#socketPath)
     this.#options.onStarted({ pid: next.hello.pid, adopted: false })
     this.#use(next, false)
+    return applied
   }
 
-  /** What a killed agent left of a succession: the one that serves the name is at work, another one is not needed. */
+  /** It is at work no more, but for its flows. */
+  async #setAside(before: EngineClient): Promise<void> {
+    const path = Predecessors.path(this.#dir, before.hello.pid)
+    await rename(this.#socketPath, path)
+    this.#client = null
+    this.#predecessors.add({ path, client: before })
+  }
+
+  /** What a killed agent left of a succession: the one that serves the name is at work, unless it has handed over. */
   async #tidySuccession(running: EngineClient | null): Promise<EngineClient | null> {
     const next = await EngineClient.connect(this.#nextPath, this.#options.clock).catch(() => null)
     if (next == null) return running
-    if (running != null) {
+    if (running != null && running.hello.has_successor !== true) {
       await this.#finish(next, 0)
       return running
     }
+    if (running != null) await this.#setAside(running)
     await rename(this.#nextPath, this.#socketPath)
     return next
   }
@@ -301,3 +367,7 @@ export class EngineProcess {
     }
   }
 }
+
+/** Why it has not taken over, if so: then nothing of the state is in force. */
+const handOverFailure = ({ errors }: Applied): string | null =>
+  errors.find(({ code }) => code === 'HandOverFailed')?.message ?? null

@@ -5,6 +5,9 @@ export type EngineName = 'pegasus' | 'tempest'
 /** What an engine must speak. Another number is another language: such an engine is not adopted. */
 export const PROTOCOL_VERSION = 1
 
+/** How engines of two builds hand over to each other. Another number is another way: they do not. */
+export const HAND_OVER_VERSION = 1
+
 export interface Listener {
   name: string
   port: number
@@ -18,6 +21,10 @@ export interface Hello {
   pid: number
   generation: number | null
   listeners?: Listener[]
+  /** Pegasus: how many threads it has, how it hands over, and whether another one has taken its place. */
+  workers?: number
+  hand_over?: number
+  has_successor?: boolean
 }
 
 export interface EngineError {

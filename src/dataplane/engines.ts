@@ -43,7 +43,7 @@ export class Engines {
         binary: resolve(dir, engine),
         stateDir: options.stateDir,
         // Tunnels need a handshake to go on, flows their engine.
-        takesOver: engine === 'tempest',
+        succession: engine === 'tempest' ? 'at once' : 'beside',
         log: options.log,
         clock: options.clock,
         random: options.random,

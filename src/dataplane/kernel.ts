@@ -32,6 +32,7 @@ import { appliedServices, type ApplyOutcome } from './outcome.ts'
 import {
   flowRecord,
   GENERAL_LISTENER,
+  joinFlows,
   openFlows,
   pegasusState,
   type LostReturnPath,
@@ -144,7 +145,8 @@ export class KernelDataplane implements Dataplane {
   async #checkPorts(): Promise<void> {
     const { pegasus, tempest } = this.#engines
     const { dataListen } = this.#options
-    if (pegasus.client?.hello.generation == null) {
+    // Adopted, or it will have them from the one before it.
+    if (pegasus.client?.hello.generation == null && pegasus.status.draining.length === 0) {
       await checkDataPort(dataListen, 'tcp')
       await checkDataPort(dataListen, 'udp', { above: 1 })
     }
@@ -176,18 +178,21 @@ export class KernelDataplane implements Dataplane {
   engines = (): EngineStatus[] => this.#engines.status()
 
   async counters(): Promise<ReadonlyMap<ServiceId, ServiceCounters>> {
-    const [kernel, pegasus] = await Promise.all([
+    const { client, clients } = this.#engines.pegasus
+    const [kernel, ...answers] = await Promise.all([
       this.#net.counters(),
-      this.#engines.pegasus.client?.stats<PegasusStats>().catch(() => null)
+      ...clients.map((engine) => engine.stats<PegasusStats>().catch(() => null))
     ])
+    const pegasus = answers.filter((stats) => stats != null)
     const { outbound, inbound } = this.#desired ?? NOTHING
     const counters = new Map<ServiceId, ServiceCounters>()
     for (const { id } of [...outbound, ...inbound]) {
       const bytes = (direction: 'in' | 'out'): number => kernel.get(counterName(direction, id))?.bytes ?? 0
       counters.set(id, { flows: 0, bytesIn: bytes('in'), bytesOut: bytes('out') })
     }
-    if (pegasus != null) this.#seeReturnPaths(pegasus)
-    for (const stats of pegasus?.services ?? []) {
+    const atWork = clients[0] === client ? answers[0] : null
+    if (atWork != null) this.#seeReturnPaths(atWork)
+    for (const stats of pegasus.flatMap(({ services }) => services)) {
       const service = counters.get(stats.service_id)
       if (service == null) continue
       service.flows += stats.flows
@@ -203,10 +208,11 @@ export class KernelDataplane implements Dataplane {
   }
 
   async flows(service: ServiceId, { sort, limit }: FlowsQuery): Promise<OpenFlow[]> {
-    const { client } = this.#engines.pegasus
+    const { client, clients } = this.#engines.pegasus
     if (client == null) throw new UnavailableError('pegasus is not running; it is being started again')
     try {
-      return openFlows(await client.flows<PegasusFlows>({ service_id: service, sort, limit }))
+      const lists = clients.map((engine) => engine.flows<PegasusFlows>({ service_id: service, sort, limit }))
+      return joinFlows((await Promise.all(lists)).map(openFlows), { sort, limit })
     } catch (error) {
       const said = error instanceof Error ? error.message : String(error)
       throw new UnavailableError(`pegasus does not tell its flows: ${said}; try again`, {}, { cause: error })

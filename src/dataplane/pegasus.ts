@@ -1,5 +1,5 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
-import type { DesiredState, FlowRecord, HostKeys, OpenFlow } from './desired.ts'
+import type { DesiredState, FlowRecord, FlowsQuery, HostKeys, OpenFlow } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
 import { peerKeys, type PeerKeys } from './peer-keys.ts'
 import { formatPrefix } from './prefix.ts'
@@ -208,3 +208,14 @@ export const openFlows = ({ flows }: PegasusFlows): OpenFlow[] =>
     connectMs: flow.connect_ms,
     firstByteMs: flow.first_byte_ms
   }))
+
+/** The lists of several engines as one, in the order asked for. */
+export function joinFlows(lists: OpenFlow[][], { sort, limit }: FlowsQuery): OpenFlow[] {
+  const rank = (flow: OpenFlow): number => (sort === 'age' ? flow.ageMs : flow.bytesIn + flow.bytesOut)
+  const [only, ...more] = lists
+  if (only != null && more.length === 0) return only
+  return lists
+    .flat()
+    .toSorted((a, b) => rank(b) - rank(a))
+    .slice(0, limit)
+}

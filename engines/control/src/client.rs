@@ -9,6 +9,7 @@ use std::{
 };
 
 use crate::{
+    hand_over,
     limits::{CLIENT_BACKLOG_BYTES_MAX, LINE_BYTES_MAX},
     line::{LineBuffer, LineTooLong},
 };
@@ -52,6 +53,11 @@ impl Client {
             self.waiting.push(b'\n');
         }
         self.flush() && self.backlog() <= CLIENT_BACKLOG_BYTES_MAX
+    }
+
+    /// Sends one line with a descriptor, at once or not at all. False: it is gone or does not read.
+    pub fn send_with(&mut self, line: &str, fd: BorrowedFd) -> bool {
+        self.flush() && self.backlog() == 0 && hand_over::send(&self.stream, &format!("{line}\n"), fd).is_ok()
     }
 
     /// Writes what the socket takes. False: it is gone.

@@ -1,6 +1,6 @@
 //! What an engine is to the control socket.
 
-use std::time::Duration;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,9 +25,19 @@ pub trait Engine {
     fn flows(&mut self, _query: &FlowsQuery) -> Option<serde_json::Value> {
         None
     }
+    /// A successor asks for what lets it take this engine's place: a socket on which both talk from then on, without the
+    /// server. Err: what to tell it instead.
+    fn hand_over(&mut self, _version: u32) -> Result<OwnedFd, &'static str> {
+        Err("this engine hands nothing over")
+    }
+    /// A successor is at work: this engine ends by itself once [`Engine::drained`] says so.
+    fn has_successor(&self) -> bool {
+        false
+    }
     /// Takes nothing new from now on and ends what is left at the timeout. A second call may only shorten it.
     fn drain(&mut self, timeout: Duration);
-    /// True once nothing is left; asked every few milliseconds after [`Engine::drain`].
+    /// True once nothing is left, and then it ends: asked every few milliseconds after [`Engine::drain`], and now and then
+    /// while it has a successor.
     fn drained(&mut self) -> bool;
 }
 

@@ -26,6 +26,7 @@
 mod client;
 mod engine;
 mod events;
+mod hand_over;
 pub mod limits;
 mod line;
 pub mod log;
@@ -39,6 +40,7 @@ mod startup;
 
 pub use engine::{Engine, ObjectError};
 pub use events::Events;
+pub use hand_over::{NotHandedOver, ask_for_hand_over};
 pub use line::{LineBuffer, LineTooLong};
 pub use message::{FlowsQuery, FlowsSort, Misunderstood, Request, parse};
 pub use rate::LineRate;

@@ -14,6 +14,10 @@ pub const CLIENTS_MAX: usize = 32;
 pub const READ_BYTES: usize = 256 << 10;
 /// How often the end of a drain is looked for.
 pub const DRAIN_POLL: Duration = Duration::from_millis(10);
+/// How often the end of an engine that has a successor is looked for: it may be days away.
+pub const SUCCEEDED_POLL: Duration = Duration::from_millis(200);
+/// How long a successor waits for what it asks the engine before it for. It is there within milliseconds.
+pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a drain the last events may take this long to reach the clients.
 pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
 /// Events are written at most this often, all that have come since: a wake-up per flow would cost a tenth of the engine.

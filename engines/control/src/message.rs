@@ -14,6 +14,7 @@ pub enum Request<S> {
     Stats { id: u64 },
     Flows { id: u64, query: FlowsQuery },
     Drain { timeout_ms: u64 },
+    HandOver { version: u32 },
     Ping { id: u64 },
 }
 
@@ -63,6 +64,11 @@ struct Drain {
     timeout_ms: u64,
 }
 
+#[derive(Deserialize)]
+struct HandOver {
+    version: u32,
+}
+
 /// Why a line was not understood.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Misunderstood {
@@ -88,6 +94,9 @@ pub fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Request<S>, Misundersto
             query: serde_json::from_slice(line).map_err(invalid)?,
         },
         "drain" => Request::Drain { timeout_ms: serde_json::from_slice::<Drain>(line).map_err(invalid)?.timeout_ms },
+        "hand_over" => {
+            Request::HandOver { version: serde_json::from_slice::<HandOver>(line).map_err(invalid)?.version }
+        }
         other => {
             let message =
                 format!("there is no message of type {other:?}; agent and engine may be of different versions");
@@ -135,6 +144,8 @@ pub enum Answer<'a, Status, Stats> {
         id: u64,
     },
     Draining,
+    #[serde(rename = "handed_over")]
+    HandedOver,
     Error {
         code: &'a str,
         message: &'a str,

@@ -5,7 +5,7 @@
 //! 3. Each client's lines are answered in order.
 //! 4. Events go to all clients; without a client they wait in their ring.
 //! 5. Clients that are gone or do not read are dropped.
-//! 6. A drain that is over ends the loop, after the last events were offered.
+//! 6. A drain that is over, or a successor when nothing is left, ends the loop, after the last events were offered.
 
 use std::{
     io::Read,
@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::{
     Engine, Events, Exit, Failure,
     client::Client,
-    limits::{CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, FLOWS_MAX, LAST_WORDS_TIMEOUT, READ_BYTES},
+    limits::{CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, FLOWS_MAX, LAST_WORDS_TIMEOUT, READ_BYTES, SUCCEEDED_POLL},
     log,
     message::{Answer, Misunderstood, PROTOCOL, Request, parse},
     rss::rss_bytes,
@@ -35,6 +35,8 @@ pub struct Server {
     clients: Vec<Client>,
     generation: Option<u64>,
     draining: bool,
+    /// A successor has asked: the end may come without anybody saying so here.
+    handed_over: bool,
     /// When events were written last.
     published: Instant,
 }
@@ -68,6 +70,7 @@ impl Server {
             clients: Vec::new(),
             generation: None,
             draining: false,
+            handed_over: false,
             published: Instant::now(),
         })
     }
@@ -77,7 +80,7 @@ impl Server {
         self.events.clone()
     }
 
-    /// Serves until a drain is over. The socket file is gone on return.
+    /// Serves until nothing is left to do: a drain is over, or all that a successor has left. The socket file is gone on return.
     pub fn run<E: Engine>(mut self, mut engine: E) -> Result<(), Failure> {
         let mut buffer = vec![0; READ_BYTES];
         log::info("listening", &[("pid", &std::process::id()), ("version", &E::VERSION)]);
@@ -97,7 +100,7 @@ impl Server {
             if self.publish_in().is_some_and(|wait| wait.is_zero()) {
                 self.publish();
             }
-            if self.draining && engine.drained() {
+            if (self.draining || self.may_end_by_itself(&engine)) && engine.drained() {
                 self.last_words();
                 log::info("ended", &[]);
                 return Ok(());
@@ -115,7 +118,8 @@ impl Server {
             let write = if client.backlog() > 0 { PollFlags::OUT } else { PollFlags::empty() };
             fds.push(PollFd::from_borrowed_fd(client.as_fd(), PollFlags::IN | write));
         }
-        let timeout = self.publish_in().into_iter().chain(self.draining.then_some(DRAIN_POLL)).min();
+        let end = self.draining.then_some(DRAIN_POLL).or(self.handed_over.then_some(SUCCEEDED_POLL));
+        let timeout = self.publish_in().into_iter().chain(end).min();
         let timeout = timeout.map(|wait| Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => (),
@@ -196,6 +200,13 @@ impl Server {
                 self.drain(engine, Duration::from_millis(timeout_ms));
                 Answer::Draining
             }
+            Ok(Request::HandOver { version }) => match engine.hand_over(version) {
+                Ok(fd) => {
+                    self.handed_over = true;
+                    return client.send_with(&render::<E>(&Answer::HandedOver), fd.as_fd());
+                }
+                Err(message) => Answer::Error { code: "NotHandedOver", message },
+            },
             Ok(Request::Apply(apply)) => {
                 let errors = engine.apply(apply.generation, &apply.secrets, apply.state);
                 self.generation = Some(apply.generation);
@@ -213,6 +224,11 @@ impl Server {
     fn drain<E: Engine>(&mut self, engine: &mut E, timeout: Duration) {
         self.draining = true;
         engine.drain(timeout);
+    }
+
+    /// What it has to tell of its last flows is for an agent, which may just be starting again.
+    fn may_end_by_itself<E: Engine>(&self, engine: &E) -> bool {
+        engine.has_successor() && (!self.events.waiting() || !self.clients.is_empty())
     }
 
     /// How long until events that wait are due; None when there are none, or nobody to take them.

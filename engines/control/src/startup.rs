@@ -37,6 +37,8 @@ pub struct Options {
     /// Threads that move bytes: `--workers`, or one per core that this process may use.
     pub workers: usize,
     pub log_level: Level,
+    /// Where the engine at work listens whose place this one takes: `--succeeds`.
+    pub succeeds: Option<PathBuf>,
 }
 
 enum Asked {
@@ -82,14 +84,17 @@ fn exit_on_panic() {
 }
 
 fn parse(name: &str, version: &str, mut parser: Parser) -> Result<Asked, Failure> {
-    let usage = format!("usage: {name} --control PATH [--workers N] [--log-level trace|debug|info|warn|error]");
+    let usage = format!(
+        "usage: {name} --control PATH [--succeeds PATH] [--workers N] [--log-level trace|debug|info|warn|error]"
+    );
     let wrong = |what: String| Failure::new(Exit::WrongUsage, format!("{what}; {usage}"));
-    let (mut control, mut workers, mut log_level) = (None, None, Level::Info);
+    let (mut control, mut succeeds, mut workers, mut log_level) = (None, None, None, Level::Info);
     while let Some(arg) = parser.next().map_err(|error| wrong(error.to_string()))? {
         let given = text(&arg);
         let mut value = || parser.value().map_err(|error| wrong(error.to_string()));
         match given.as_str() {
             "--control" => control = Some(PathBuf::from(value()?)),
+            "--succeeds" => succeeds = Some(PathBuf::from(value()?)),
             "--workers" => {
                 let count: usize = value()?.parse().map_err(|error| wrong(format!("--workers: {error}")))?;
                 if !(1..=256).contains(&count) {
@@ -109,7 +114,7 @@ fn parse(name: &str, version: &str, mut parser: Parser) -> Result<Asked, Failure
     }
     let control = control.ok_or_else(|| wrong("--control is missing".into()))?;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Asked::Run(Options { control, workers: workers.unwrap_or_else(cores), log_level }))
+    Ok(Asked::Run(Options { control, workers: workers.unwrap_or_else(cores), log_level, succeeds }))
 }
 
 fn text(arg: &Arg) -> String {
@@ -135,7 +140,10 @@ mod tests {
     #[test]
     fn arguments_are_read_or_refused() {
         let options = run(&["--control", "/run/x.sock", "--workers", "3", "--log-level", "debug"]).unwrap();
-        assert_eq!(options, Options { control: "/run/x.sock".into(), workers: 3, log_level: Level::Debug });
+        let expected = Options { control: "/run/x.sock".into(), workers: 3, log_level: Level::Debug, succeeds: None };
+        assert_eq!(options, expected);
+        let successor = run(&["--control", "/run/y.sock", "--succeeds", "/run/x.sock"]).unwrap();
+        assert_eq!(successor.succeeds, Some("/run/x.sock".into()));
         assert!(run(&["--control=/run/x.sock"]).unwrap().workers >= 1);
         for wrong in [
             &["--workers", "3"][..],

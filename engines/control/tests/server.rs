@@ -2,13 +2,13 @@
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    os::unix::net::UnixStream,
+    os::{fd::OwnedFd, unix::net::UnixStream},
     path::Path,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use control::{Engine, Events, Failure, ObjectError, Secrets, Server};
+use control::{Engine, Events, Failure, NotHandedOver, ObjectError, Secrets, Server, ask_for_hand_over};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -27,6 +27,7 @@ struct Remembering {
     level: u8,
     events: Events,
     ends_at: Option<Instant>,
+    succeeded_at: Option<Instant>,
 }
 
 impl Engine for Remembering {
@@ -50,19 +51,34 @@ impl Engine for Remembering {
         self.status()
     }
 
+    fn hand_over(&mut self, version: u32) -> Result<OwnedFd, &'static str> {
+        if version != 1 {
+            return Err("not like this");
+        }
+        let (mut here, there) = UnixStream::pair().unwrap();
+        here.write_all(b"all yours").unwrap();
+        self.succeeded_at = Some(Instant::now());
+        Ok(there.into())
+    }
+
+    fn has_successor(&self) -> bool {
+        self.succeeded_at.is_some()
+    }
+
     fn drain(&mut self, timeout: Duration) {
         self.ends_at = Some(Instant::now() + timeout);
     }
 
     fn drained(&mut self) -> bool {
-        self.ends_at.is_some_and(|end| Instant::now() >= end)
+        let left = |since: Instant| since.elapsed() > Duration::from_millis(100);
+        self.succeeded_at.is_some_and(left) || self.ends_at.is_some_and(|end| Instant::now() >= end)
     }
 }
 
 fn serve(path: &Path) -> (Events, JoinHandle<Result<(), Failure>>) {
     let server = Server::bind(path).unwrap_or_else(|failure| panic!("{}", failure.message));
     let events = server.events();
-    let engine = Remembering { level: 0, events: events.clone(), ends_at: None };
+    let engine = Remembering { level: 0, events: events.clone(), ends_at: None, succeeded_at: None };
     (events, thread::spawn(move || server.run(engine)))
 }
 
@@ -149,6 +165,37 @@ fn events_wait_for_an_agent_and_go_to_all() {
     assert_eq!(second.hear()["event"], "late");
     first.say(r#"{"type":"drain","timeout_ms":0}"#);
     ended.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_successor_gets_a_socket_and_the_engine_ends_when_nothing_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("engine.sock");
+    assert!(matches!(ask_for_hand_over(&path, 1), Err(NotHandedOver::NobodyThere)));
+    let (_, ended) = serve(&path);
+    let refused = ask_for_hand_over(&path, 2).unwrap_err();
+    assert!(matches!(&refused, NotHandedOver::Refused(why) if why == "not like this"), "{refused:?}");
+    let mut given = UnixStream::from(ask_for_hand_over(&path, 1).unwrap());
+    let mut word = String::new();
+    given.read_to_string(&mut word).unwrap();
+    assert_eq!(word, "all yours");
+    ended.join().unwrap().unwrap();
+    assert!(matches!(ask_for_hand_over(&path, 1), Err(NotHandedOver::NobodyThere)));
+}
+
+#[test]
+fn an_engine_with_a_successor_waits_for_an_agent_to_hear_its_last_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("engine.sock");
+    let (events, ended) = serve(&path);
+    drop(ask_for_hand_over(&path, 1).unwrap());
+    thread::sleep(Duration::from_millis(50));
+    events.send("last words", Level { level: 2 });
+    thread::sleep(Duration::from_millis(500));
+    let mut told = String::new();
+    UnixStream::connect(&path).unwrap().read_to_string(&mut told).unwrap();
+    ended.join().unwrap().unwrap();
+    assert!(told.contains("last words"), "{told:?}");
 }
 
 #[test]

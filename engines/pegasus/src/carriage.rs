@@ -350,7 +350,12 @@ impl Worker {
                 };
                 keys.open.ratchet().map_err(|_| "the key could not be changed")
             }
-            Kind::Ready | Kind::Data => Ok(()),
+            Kind::Ready => {
+                self.heard_ready(key);
+                Ok(())
+            }
+            Kind::Retire => self.asked_to_retire(key),
+            Kind::Data => Ok(()),
         }
     }
 

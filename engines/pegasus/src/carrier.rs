@@ -20,7 +20,7 @@ use ring::error::Unspecified;
 use crate::{
     arena::Arena,
     endpoint::{Backlog, Sink},
-    frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, Header, Kind, OVERHEAD_BYTES},
+    frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, Header, Kind, LEVEL, OVERHEAD_BYTES},
     gate::Permit,
     handshake::{Initiator, Keys},
     keyring::Pair,
@@ -60,6 +60,8 @@ pub struct Carrier {
     bytes: u64,
     /// Not to be used for another flow.
     pub retired: bool,
+    /// READY frames heard: one more than the level of the protocol that its initiator speaks.
+    pub readies: u8,
     /// Something was written since it was last seen to be acknowledged.
     pub unacknowledged: bool,
     pub suspicions_seen: u64,
@@ -132,6 +134,7 @@ impl Carrier {
             bytes_under_key: 0,
             bytes: 0,
             retired: false,
+            readies: 0,
             unacknowledged: false,
             suspicions_seen: 0,
             queued: false,
@@ -188,6 +191,14 @@ impl Carrier {
         if self.ours {
             peer.health.alive.fetch_add(by, Relaxed);
         }
+    }
+
+    /// The initiator's first frames.
+    pub fn say_ready(&mut self) -> Result<(), Broken> {
+        for _ in 0..LEVEL {
+            self.hold_control(Kind::Ready, &[])?;
+        }
+        self.send_control(Kind::Ready, &[])
     }
 
     /// True when nothing waits to be written.

@@ -10,7 +10,6 @@ use std::{net::SocketAddr, sync::Arc};
 use crate::{
     carrier::{Carrier, Phase},
     endpoint::Endpoint,
-    frame::Kind,
     handshake::{ANSWER_BYTES, Initiator},
     link::Link,
     peer::Peer,
@@ -106,7 +105,7 @@ impl Worker {
             Err(refusal) => self.lose_carrier(key, refusal.word()),
             Ok(keys) => {
                 carrier.keys = Some(keys);
-                match carrier.send_control(Kind::Ready, &[]) {
+                match carrier.say_ready() {
                     Ok(()) => self.made(key),
                     Err(broken) => self.lose_carrier(key, &broken.0),
                 }

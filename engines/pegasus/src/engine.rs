@@ -2,15 +2,13 @@
 //! answers when all of them have it in force.
 
 use std::{
-    collections::HashSet,
-    net::SocketAddr,
+    os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering::Relaxed, mpsc::channel},
     thread,
     time::{Duration, Instant},
 };
 
 use control::{Events, Exit, Failure, FlowsQuery, ObjectError, Options, Secrets};
-use rustc_hash::FxHashMap;
 use serde::Serialize;
 
 use crate::{
@@ -18,37 +16,33 @@ use crate::{
     config::Config,
     flow_list::FlowList,
     gate::Gate,
-    kcp::{Cookies, Udp},
+    kcp::Cookies,
     limits::{APPLY_TIMEOUT, FLOWS_TIMEOUT},
-    listener::{self, Bound, LOOPBACKS, OwnAddresses},
+    listener::{self, OwnAddresses},
     peer::PeerStats,
+    ports::{Change, Ports},
     refusals::Refusals,
     service::ServiceStats,
-    state::{ListenerStatus, State, Transport},
-    worker::{Command, DataPort, Mailbox, Shared, Worker},
+    state::{ListenerStatus, State},
+    succession::{Neighbours, Succession, VERSION},
+    worker::{Command, Mailbox, Shared, Worker},
 };
 
 pub struct Pegasus {
-    shared: Arc<Shared>,
-    mailboxes: Vec<Arc<Mailbox>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     config: Arc<Config>,
-    /// Names in force and their ports.
-    ports: FxHashMap<Arc<str>, u16>,
-    data: Option<SocketAddr>,
-    door: Door,
-}
-
-/// The KCP port: the one above the data port.
-#[derive(Default)]
-struct Door {
-    address: Option<SocketAddr>,
-    sockets: Vec<Arc<Udp>>,
-    mark: u32,
+    pub(crate) ports: Ports,
+    pub(crate) succession: Succession,
 }
 
 #[derive(Serialize)]
 pub struct Status {
     listeners: Vec<ListenerStatus>,
+    workers: usize,
+    /// The version of handing over that it speaks.
+    hand_over: u32,
+    has_successor: bool,
 }
 
 #[derive(Serialize)]
@@ -76,6 +70,7 @@ impl Pegasus {
             cookies: Cookies::new(random()),
             started: Instant::now(),
             fast_aes: fast_aes(),
+            neighbours: Neighbours::default(),
         });
         let mut mailboxes = Vec::new();
         for index in 0..options.workers {
@@ -89,94 +84,9 @@ impl Pegasus {
             mailboxes.push(mailbox);
         }
         control::log::info("workers started", &[("workers", &options.workers), ("fast_aes", &shared.fast_aes)]);
-        let (config, ports, door) = (Arc::new(Config::empty()), FxHashMap::default(), Door::default());
-        Ok(Self { shared, mailboxes, config, ports, data: None, door })
-    }
-
-    fn data_port(&mut self, text: &str, errors: &mut Vec<ObjectError>) -> Vec<DataPort> {
-        let keep = || self.mailboxes.iter().map(|_| DataPort::Keep).collect();
-        let Ok(address) = text.parse::<SocketAddr>() else {
-            errors.push(ObjectError::new("engine", "InvalidAddress", format!("data_listen {text:?} is not IP:PORT")));
-            return keep();
-        };
-        if self.data == Some(address) {
-            return keep();
-        }
-        match listener::data(address, self.mailboxes.len()) {
-            Ok((_, fds)) => {
-                self.data = Some(address);
-                fds.into_iter().map(|fd| DataPort::Replace(Some(fd))).collect()
-            }
-            Err(error) => {
-                let message =
-                    format!("cannot listen on {address}: {error}; stop what uses it or choose another --data-listen");
-                errors.push(ObjectError::new("engine", "ListenFailed", message));
-                keep()
-            }
-        }
-    }
-
-    /// The KCP port's new sockets, if it is to be opened. When it cannot be, the services that need it say so.
-    fn open_door(&mut self, state: &State, errors: &mut Vec<ObjectError>) -> Vec<Option<Arc<Udp>>> {
-        let none = self.mailboxes.iter().map(|_| None).collect();
-        if self.door.mark != state.bypass_mark {
-            self.door.mark = state.bypass_mark;
-            self.door.sockets.iter().for_each(|socket| drop(socket.set_mark(state.bypass_mark)));
-        }
-        let Some(data) = self.data else { return none };
-        let above = data.port().checked_add(1).map(|port| SocketAddr::new(data.ip(), port));
-        if above.is_some() && self.door.address == above {
-            return none;
-        }
-        let opened = above.ok_or(std::io::ErrorKind::AddrNotAvailable.into());
-        match opened.and_then(|address| Udp::door(address, state.bypass_mark, self.mailboxes.len())) {
-            Ok(sockets) => {
-                self.door.sockets = sockets.into_iter().map(Arc::new).collect();
-                self.door.address = above;
-                self.door.sockets.iter().cloned().map(Some).collect()
-            }
-            Err(error) => {
-                let inbound = state.inbound.iter().filter(|service| service.transport == Transport::Kcp);
-                for service in inbound {
-                    let message = format!(
-                        "cannot take KCP carriers on UDP port {}, the one above the data port: {error}; \
-                         stop what uses it or choose another --data-listen",
-                        u32::from(data.port()) + 1
-                    );
-                    errors.push(ObjectError::new(format!("service:{}", service.service_id), "ListenFailed", message));
-                }
-                control::log::warn("the KCP port cannot be opened", &[("data", &data), ("error", &error.to_string())]);
-                none
-            }
-        }
-    }
-
-    /// Makes the sockets of new listeners, forgets the names that are gone.
-    fn listeners(&mut self, state: &State, config: &Config, errors: &mut Vec<ObjectError>) -> Vec<Vec<Bound>> {
-        self.ports.retain(|name, _| config.listeners.contains_key(name));
-        let mut new: Vec<Vec<Bound>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
-        for wanted in &state.listeners {
-            let Some((name, _)) = config.listeners.get_key_value(wanted.name.as_str()) else { continue };
-            if self.ports.contains_key(name) {
-                continue;
-            }
-            match listener::tproxy(name, wanted.port, self.mailboxes.len()) {
-                Ok((port, bound)) => {
-                    self.ports.insert(name.clone(), port);
-                    new.iter_mut().zip(bound).for_each(|(all, more)| all.extend(more));
-                }
-                Err(error) => {
-                    let object = wanted.service_id.as_ref().map_or("engine".to_owned(), |id| format!("service:{id}"));
-                    errors.push(ObjectError::new(object, "ListenFailed", format!("listener {name}: {error}")));
-                }
-            }
-        }
-        new
-    }
-
-    fn own_addresses(&self) -> HashSet<SocketAddr> {
-        let ports = self.ports.values().flat_map(|port| LOOPBACKS.map(|ip| SocketAddr::new(ip, *port)));
-        ports.chain(self.data).collect()
+        let ports = Ports::new(mailboxes.len());
+        let succession = Succession::new(options.succeeds.clone());
+        Ok(Self { shared, mailboxes, config: Arc::new(Config::empty()), ports, succession })
     }
 }
 
@@ -188,21 +98,26 @@ impl control::Engine for Pegasus {
     type Stats = Stats;
 
     fn status(&self) -> Status {
-        let mut listeners: Vec<_> =
-            self.ports.iter().map(|(name, port)| ListenerStatus { name: name.to_string(), port: *port }).collect();
-        listeners.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { listeners }
+        Status {
+            listeners: self.ports.status(),
+            workers: self.mailboxes.len(),
+            hand_over: VERSION,
+            has_successor: control::Engine::has_successor(self),
+        }
     }
 
     fn apply(&mut self, generation: u64, secrets: &Secrets, state: State) -> Vec<ObjectError> {
+        let link = match self.take_over() {
+            Ok(link) => link,
+            Err(error) => return vec![error],
+        };
         let (config, mut errors) = Config::compile(&state, secrets, &self.config);
         let config = Arc::new(config);
-        let data: Vec<DataPort> = self.data_port(&state.data_listen, &mut errors);
-        let doors = self.open_door(&state, &mut errors);
-        let new = self.listeners(&state, &config, &mut errors);
-        self.shared.own.set(self.own_addresses());
+        let changes = self.ports.bring_to(&state, &config, control::Engine::has_successor(self), &mut errors);
+        self.shared.own.set(self.ports.addresses());
+        self.shared.neighbours.set_config(config.clone());
         let (done, all_done) = channel();
-        for (((mailbox, data), door), new) in self.mailboxes.iter().zip(data).zip(doors).zip(new) {
+        for (mailbox, Change { data, door, new }) in self.mailboxes.iter().zip(changes) {
             mailbox.post(Command::Apply { config: config.clone(), data, door, new, done: done.clone() });
         }
         let deadline = Instant::now() + APPLY_TIMEOUT;
@@ -214,6 +129,9 @@ impl control::Engine for Pegasus {
             }
         }
         self.config = config;
+        if let Some(link) = link {
+            self.is_in_force(link);
+        }
         control::log::debug("applied", &[("generation", &generation), ("errors", &errors.len())]);
         errors
     }
@@ -248,14 +166,23 @@ impl control::Engine for Pegasus {
         serde_json::to_value(list).ok()
     }
 
+    fn hand_over(&mut self, version: u32) -> Result<OwnedFd, &'static str> {
+        self.lend(version)
+    }
+
+    fn has_successor(&self) -> bool {
+        self.succession.is_leaving()
+    }
+
     fn drain(&mut self, timeout: Duration) {
+        self.succession.draining = true;
         for mailbox in &self.mailboxes {
             mailbox.post(Command::Drain { deadline: Instant::now() + timeout });
         }
     }
 
     fn drained(&mut self) -> bool {
-        self.mailboxes.iter().all(|mailbox| mailbox.drained.load(Relaxed))
+        self.mailboxes.iter().all(|mailbox| mailbox.drained.load(Relaxed)) && self.may_go()
     }
 }
 

@@ -4,6 +4,9 @@
 //! A flow's life on a carrier, per direction: OPEN (source only), DATA…, then FIN or RESET. A RESET may also follow a
 //! FIN. When both directions have ended the carrier is free for the next OPEN. The carrier's end without these is a
 //! truncation.
+//!
+//! What the initiator understands beyond this it says with its first words: each READY after the first is one level more,
+//! which a responder that knows of no levels passes over. Level 1: it hears RETIRE.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -33,7 +36,12 @@ pub enum Kind {
     Rekey = 4,
     /// The initiator's first frame: proves that it holds the keys of this handshake.
     Ready = 5,
+    /// The responder asks for another carrier in the place of this one, which its initiator closes when it carries nothing.
+    Retire = 6,
 }
+
+/// The highest level that this build speaks.
+pub const LEVEL: u8 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
@@ -60,6 +68,7 @@ impl Header {
             3 => (Kind::Reset, Reset::BYTES),
             4 => (Kind::Rekey, 0),
             5 => (Kind::Ready, 0),
+            6 => (Kind::Retire, 0),
             _ => return Err(Malformed),
         };
         if length > max { Err(Malformed) } else { Ok(Self { kind, length }) }
@@ -215,7 +224,7 @@ mod tests {
     #[test]
     fn a_header_over_its_kinds_limit_is_malformed_before_its_payload_comes() {
         for (kind, max) in
-            [(0u8, FRAME_PAYLOAD_BYTES_MAX), (1, CONTROL_PAYLOAD_BYTES_MAX), (2, 0), (3, 5), (4, 0), (5, 0)]
+            [(0u8, FRAME_PAYLOAD_BYTES_MAX), (1, CONTROL_PAYLOAD_BYTES_MAX), (2, 0), (3, 5), (4, 0), (5, 0), (6, 0)]
         {
             let header = |length: usize| {
                 let bytes = (length as u32).to_le_bytes();
@@ -224,6 +233,6 @@ mod tests {
             assert_eq!(header(max), Ok(None));
             assert_eq!(header(max + 1), Err(Malformed));
         }
-        assert_eq!(next(&[0, 0, 0, 6]), Err(Malformed));
+        assert_eq!(next(&[0, 0, 0, 7]), Err(Malformed));
     }
 }

@@ -2,7 +2,8 @@
 //! that wait for it. What is not read fills the sender's window, so nothing piles up here.
 //!
 //! Each worker has its own share of the rate, by how many of the waiting flows are its own; so all flows of a service
-//! get the same wherever the kernel has put them.
+//! get the same wherever the kernel has put them. The same goes for the flows that an engine before or after this one
+//! still has: both tell each other now and then how many of theirs wait, see `succession`.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::service::Service;
+use crate::{service::Service, succession::Neighbour};
 
 /// What a flow may read when it is its turn: as much as the service may in this time, within these bytes. Slow services
 /// go round often enough that a new flow has its share at once; fast ones are not eaten up by turns.
@@ -28,6 +29,9 @@ const BURST: Duration = Duration::from_millis(20);
 pub struct Bucket {
     bytes_per_second: AtomicU64,
     waiting: AtomicUsize,
+    /// The most that waited since it was last told to each neighbour, and what each neighbour said of itself.
+    peaks: [AtomicUsize; 2],
+    elsewhere: [AtomicUsize; 2],
 }
 
 impl Bucket {
@@ -37,6 +41,30 @@ impl Bucket {
 
     pub fn is_limited(&self) -> bool {
         self.bytes_per_second.load(Relaxed) > 0
+    }
+
+    /// What to tell this neighbour: how many wait here, and at the other neighbour behind. The most since it was told last: a
+    /// flow that is being served waits for its next turn a moment later.
+    pub fn waiting_but_at(&self, neighbour: Neighbour) -> usize {
+        let now = self.waiting.load(Relaxed);
+        let peak = self.peaks[neighbour as usize].swap(now, Relaxed);
+        peak.max(now) + self.elsewhere[neighbour.other() as usize].load(Relaxed)
+    }
+
+    pub fn set_waiting_at(&self, neighbour: Neighbour, flows: usize) {
+        self.elsewhere[neighbour as usize].store(flows, Relaxed);
+    }
+
+    fn note_waiting(&self) {
+        let now = self.waiting.fetch_add(1, Relaxed) + 1;
+        for peak in &self.peaks {
+            peak.fetch_max(now, Relaxed);
+        }
+    }
+
+    /// Flows that wait anywhere.
+    fn everybody(&self) -> usize {
+        self.waiting.load(Relaxed) + self.elsewhere.iter().map(|flows| flows.load(Relaxed)).sum::<usize>()
     }
 
     fn quantum(&self) -> usize {
@@ -73,7 +101,7 @@ impl<K> Throttle<K> {
     pub fn wait(&mut self, flow: K, now: Instant) {
         // Tokens up to now belong to those who waited until now.
         self.fill(now);
-        self.service.bucket.waiting.fetch_add(1, Relaxed);
+        self.service.bucket.note_waiting();
         self.queue.push_back(flow);
     }
 
@@ -122,7 +150,7 @@ impl<K> Throttle<K> {
     /// This worker's share of the service's rate, bytes per second. Nobody waiting: the whole of it.
     fn rate(&self) -> f64 {
         let whole = self.service.bucket.bytes_per_second.load(Relaxed) as f64;
-        let (mine, all) = (self.queue.len() + self.in_service, self.service.bucket.waiting.load(Relaxed));
+        let (mine, all) = (self.queue.len() + self.in_service, self.service.bucket.everybody());
         if mine == 0 { whole } else { whole * mine as f64 / all.max(mine) as f64 }
     }
 }
@@ -219,6 +247,46 @@ mod tests {
             }
             assert!(waited.is_some(), "at {mbps} Mbit/s not within 200 ms");
         }
+    }
+
+    #[test]
+    fn two_engines_keep_one_rate_together() {
+        let (before, after) = (service(100.0), service(100.0));
+        let now = Instant::now();
+        let mut throttles =
+            [(Throttle::new(before.clone(), now), vec![0]), (Throttle::new(after.clone(), now), (1..8).collect())];
+        for (throttle, flows) in &mut throttles {
+            flows.iter().for_each(|&flow| throttle.wait(flow, now));
+        }
+        // As the two tell each other: each knows what waits at the other.
+        after.bucket.set_waiting_at(Neighbour::Before, before.bucket.waiting_but_at(Neighbour::After));
+        before.bucket.set_waiting_at(Neighbour::After, after.bucket.waiting_but_at(Neighbour::Before));
+        throttles.iter_mut().for_each(|(throttle, _)| {
+            while throttle.queue.pop_front().is_some() {
+                throttle.service.bucket.waiting.fetch_sub(1, Relaxed);
+            }
+        });
+        let got = run(&mut throttles, 2.0);
+        let total: usize = got.iter().sum();
+        assert!((24_000_000..26_000_000).contains(&total), "{total} bytes in 2 s at 12.5 MB/s");
+        let (least, most) = (got.iter().min().unwrap(), got.iter().max().unwrap());
+        assert!(least * 10 > most * 9, "{got:?}");
+    }
+
+    #[test]
+    fn what_waits_is_told_at_its_peak_and_passed_on_to_the_other_neighbour() {
+        let service = service(1.0);
+        let mut throttle = Throttle::new(service.clone(), Instant::now());
+        (0..3).for_each(|flow| throttle.wait(flow, Instant::now()));
+        let later = Instant::now() + Duration::from_secs(1);
+        while throttle.grant(later).is_some() {
+            throttle.served();
+        }
+        service.bucket.set_waiting_at(Neighbour::Before, 5);
+        let waiting = service.bucket.waiting.load(Relaxed);
+        assert_eq!(service.bucket.waiting_but_at(Neighbour::After), 3 + 5, "at its peak, with those of the one before");
+        assert_eq!(service.bucket.waiting_but_at(Neighbour::Before), 3, "which knows of its own itself");
+        assert_eq!(service.bucket.waiting_but_at(Neighbour::After), waiting + 5);
     }
 
     #[test]

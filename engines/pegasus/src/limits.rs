@@ -15,6 +15,8 @@ pub const TURN_BYTES: usize = 1 << 20;
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Connections the kernel keeps for us while we are busy.
 pub const LISTEN_BACKLOG: i32 = 4096;
+/// Datagrams taken from the engine after this one before the flows have their turn.
+pub const RELAYED_PER_TURN: usize = 256;
 /// Events taken from epoll at a time.
 pub const EPOLL_EVENTS: usize = 256;
 
@@ -69,6 +71,12 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub const POOL_TICK: Duration = Duration::from_millis(50);
 /// A worker confirms a new state within this or the engine is broken.
 pub const APPLY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often engines that have both flows of limited services tell each other how many of theirs wait: so long a rate may be
+/// exceeded when flows begin to wait at one of them. Without limits it is only looked whether there are some now.
+pub const NEIGHBOURS_TALK_EVERY: Duration = Duration::from_millis(20);
+pub const NEIGHBOURS_TALK_SELDOM: Duration = Duration::from_millis(500);
+/// A hand-over takes milliseconds; longer than this, and the other engine is broken.
+pub const NEIGHBOUR_TIMEOUT: Duration = Duration::from_secs(2);
 /// Workers tell their flows within this, or the list goes without them.
 pub const FLOWS_TIMEOUT: Duration = Duration::from_millis(500);
 /// When the ports that the kernel gives out are used up, so many others are tried before it is given up; of the highest

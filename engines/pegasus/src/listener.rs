@@ -12,12 +12,12 @@ use std::{
 use rustix::fs::{Mode, OFlags, open};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::limits::LISTEN_BACKLOG;
+use crate::{limits::LISTEN_BACKLOG, succession::Listening};
 
 /// A listener's socket for one worker.
 pub struct Bound {
     pub name: Arc<str>,
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
 }
 
 /// Addresses on which this engine itself listens: a flow towards them would go round in circles.
@@ -37,11 +37,11 @@ impl OwnAddresses {
 pub const LOOPBACKS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
 
 /// One socket per worker on both loopback addresses with one port: the wished one if it is free, else another.
-pub fn tproxy(name: &Arc<str>, wish: u16, workers: usize) -> io::Result<(u16, Vec<Vec<Bound>>)> {
+pub fn tproxy(wish: u16, workers: usize) -> io::Result<Listening> {
     let mut last = None;
     // The kernel chooses a port that is free on IPv4; it may be taken on IPv6.
     for wish in std::iter::once(wish).chain(std::iter::repeat_n(0, 16)) {
-        match tproxy_on(name, wish, workers) {
+        match tproxy_on(wish, workers) {
             Ok(bound) => return Ok(bound),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
             Err(error) => return Err(error),
@@ -50,22 +50,20 @@ pub fn tproxy(name: &Arc<str>, wish: u16, workers: usize) -> io::Result<(u16, Ve
     Err(last.unwrap_or_else(|| io::Error::from(io::ErrorKind::AddrInUse)))
 }
 
-fn tproxy_on(name: &Arc<str>, wish: u16, workers: usize) -> io::Result<(u16, Vec<Vec<Bound>>)> {
-    let mut per_worker: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
+fn tproxy_on(wish: u16, workers: usize) -> io::Result<Listening> {
+    let mut per_worker: Vec<Vec<Arc<OwnedFd>>> = (0..workers).map(|_| Vec::new()).collect();
     let mut port = wish;
     for ip in LOOPBACKS {
         match share(SocketAddr::new(ip, port), workers, true) {
             Ok((chosen, fds)) => {
                 port = chosen;
-                for (bound, fd) in per_worker.iter_mut().zip(fds) {
-                    bound.push(Bound { name: name.clone(), fd });
-                }
+                per_worker.iter_mut().zip(fds).for_each(|(sockets, fd)| sockets.push(Arc::new(fd)));
             }
             Err(error) if ip.is_ipv6() && has_no_ipv6(&error) => (),
             Err(error) => return Err(error),
         }
     }
-    Ok((port, per_worker))
+    Ok(Listening { port, sockets: per_worker })
 }
 
 /// The data port, one socket per worker.

@@ -49,6 +49,8 @@ pub struct Pool {
     retry_at: Option<Instant>,
     paused_at: Instant,
     closed: bool,
+    /// Made ready for nobody but the flows that wait already: a successor has its own.
+    winding_down: bool,
 }
 
 impl Pool {
@@ -70,6 +72,7 @@ impl Pool {
             retry_at: None,
             paused_at: now,
             closed: false,
+            winding_down: false,
         }
     }
 
@@ -125,7 +128,8 @@ impl Pool {
     }
 
     fn wanted(&self) -> usize {
-        (self.waiting.len() + self.target).saturating_sub(self.idle.len() + self.connecting)
+        let target = if self.winding_down { 0 } else { self.target };
+        (self.waiting.len() + target).saturating_sub(self.idle.len() + self.connecting)
     }
 
     fn take(&mut self, now: Instant) -> Option<Key> {
@@ -225,10 +229,14 @@ impl Worker {
         if worn || pool.closed {
             return self.close_carrier(key);
         }
+        let winding_down = pool.winding_down;
         while let Some(flow) = pool.waiting.pop_front() {
             if self.flows.get(flow).is_some() {
                 return self.open_flow(flow, key);
             }
+        }
+        if winding_down {
+            return self.close_carrier(key);
         }
         pool.idle.push(key);
         if let Some(old) = pool.retired.pop() {
@@ -274,6 +282,19 @@ impl Worker {
         }
     }
 
+    /// Nothing is kept warm any more; flows that wait get theirs.
+    pub fn wind_pools_down(&mut self) {
+        let mut close = Vec::new();
+        for pool in self.pools.values_mut() {
+            pool.winding_down = true;
+            close.append(&mut pool.idle);
+            close.append(&mut pool.retired);
+        }
+        for key in close {
+            self.close_carrier(key);
+        }
+    }
+
     /// After a new state: pools for the peers of our services, and for nobody else.
     pub fn adjust_pools(&mut self) {
         let config = self.config.clone();
@@ -282,9 +303,11 @@ impl Worker {
             .values()
             .filter_map(|outbound| config.peer(outbound.transport, &outbound.peer_id))
             .collect();
+        let winding_down = self.is_leaving();
         for peer in &wanted {
             let pool = self.pools.entry(peer.road()).or_insert_with(|| Pool::new((*peer).clone(), self.now));
             pool.update((*peer).clone(), self.now);
+            pool.winding_down = winding_down;
         }
         let gone: Vec<Road> =
             self.pools.keys().filter(|road| !wanted.iter().any(|peer| peer.road() == **road)).cloned().collect();

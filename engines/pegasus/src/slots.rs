@@ -78,6 +78,8 @@ pub enum Token {
     Mailbox,
     /// Datagrams of conversations that others have begun.
     Door,
+    /// Datagrams that the engine after this one has heard at the door.
+    Relay,
     Listener(Key),
     Flow(Key),
     Carrier(Key),
@@ -88,6 +90,7 @@ impl Token {
         let (kind, key) = match self {
             Token::Mailbox => return 0,
             Token::Door => return 4,
+            Token::Relay => return 8,
             Token::Listener(key) => (1, key),
             Token::Flow(key) => (2, key),
             Token::Carrier(key) => (3, key),
@@ -102,7 +105,8 @@ impl Token {
             2 => Token::Flow(key),
             3 => Token::Carrier(key),
             _ if bits == 0 => Token::Mailbox,
-            _ => Token::Door,
+            _ if bits == 4 => Token::Door,
+            _ => Token::Relay,
         }
     }
 }
@@ -126,7 +130,9 @@ mod tests {
     #[test]
     fn tokens_round_trip() {
         let key = Key { index: 0x3fff_fffe, generation: u32::MAX };
-        for token in [Token::Mailbox, Token::Door, Token::Listener(key), Token::Flow(key), Token::Carrier(key)] {
+        for token in
+            [Token::Mailbox, Token::Door, Token::Relay, Token::Listener(key), Token::Flow(key), Token::Carrier(key)]
+        {
             assert_eq!(Token::decode(token.encode()), token);
         }
     }

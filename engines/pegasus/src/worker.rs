@@ -39,6 +39,7 @@ use crate::{
     flow_list::FlowList,
     gate::Gate,
     kcp::{Cookies, Desk, Udp},
+    leaving::{Leaving, Successor},
     limiter::Throttle,
     limits::{EPOLL_EVENTS, LAST_WORDS, POOL_TICK, SWEEP_EVERY},
     link::Link,
@@ -50,6 +51,7 @@ use crate::{
     return_path::Probe,
     service::Service,
     slots::{Key, Slots, Token},
+    succession::Neighbours,
 };
 
 /// What all workers have in common.
@@ -62,25 +64,56 @@ pub struct Shared {
     /// From when the cookies count time.
     pub started: Instant,
     pub fast_aes: bool,
+    pub neighbours: Neighbours,
 }
 
 /// Where the control thread leaves word for a worker.
 pub struct Mailbox {
     commands: Mutex<VecDeque<Command>>,
     wake: OwnedFd,
-    /// Set once a drain is over here.
+    /// Set while nothing is left here: a drain is over, or everything that a successor has left.
     pub drained: AtomicBool,
 }
 
 pub enum Command {
-    Apply { config: Arc<Config>, data: DataPort, door: Option<Arc<Udp>>, new: Vec<Bound>, done: Sender<()> },
-    Drain { deadline: Instant },
-    Flows { services: Vec<Arc<Service>>, query: FlowsQuery, answer: Sender<FlowList> },
+    Apply {
+        config: Arc<Config>,
+        data: DataPort,
+        door: Option<DoorPort>,
+        new: Vec<Bound>,
+        done: Sender<()>,
+    },
+    Drain {
+        deadline: Instant,
+    },
+    /// A successor takes over; see `leaving`.
+    Lend {
+        successor: Successor,
+        relay: Option<OwnedFd>,
+        done: Sender<()>,
+    },
+    Leave {
+        successor: Successor,
+    },
+    Stay {
+        successor: Successor,
+    },
+    Flows {
+        services: Vec<Arc<Service>>,
+        query: FlowsQuery,
+        answer: Sender<FlowList>,
+    },
 }
 
 pub enum DataPort {
     Keep,
-    Replace(Option<OwnedFd>),
+    Replace(Option<Arc<OwnedFd>>),
+}
+
+/// This worker's socket of the KCP port, and where to pass on what arrives there for the engine before this one.
+pub struct DoorPort {
+    pub door: Arc<Udp>,
+    pub relay: Option<Arc<OwnedFd>>,
 }
 
 impl Mailbox {
@@ -102,7 +135,7 @@ impl Mailbox {
 
 /// A listening socket on this worker.
 pub struct Listener {
-    pub fd: OwnedFd,
+    pub fd: Arc<OwnedFd>,
     pub role: ListenerRole,
 }
 
@@ -139,6 +172,7 @@ pub struct Worker {
     /// A descriptor to give up for a moment when there are no others, so that a connection can be refused at all.
     pub spare: Option<OwnedFd>,
     pub random: u64,
+    pub leaving: Leaving,
     mailbox: Arc<Mailbox>,
     drain: Option<Instant>,
     sweep_at: Instant,
@@ -170,6 +204,7 @@ impl Worker {
             now,
             spare: crate::listener::spare(),
             random: u64::from_ne_bytes(seed) | 1,
+            leaving: Leaving::default(),
             mailbox,
             drain: None,
             sweep_at: now + SWEEP_EVERY,
@@ -230,6 +265,12 @@ impl Worker {
                             let _ = done.send(());
                         }
                         Command::Drain { deadline } => self.start_drain(deadline),
+                        Command::Lend { successor, relay, done } => {
+                            self.lend(successor, relay);
+                            let _ = done.send(());
+                        }
+                        Command::Leave { successor } => self.leave(successor),
+                        Command::Stay { successor } => self.stay(successor),
                         Command::Flows { services, query, answer } => {
                             let _ = answer.send(self.list_flows(&services, &query));
                         }
@@ -237,6 +278,7 @@ impl Worker {
                 }
             }
             Token::Door => self.hear_door(),
+            Token::Relay => self.hear_relay(),
             Token::Listener(key) => self.accept(key),
             Token::Flow(key) => self.flow_event(key, flags),
             Token::Carrier(key) => match self.carriers.get(key).map(|carrier| &carrier.link) {
@@ -260,7 +302,9 @@ impl Worker {
 
     /// A drain is over when no flow is left and the last words over KCP have arrived; what the kernel holds it delivers.
     fn end_drain(&mut self) {
-        let Some(deadline) = self.drain.filter(|_| self.flows.is_empty()) else { return };
+        let Some(deadline) = self.drain.filter(|_| self.flows.is_empty()) else {
+            return self.mailbox.drained.store(self.drain.is_none() && self.has_left(), Relaxed);
+        };
         let waits = |carrier: &Carrier| !carrier.link.may_close();
         if self.now < deadline + LAST_WORDS && self.carriers.iter().any(|(_, carrier)| waits(carrier)) {
             return;
@@ -271,8 +315,9 @@ impl Worker {
         self.mailbox.drained.store(true, Relaxed);
     }
 
-    fn open_door(&mut self, door: Option<Arc<Udp>>) {
-        let Some(door) = door else { return };
+    fn open_door(&mut self, door: Option<DoorPort>) {
+        let Some(DoorPort { door, relay }) = door else { return };
+        relay.into_iter().for_each(|relay| self.kcp.relays.set_before(relay));
         // Level-triggered, as listeners are. Conversations that have begun at the one before keep it.
         if let Err(error) = epoll::add(&self.epoll, &door, EventData::new_u64(Token::Door.encode()), EventFlags::IN) {
             control::log::error("the KCP port cannot be watched", &[("error", &error.to_string())]);
@@ -292,7 +337,7 @@ impl Worker {
         }
         if let DataPort::Replace(fd) = data {
             for key in self.listeners.keys(|listener| matches!(listener.role, ListenerRole::Data)) {
-                self.listeners.remove(key);
+                self.unlisten(key);
             }
             if let Some(fd) = fd {
                 self.listen(fd, ListenerRole::Data);
@@ -304,7 +349,7 @@ impl Worker {
             let ListenerRole::Tproxy { name, steering } = &mut listener.role else { continue };
             match config.listeners.get(name) {
                 Some(now) => *steering = now.clone(),
-                None => drop(self.listeners.remove(key)),
+                None => self.unlisten(key),
             }
         }
         for bound in new {
@@ -319,7 +364,14 @@ impl Worker {
         self.adjust_pools();
     }
 
-    fn listen(&mut self, fd: OwnedFd, role: ListenerRole) {
+    /// Another engine may have the same socket, so closing it alone would not end its events.
+    fn unlisten(&mut self, key: Key) {
+        if let Some(listener) = self.listeners.remove(key) {
+            let _ = epoll::delete(&self.epoll, &listener.fd);
+        }
+    }
+
+    fn listen(&mut self, fd: Arc<OwnedFd>, role: ListenerRole) {
         let key = self.listeners.insert(Listener { fd, role });
         if let Some(listener) = self.listeners.get(key) {
             // Level-triggered: what one turn leaves is there in the next.
@@ -337,7 +389,9 @@ impl Worker {
 
     fn start_drain(&mut self, deadline: Instant) {
         self.drain = Some(self.drain.map_or(deadline, |before| before.min(deadline)));
-        self.listeners = Slots::default();
+        for key in self.listeners.keys(|_| true) {
+            self.unlisten(key);
+        }
         for pool in self.pools.values_mut() {
             pool.close();
         }

@@ -122,6 +122,9 @@ export class Metrics {
     this.#labelled('arctic_engine_ready_state', '1 when the engine is ready.', ['engine'], () =>
       dataplane.engines().map(({ engine, state }) => [{ engine }, Number(state === 'ready')])
     )
+    this.#labelled('arctic_engine_draining', 'Engines of builds before that still have flows.', ['engine'], () =>
+      dataplane.engines().map(({ engine, draining }) => [{ engine }, draining.length])
+    )
     this.#counter(
       'arctic_engine_restarts_total',
       'Times that an engine was started again.',

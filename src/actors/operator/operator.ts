@@ -379,7 +379,15 @@ export interface StatusJson {
   dataplane: {
     mode: 'kernel' | 'none'
     failure: { reason: string; message: string } | null
-    engines: Array<{ engine: string; state: string; pid: number | null; version: string | null; restarts: number }>
+    engines: Array<{
+      engine: string
+      state: string
+      pid: number | null
+      version: string | null
+      restarts: number
+      /** Engines of builds before this one that still have flows. */
+      draining: Array<{ pid: number; version: string }>
+    }>
   }
   services: { total: number; active: number; pending: number; degraded: number }
   listen: { mesh: string[]; data: string; api: string | null; socket: string; api_fingerprint: string | null }

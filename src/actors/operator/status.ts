@@ -53,9 +53,14 @@ export async function agentStatus(deps: OperatorDeps): Promise<StatusJson> {
     dataplane: {
       mode: dataplane.mode,
       failure: reconciler.applied?.failure ?? null,
-      engines: dataplane
-        .engines()
-        .map(({ engine, state, pid, version, restarts }) => ({ engine, state, pid, version, restarts }))
+      engines: dataplane.engines().map(({ engine, state, pid, version, restarts, draining }) => ({
+        engine,
+        state,
+        pid,
+        version,
+        restarts,
+        draining
+      }))
     },
     services: {
       total: view.services.size,

@@ -80,7 +80,8 @@ export class FakeDataplane implements Dataplane {
       state: this.states[engine],
       generation: this.#generation,
       version: '0.1.0',
-      restarts: 0
+      restarts: 0,
+      draining: []
     }))
   }
 

@@ -18,7 +18,6 @@ use super::{
 };
 use crate::{
     carrier::{Carrier, Phase},
-    frame::Kind,
     handshake::Initiator,
     link::Link,
     peer::Peer,
@@ -110,7 +109,7 @@ impl Worker {
             Err(refusal) => self.lose_carrier(key, refusal.word()),
             Ok(keys) => {
                 carrier.keys = Some(keys);
-                match carrier.send_control(Kind::Ready, &[]) {
+                match carrier.say_ready() {
                     Ok(()) => self.made(key),
                     Err(broken) => self.lose_carrier(key, &broken.0),
                 }

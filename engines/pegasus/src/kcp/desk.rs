@@ -12,7 +12,7 @@ use std::{
 use quinn_udp::RecvMeta;
 use rustc_hash::FxHashMap;
 
-use super::udp::Udp;
+use super::{relay::Relays, udp::Udp};
 use crate::{
     limits::{GONE_PER_SECOND, HANDSHAKES_PER_SECOND},
     slots::Key,
@@ -46,6 +46,7 @@ pub struct Desk {
     pub index: u8,
     pub agenda: Agenda,
     pub door: Option<Arc<Udp>>,
+    pub relays: Relays,
     /// Conversations that others have begun, by the id that we gave them.
     pub ids: FxHashMap<u64, Key>,
     /// Those whose hello was answered and that have not said anything authentic yet, with the answer.
@@ -64,6 +65,7 @@ impl Desk {
             index,
             agenda: Agenda::default(),
             door: None,
+            relays: Relays::default(),
             ids: FxHashMap::default(),
             answered: FxHashMap::default(),
             handshakes: PerSecond::new(HANDSHAKES_PER_SECOND, now),

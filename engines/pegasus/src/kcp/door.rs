@@ -3,7 +3,8 @@
 //! 1. A hello without a good cookie gets a cookie, one that was not made for this host gets nothing.
 //! 2. With it, it is a stranger at a known address, counted at the gate; then the handshake, as over TCP.
 //! 3. Its carrier is unproven until its first authentic frame. The same hello again gets the same answer.
-//! 4. A datagram of a conversation that is not known gets the word that it is gone.
+//! 4. A datagram of a conversation that is not known is for the engine before this one, while that has some left; else it
+//!    gets the word that it is gone.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -33,7 +34,7 @@ impl Worker {
         self.kcp.inbox = inbox;
     }
 
-    fn hear_visitor(&mut self, door: &Arc<Udp>, datagram: &mut [u8], from: SocketAddr, at: Option<IpAddr>) {
+    pub fn hear_visitor(&mut self, door: &Arc<Udp>, datagram: &mut [u8], from: SocketAddr, at: Option<IpAddr>) {
         let Some(&kind) = datagram.first() else { return };
         if kind == HELLO && datagram.len() == HELLO_DATAGRAM_BYTES {
             self.hear_hello(door, datagram, from, at)
@@ -45,6 +46,7 @@ impl Worker {
                         conversation.hear(datagram, from, at, self.now);
                     }
                 }
+                None if self.kcp.relays.pass_on(datagram, from, at) => (),
                 None if datagram.len() >= GONE_ASKED_BYTES_MIN && self.kcp.gone.take(self.now) => {
                     // Whoever began it before a key was changed knows the word of that key.
                     for own in self.config.keys.own() {

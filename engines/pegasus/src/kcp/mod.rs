@@ -16,10 +16,12 @@ pub mod greeting;
 pub mod packet;
 mod ranges;
 mod receiver;
+mod relay;
 mod sender;
 mod udp;
 
 pub(crate) use conversation::Conversation;
 pub(crate) use desk::Desk;
 pub(crate) use greeting::{Cookies, DoorKeys};
+pub(crate) use relay::pair as relay_pair;
 pub(crate) use udp::Udp;

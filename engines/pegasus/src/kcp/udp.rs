@@ -3,7 +3,7 @@
 use std::{
     io::{self, IoSliceMut},
     net::{IpAddr, SocketAddr},
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use quinn_udp::{RecvMeta, Transmit, UdpSockRef, UdpSocketState};
@@ -42,6 +42,11 @@ impl Udp {
             steer(first, workers)?;
         }
         sockets.into_iter().map(Self::new).collect()
+    }
+
+    /// A door that another engine has made.
+    pub fn adopt(door: OwnedFd) -> io::Result<Self> {
+        Self::new(Socket::from(door))
     }
 
     fn new(socket: Socket) -> io::Result<Self> {

@@ -8,6 +8,7 @@
 pub mod stream;
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
@@ -28,6 +29,7 @@ use serde_json::{Value, json};
 pub const PATIENCE: Duration = Duration::from_secs(20);
 const DATA_PORT: u16 = 7947;
 static LABS: AtomicU32 = AtomicU32::new(0);
+static ENGINES: AtomicU32 = AtomicU32::new(0);
 
 /// None where the host has no namespaces or TPROXY; then the test has nothing to run on. In CI that is a failure.
 pub fn lab() -> Option<Lab> {
@@ -152,7 +154,12 @@ impl Lab {
     }
 
     pub fn engine(&self, host: &str, workers: usize) -> Engine {
-        Engine::start(self, host, workers)
+        Engine::start(self, host, workers, None)
+    }
+
+    /// An engine that takes the place of this one once it is told its state.
+    pub fn successor(&self, of: &Engine, workers: usize) -> Engine {
+        Engine::start(self, &of.name, workers, Some(of))
     }
 
     /// Both engines, joined by one service from a to b for 10.2.0.0/24 and fd02::/64.
@@ -223,13 +230,15 @@ pub struct Engine {
 }
 
 impl Engine {
-    fn start(lab: &Lab, host: &str, workers: usize) -> Self {
-        let socket = lab.dir.path().join(format!("{host}.sock"));
+    fn start(lab: &Lab, host: &str, workers: usize, before: Option<&Engine>) -> Self {
+        let number = ENGINES.fetch_add(1, Ordering::Relaxed);
+        let socket = lab.dir.path().join(format!("{host}-{number}.sock"));
         let binary = std::env::var("PEGASUS").unwrap_or_else(|_| env!("CARGO_BIN_EXE_pegasus").to_owned());
         let child = Command::new("ip")
             .args(["netns", "exec", &lab.ns(host), &binary, "--control"])
             .arg(&socket)
             .args(["--workers", &workers.to_string()])
+            .args(before.iter().flat_map(|before| [OsStr::new("--succeeds"), before.socket.as_os_str()]))
             .stderr(if std::env::var_os("LAB_LOGS").is_some() { Stdio::inherit() } else { Stdio::null() })
             .spawn()
             .unwrap();

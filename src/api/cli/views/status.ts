@@ -44,12 +44,9 @@ export function statusText(status: StatusJson, colours: boolean): string {
   if (dataplane.engines.length === 0) return head
   const engines = table(
     ['ENGINE', 'STATE', 'PID', 'VERSION', 'RESTARTS'],
-    dataplane.engines.map((engine): Cell[] => [
-      engine.engine,
-      state(engine.state),
-      orDash(engine.pid),
-      orDash(engine.version),
-      String(engine.restarts)
+    dataplane.engines.flatMap((engine): Cell[][] => [
+      [engine.engine, state(engine.state), orDash(engine.pid), orDash(engine.version), String(engine.restarts)],
+      ...engine.draining.map(({ pid, version }) => [engine.engine, 'draining', String(pid), version, '-'])
     ]),
     colours
   )

@@ -9,7 +9,10 @@ const EngineSchema = Type.Object(
     state: Type.String(),
     pid: nullable.integer(),
     version: nullable.string(),
-    restarts: Type.Integer()
+    restarts: Type.Integer(),
+    draining: Type.Array(Type.Object({ pid: Type.Integer(), version: Type.String() }), {
+      description: 'Engines of builds before this one that still have flows.'
+    })
   },
   { $id: 'Engine' }
 )
