@@ -70,9 +70,9 @@ export class Agent {
       if (event.type === 'engine.started' && event.adopted) this.#adopted = true
     })
     this.#running.push(({ mode }) => dataplane.stop({ mode, drainMs: this.#config.drainMs }))
-    await dataplane.start()
-
-    const network = await Libp2pNetwork.create({
+    // Nothing of the network is opened before the data plane has found what it needs.
+    const starting = dataplane.start()
+    const creating = Libp2pNetwork.create({
       privateKey: identity.privateKey,
       listen: config.meshListen,
       advertise: config.advertise,
@@ -82,6 +82,7 @@ export class Agent {
       clock,
       log
     })
+    const [network] = await Promise.all([creating, starting])
     const record = (): PeerRecord => ({
       id: identity.peerId,
       name: config.name,

@@ -54,6 +54,7 @@ class LightAgent {
       log,
       refusals,
       onNews: (envelopes) => this.#gossip.forward(envelopes),
+      onMuchNews: () => {},
       onRefused: (peer) => this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))
     })
     this.#backfill = new Backfill({ network, replica, clock, random, log, refusals })

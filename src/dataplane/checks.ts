@@ -1,6 +1,7 @@
 import { open, readFile } from 'node:fs/promises'
 import { UnavailableError } from '../errors.ts'
-import { ProgramFailedError, ProgramMissingError, run, runOrThrow } from './exec.ts'
+import { ProgramFailedError, ProgramMissingError, run } from './exec.ts'
+import { ip } from './ip.ts'
 import { nft } from './nft.ts'
 
 const CAP_NET_ADMIN = 12
@@ -27,6 +28,7 @@ export interface Missing {
  * @throws {UnavailableError} with the reason in `details.reason`
  */
 export async function checkHost(): Promise<void> {
+  if ((await capability.missing()) == null && (await hasAll())) return
   for (const { missing } of FEATURES) {
     const lack = await missing()
     if (lack == null) continue
@@ -67,29 +69,41 @@ export const programs: readonly Feature[] = (
   }
 }))
 
-/** One table with each expression the ruleset is made of; the kernel is asked without committing it. */
-const nftables: readonly Feature[] = (
+/** One look at all of it, since nearly always nothing is missing: each by itself is a process of its own. */
+async function hasAll(): Promise<boolean> {
+  const chains = EXPRESSIONS.map(([, rule, hook], i) => probeChain(`probe${i}`, rule, hook))
+  const looks = await Promise.allSettled([nft.check(probeTable(chains)), makeTun()])
+  return looks.every(({ status }) => status === 'fulfilled')
+}
+
+/** Each expression the ruleset is made of. */
+const EXPRESSIONS = [
+  ['nftables', 'accept', 'filter hook prerouting priority mangle'],
   [
-    ['nftables', 'accept', 'filter hook prerouting priority mangle'],
-    [
-      'nftables TPROXY (nft_tproxy)',
-      'meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:1',
-      'filter hook prerouting priority mangle'
-    ],
-    [
-      'nftables socket matching (nft_socket)',
-      'socket transparent 1 socket wildcard 0 accept',
-      'filter hook prerouting priority mangle'
-    ],
-    ['nftables fib lookups (nft_fib_inet)', 'fib daddr type local accept', 'filter hook prerouting priority mangle'],
-    ['conntrack zones (nft_ct)', 'ct original zone set 1', 'filter hook prerouting priority raw'],
-    ['masquerading (nft_masq)', 'masquerade', 'nat hook postrouting priority srcnat']
-  ] as const
-).map(([name, rule, hook]) => ({
+    'nftables TPROXY (nft_tproxy)',
+    'meta l4proto tcp meta nfproto ipv4 tproxy ip to 127.0.0.1:1',
+    'filter hook prerouting priority mangle'
+  ],
+  [
+    'nftables socket matching (nft_socket)',
+    'socket transparent 1 socket wildcard 0 accept',
+    'filter hook prerouting priority mangle'
+  ],
+  ['nftables fib lookups (nft_fib_inet)', 'fib daddr type local accept', 'filter hook prerouting priority mangle'],
+  ['conntrack zones (nft_ct)', 'ct original zone set 1', 'filter hook prerouting priority raw'],
+  ['masquerading (nft_masq)', 'masquerade', 'nat hook postrouting priority srcnat']
+] as const
+
+const probeTable = (chains: readonly string[]): string => `table inet arctic_probe {\n${chains.join('')}}\n`
+const probeChain = (name: string, rule: string, hook: string): string =>
+  ` chain ${name} {\n type ${hook}; policy accept;\n ${rule}\n}\n`
+
+/** The kernel is asked without committing anything. */
+const nftables: readonly Feature[] = EXPRESSIONS.map(([name, rule, hook]) => ({
   name,
   missing: async () => {
     try {
-      await nft.check(`table inet arctic_probe {\n chain probe {\n type ${hook}; policy accept;\n ${rule}\n}\n}\n`)
+      await nft.check(probeTable([probeChain('probe', rule, hook)]))
       return null
     } catch (error) {
       if (!(error instanceof ProgramFailedError)) throw error
@@ -106,11 +120,8 @@ const nftables: readonly Feature[] = (
 const tun: Feature = {
   name: 'TUN devices',
   missing: async () => {
-    const name = `arct-p${process.pid.toString(36)}`
     try {
-      await (await open('/dev/net/tun', 'r+')).close()
-      await runOrThrow('ip', ['tuntap', 'add', 'dev', name, 'mode', 'tun', 'vnet_hdr'])
-      await runOrThrow('ip', ['link', 'delete', 'dev', name])
+      await makeTun()
       return null
     } catch (error) {
       const said = error instanceof Error ? error.message : String(error)
@@ -121,6 +132,12 @@ const tun: Feature = {
       }
     }
   }
+}
+
+async function makeTun(): Promise<void> {
+  await (await open('/dev/net/tun', 'r+')).close()
+  const name = `arct-p${process.pid.toString(36)}`
+  await ip.batch(null, [`tuntap add dev ${name} mode tun vnet_hdr`, `link delete dev ${name}`])
 }
 
 /** Only services with a device of their own need it. Loopback cannot carry one, and what the kernel says tells why. */

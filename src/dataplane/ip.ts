@@ -44,33 +44,62 @@ export interface IpRule {
   protocol?: string
 }
 
+const ADDRESSES: readonly string[] = ['-d', '-j', 'address', 'show']
+
 /** Devices and their addresses belong to no family. */
 const flag = (family: Family | null): string[] => (family == null ? [] : [family === 4 ? '-4' : '-6'])
 
+/** What the host is: its links with their addresses, and the routes of its main table. */
+export interface HostListing {
+  links: IpLink[]
+  routes4: IpRoute[]
+  routes6: IpRoute[]
+}
+
+/** Rules, and the routes that were made under one `proto` number. */
+export interface PolicyListing {
+  family: Family
+  rules: IpRule[]
+  routes: IpRoute[]
+}
+
 export const ip = {
-  links: async (): Promise<IpLink[]> => parse((await runOrThrow('ip', ['-d', '-j', 'address', 'show'])).stdout),
+  links: async (): Promise<IpLink[]> => parse((await runOrThrow('ip', ADDRESSES)).stdout),
+
+  /** Of a host without IPv6 there are no routes of it. */
+  host: async ({ ipv6 }: { ipv6: boolean }): Promise<HostListing> => {
+    const mainRoutes = (family: Family): string[] => [
+      ...flag(family),
+      '-N',
+      '-d',
+      '-j',
+      'route',
+      'show',
+      'table',
+      'main'
+    ]
+    const [links, four, six] = await several([ADDRESSES, mainRoutes(4), ...(ipv6 ? [mainRoutes(6)] : [])])
+    const routes = (answer: Answer | undefined): IpRoute[] =>
+      answer == null || answer.code !== 0 ? [] : parse(answer.stdout)
+    return { links: parse(succeeded(links)), routes4: routes(four), routes6: routes(six) }
+  },
+
+  policy: async (families: readonly Family[], protocol: number): Promise<PolicyListing[]> => {
+    const answers = await several(
+      families.flatMap((family) => [
+        [...flag(family), '-N', '-d', '-j', 'rule', 'show'],
+        [...flag(family), '-N', '-d', '-j', 'route', 'show', 'table', 'all', 'proto', String(protocol)]
+      ])
+    )
+    return families.map((family, i) => ({
+      family,
+      rules: parse(succeeded(answers[2 * i])),
+      routes: parse(succeeded(answers[2 * i + 1]))
+    }))
+  },
 
   rules: async (family: Family): Promise<IpRule[]> =>
     parse((await runOrThrow('ip', [...flag(family), '-N', '-d', '-j', 'rule', 'show'])).stdout),
-
-  /** Routes of all tables that were made under a `proto` number; the kernel filters. */
-  routesOf: async (family: Family, protocol: number): Promise<IpRoute[]> =>
-    parse(
-      (
-        await runOrThrow('ip', [
-          ...flag(family),
-          '-N',
-          '-d',
-          '-j',
-          'route',
-          'show',
-          'table',
-          'all',
-          'proto',
-          String(protocol)
-        ])
-      ).stdout
-    ),
 
   /** Numbers of the tables that hold a route which was not made under `protocol`. */
   tablesOfOthers: async (protocol: number): Promise<number[]> => {
@@ -81,12 +110,6 @@ export const ip = {
     }
     const others = all.filter((route) => Number(route.protocol) !== protocol && route.table != null)
     return [...new Set(others.map(({ table }) => Number(table)))]
-  },
-
-  /** The host's own routes. */
-  mainRoutes: async (family: Family): Promise<IpRoute[]> => {
-    const { code, stdout } = await run('ip', [...flag(family), '-N', '-d', '-j', 'route', 'show', 'table', 'main'])
-    return code === 0 ? parse(stdout) : []
   },
 
   /** Runs commands (without the leading `ip`) in one process; the first that fails ends it. */
@@ -104,6 +127,38 @@ export const ip = {
       throw new ProgramFailedError('ip', { ...result, stderr: serious.join('\n') })
     }
   }
+}
+
+interface Answer {
+  code: number
+  stdout: string
+  stderr: string
+}
+
+/**
+ * Several questions by one process of ours, which has a shell start an `ip` for each: a shell forks in a tenth of the time
+ * that an agent does, and the event loop does not stand still for it. Arguments are plain words of this file.
+ */
+async function several(questions: readonly (readonly string[])[]): Promise<Answer[]> {
+  const word = /^[\w-]+$/
+  for (const argument of questions.flat())
+    if (!word.test(argument)) throw new TypeError(`"${argument}" is no plain word`)
+  const script = questions.map((args) => `ip ${args.join(' ')}; echo "\n${MARK}$?"`).join('\n')
+  const { stdout, stderr } = await runOrThrow('sh', ['-c', script])
+  const parts = stdout.split(MARK)
+  return questions.map((_, i) => ({
+    stdout: (parts[i] ?? '').replace(/^\d+\n/, ''),
+    code: Number.parseInt(parts[i + 1] ?? '-1', 10),
+    stderr
+  }))
+}
+
+/** Ends each answer, before its exit code; nothing that `ip` writes as JSON begins so. */
+const MARK = '= exit '
+
+function succeeded(answer: Answer | undefined): string {
+  if (answer?.code !== 0) throw new ProgramFailedError('ip', { code: -1, stdout: '', stderr: '', pid: 0, ...answer })
+  return answer.stdout
 }
 
 /** What `ip` says when something to delete is not there, and the line that follows each failure. */

@@ -5,12 +5,11 @@ import { ArpGuard } from './arp-guard.ts'
 import { DeviceError, deviceCommands, staleDevices, type WantedDevice } from './devices.ts'
 import { ProgramFailedError } from './exec.ts'
 import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts'
-import { ip, type IpRoute, type IpRule } from './ip.ts'
+import { ip, type PolicyListing } from './ip.ts'
 import type { Marks } from './marks.ts'
 import { nft } from './nft.ts'
 import { CHANGES, NftSession, TABLES } from './nft-session.ts'
 import { actualRoutes, actualRules, wantedRoutes, wantedRules, without, type PolicyTunnel } from './policy.ts'
-import type { Family } from './prefix.ts'
 import { Reading } from './reading.ts'
 import { changesOf } from './ruleset-change.ts'
 import type { NftObject } from './ruleset-objects.ts'
@@ -35,13 +34,6 @@ interface Wanted {
   ruleset: { steering: SteeringOf; objects: readonly NftObject[]; listing: Promise<string | null> } | null
 }
 
-/** Rules and routes of one family, as `ip` lists them. */
-interface FoundPolicy {
-  family: Family
-  ruleList: IpRule[]
-  routeList: IpRoute[]
-}
-
 /** What the ruleset is for, given the last values of its counters. */
 type SteeringOf = (counters: ReadonlyMap<string, Counter>) => Steering
 
@@ -63,7 +55,7 @@ export class NetManager {
   /** Somebody may have changed the ruleset since it was last compared. */
   #rulesetDoubtful = true
   readonly #facts: Reading<HostFacts>
-  readonly #policyFound: Reading<FoundPolicy[]>
+  readonly #policyFound: Reading<PolicyListing[]>
   /** Devices whose sysctls are set. */
   readonly #settled = new Set<string>()
   #ipv6 = true
@@ -96,11 +88,7 @@ export class NetManager {
 
   async #readFacts(): Promise<HostFacts> {
     this.#ipv6 = await speaksIpv6(sysctl)
-    const [links, routes4, routes6] = await Promise.all([
-      ip.links(),
-      ip.mainRoutes(4),
-      this.#ipv6 ? ip.mainRoutes(6) : []
-    ])
+    const { links, routes4, routes6 } = await ip.host({ ipv6: this.#ipv6 })
     return hostFacts(links, routes4, routes6)
   }
 
@@ -283,21 +271,16 @@ export class NetManager {
     }
   }
 
-  #readPolicy(): Promise<FoundPolicy[]> {
-    const families: Family[] = this.#ipv6 ? [4, 6] : [4]
-    return Promise.all(
-      families.map(async (family) => {
-        const [ruleList, routeList] = await Promise.all([ip.rules(family), ip.routesOf(family, this.#marks.protocol)])
-        return { family, ruleList, routeList }
-      })
-    )
+  #readPolicy(): Promise<PolicyListing[]> {
+    return ip.policy(this.#ipv6 ? [4, 6] : [4], this.#marks.protocol)
   }
 
-  async #policyOf({ family, ruleList, routeList }: FoundPolicy, rules: string[], routes: string[]) {
-    const haveRules = actualRules(ruleList, this.#marks)
-    const haveRoutes = actualRoutes(routeList, this.#marks)
+  async #policyOf(found: PolicyListing, rules: string[], routes: string[]) {
+    const haveRules = actualRules(found.rules, this.#marks)
+    const haveRoutes = actualRoutes(found.routes, this.#marks)
     const newRules = without(rules, haveRules)
     const newRoutes = without(routes, haveRoutes)
+    const { family } = found
     if (newRoutes.length + newRules.length > 0) this.#policyFound.changed()
     // Tables before the rules that lead to them, and the other way round when they go.
     await ip.batch(family, [

@@ -181,9 +181,15 @@ export const actorAskerTextMax = 200
 export const actorDepthMax = 64
 export const actorEventFieldsMax = 16
 
-/** Redial: first wait and longest wait. It never gives up, so the cap bounds the chatter towards a peer that is gone. */
+/**
+ * Redial: first wait and longest wait. It never gives up, so the cap bounds the chatter towards a peer that is gone: some 50
+ * dials a second, whatever the members.
+ */
 export const redialMinMs = 100
 export const redialMaxMs = 5_000
+export const redialCapMs = (members: number): number => Math.min(redialMaxMs, Math.max(1_000, 20 * members))
+/** When one peer is back all others that are away are dialled at once, this often at most. */
+export const redialHintMs = 1_000
 /** Dials under way at once. */
 export const redialsMax = 16
 /** Of two peers the one with the greater id waits this long for the other one's dial. */

@@ -109,6 +109,7 @@ export class MeshRuntime implements Mesh {
       log,
       refusals,
       onNews: (envelopes) => this.#gossip.forward(envelopes),
+      onMuchNews: () => this.#presence.changed(),
       onRefused: (peer) => {
         this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))
       }
@@ -372,7 +373,7 @@ export class MeshRuntime implements Mesh {
     network.membershipChanged()
     this.#gossip.start(cluster)
     this.#presence.start(cluster)
-    this.#redial.members(this.#wanted(replica.view()))
+    this.#redial.members(this.#wanted(replica.view()), { prompt: !this.#joining })
     // A join writes it itself, when others can be told.
     if (!this.#joining) this.#background.run(() => replica.putPeer(this.#record()))
   }

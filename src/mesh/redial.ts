@@ -3,7 +3,7 @@ import type { PeerId } from '../crdt/schema.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { Background } from './background.ts'
-import { redialMaxMs, redialMinMs, redialsMax, redialYieldMs } from './limits.ts'
+import { redialCapMs, redialHintMs, redialMaxMs, redialMinMs, redialsMax, redialYieldMs } from './limits.ts'
 import type { Network } from './network.ts'
 import { Slots } from './slots.ts'
 
@@ -15,6 +15,10 @@ interface Target {
   connectedAt: number
   /** Where it was reached last, for the time before its record is known and after its addresses have changed. */
   lastKnown: string[]
+  /** A dial has failed since it was connected last. */
+  away: boolean
+  /** The first dial is not left to the other one. */
+  prompt: boolean
 }
 
 /**
@@ -23,8 +27,8 @@ interface Target {
  * 1. A member that is not connected is being dialled or has a timer for the next dial; it is never given up.
  * 2. A member that is connected has neither.
  *
- * The wait doubles from `redialMinMs` to `redialMaxMs`, jittered. Of two peers the greater id waits `redialYieldMs` more
- * at first, so that dials seldom cross (those that do are sorted out by the network).
+ * The wait doubles from `redialMinMs` to a longest one that goes by the number of members, jittered. Of two peers the
+ * greater id waits `redialYieldMs` more at first, so that dials seldom cross (those that do are sorted out by the network).
  */
 export class Redial {
   readonly #network: Network
@@ -36,6 +40,8 @@ export class Redial {
   readonly #slots = new Slots(redialsMax)
   readonly #targets = new Map<PeerId, Target>()
   readonly #releases: Array<() => void> = []
+  /** Monotonic ms. */
+  #hintedAt = -Infinity
 
   constructor(parts: {
     network: Network
@@ -59,9 +65,11 @@ export class Redial {
         if (target == null) return
         target.connectedAt = this.#clock.monotonic()
         if (direction === 'outbound') target.lastKnown = this.#network.remoteAddresses(peer)
+        const wasAway = target.away || this.#network.connected().length === 1
+        target.away = false
         this.#evaluate(peer)
-        // The first one after a time alone: this peer's network is back, and the others may be there as well.
-        if (this.#network.connected().length === 1) this.#hintOthers(peer)
+        // One is back that was away, or the first of all: others may be there as well, for the same reason.
+        if (wasAway) this.#hintOthers(peer)
       }),
       this.#network.onDisconnect((peer) => {
         const target = this.#targets.get(peer)
@@ -81,8 +89,11 @@ export class Redial {
     await this.#background.stop()
   }
 
-  /** The members, this peer left out. Who is new is dialled, who is gone is left alone. */
-  members(peers: Iterable<PeerId>): void {
+  /**
+   * The members, this peer left out. Who is new is dialled, who is gone is left alone. `prompt`: nobody has a reason to dial
+   * this peer just now, so that it need not leave the first dial to anybody.
+   */
+  members(peers: Iterable<PeerId>, { prompt = false } = {}): void {
     const wanted = new Set(peers)
     for (const [peer, target] of this.#targets) {
       if (wanted.has(peer)) continue
@@ -91,7 +102,15 @@ export class Redial {
     }
     for (const peer of wanted) {
       if (this.#targets.has(peer)) continue
-      this.#targets.set(peer, { failures: 0, timer: null, dialing: false, connectedAt: 0, lastKnown: [] })
+      this.#targets.set(peer, {
+        failures: 0,
+        timer: null,
+        dialing: false,
+        connectedAt: 0,
+        lastKnown: [],
+        away: false,
+        prompt
+      })
       this.#evaluate(peer)
     }
   }
@@ -105,6 +124,10 @@ export class Redial {
   }
 
   #hintOthers(connected: PeerId): void {
+    const now = this.#clock.monotonic()
+    // While many come back, each does; and one that comes and goes must not have all others dialled each time.
+    if (now - this.#hintedAt < redialHintMs) return
+    this.#hintedAt = now
     for (const [peer, target] of this.#targets) if (peer !== connected) this.#now(peer, target)
   }
 
@@ -130,9 +153,13 @@ export class Redial {
     })
   }
 
-  #waitMs(peer: PeerId, { failures }: Target): number {
-    if (failures === 0) return this.#network.self < peer ? 0 : redialYieldMs * (1 + this.#random.float())
-    return Math.min(redialMaxMs, redialMinMs * 2 ** (failures - 1)) * (0.5 + this.#random.float() / 2)
+  #waitMs(peer: PeerId, target: Target): number {
+    const { failures, prompt } = target
+    target.prompt = false
+    if (failures === 0) return prompt || this.#network.self < peer ? 0 : redialYieldMs * (1 + this.#random.float())
+    return (
+      Math.min(redialCapMs(this.#targets.size), redialMinMs * 2 ** (failures - 1)) * (0.5 + this.#random.float() / 2)
+    )
   }
 
   async #dial(peer: PeerId, target: Target, signal: AbortSignal): Promise<void> {
@@ -147,6 +174,7 @@ export class Redial {
     } catch (error) {
       signal.throwIfAborted()
       target.failures++
+      target.away = true
       this.#log.debug({ peer, failures: target.failures, error: (error as Error).message }, 'dial failed')
     } finally {
       target.dialing = false

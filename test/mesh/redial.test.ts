@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { silentLogger } from '../../src/log.ts'
-import { redialMaxMs } from '../../src/mesh/limits.ts'
+import { redialCapMs, redialMaxMs } from '../../src/mesh/limits.ts'
 import type { Network } from '../../src/mesh/network.ts'
 import { Redial } from '../../src/mesh/redial.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
@@ -108,7 +108,7 @@ describe('Redial', () => {
       await clock.advance(10)
       if (up.has('c')) drop('c')
     }
-    ok(dials.length < 40, `${dials.length} dials in a minute`)
+    ok(dials.length < 120, `${dials.length} dials in a minute`)
     await redial.stop()
   }).timeout(10_000)
 
@@ -126,6 +126,45 @@ describe('Redial', () => {
     )
     await redial.stop()
     equal(clock.pending, 0)
+  })
+
+  it('tries all that are away at once when one of them is back, but not each time that one comes and goes', async () => {
+    const { clock, redial, dials, state, addresses, up, drop } = make()
+    for (const peer of ['e', 'f']) addresses[peer] = ['/ip4/192.0.2.4/tcp/1']
+    redial.members(['c', 'd', 'e', 'f'])
+    for (const peer of ['c', 'd']) up.add(peer)
+    await clock.advance(60_000)
+    const dialled = async (act: () => void): Promise<string[]> => {
+      const before = dials.length
+      act()
+      await clock.advance(1)
+      return dials.slice(before).map(({ peer }) => peer)
+    }
+    state.answers = true
+    deepEqual(await dialled(() => redial.hint('e')), ['e', 'f'])
+    state.answers = false
+    drop('f')
+    drop('e')
+    await clock.advance(300)
+    state.answers = true
+    const soon = await dialled(() => redial.hint('e'))
+    equal(soon[0], 'e')
+    equal(up.has('f'), false, 'f waits its turn')
+    await clock.advance(3_000)
+    equal(up.has('f'), true)
+    await redial.stop()
+  })
+
+  it('leaves the first dial to nobody when told that nobody has a reason to dial', async () => {
+    const { clock, redial, dials } = make('b')
+    redial.members(['a', 'c'], { prompt: true })
+    await clock.advance(1)
+    deepEqual(dials.map(({ peer }) => peer).toSorted(), ['a', 'c'])
+    await redial.stop()
+  })
+
+  it('waits the longer for a peer that is gone the more members do', () => {
+    deepEqual([5, 50, 100, 250, 1_000].map(redialCapMs), [1_000, 1_000, 2_000, redialMaxMs, redialMaxMs])
   })
 
   it('leaves who is no member any more', async () => {

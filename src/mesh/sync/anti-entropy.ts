@@ -45,6 +45,7 @@ export class AntiEntropy {
   readonly #clock: Clock
   readonly #random: Random
   readonly #onNews: (envelopes: EnvelopeBytes[]) => void
+  readonly #onMuchNews: () => void
   readonly #onRefused: (peer: PeerId) => void
   readonly #log: Logger
   readonly #quiet: QuietLog
@@ -69,6 +70,8 @@ export class AntiEntropy {
     refusals: Refusals
     /** A few envelopes that were new here: others may not have them either. */
     onNews: (envelopes: EnvelopeBytes[]) => void
+    /** More was new than is handed on one by one: others that lack it should sync with this peer. */
+    onMuchNews: () => void
     /** A peer that this one has just dialled does not sync with it. */
     onRefused: (peer: PeerId) => void
   }) {
@@ -77,6 +80,7 @@ export class AntiEntropy {
     this.#clock = parts.clock
     this.#random = parts.random
     this.#onNews = parts.onNews
+    this.#onMuchNews = parts.onMuchNews
     this.#onRefused = parts.onRefused
     this.#refusals = parts.refusals
     this.#doubt = new Doubt(parts.clock)
@@ -237,6 +241,7 @@ export class AntiEntropy {
       { clock: this.#clock, signal }
     )
     if (waits) this.doubt(peer)
+    if (received > forwardEnvelopesMax) this.#onMuchNews()
     if (received > 0 || sent > 0) this.#log.debug({ peer, received, sent }, 'synced')
     return { received, sent }
   }
