@@ -5,7 +5,8 @@ import type { RulePreview } from './preview.ts'
 
 /**
  * What one host's data plane should do, computed by `actors/reconcile` from the view and nothing else. Plain data, whole
- * each time, so that applying it twice changes nothing.
+ * each time, so that applying it twice changes nothing. Nobody changes it or a part of it: what is the same object as before
+ * is the same.
  */
 export interface DesiredState {
   self: PeerId

@@ -22,7 +22,8 @@ export interface ApplyOutcome {
 
 /** What is in force, service by service: a pure reading of how the steps of an apply went. */
 export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): Map<ServiceId, AppliedService> {
-  const { facts, forwarding } = outcome
+  const { facts } = outcome
+  const host = hostOf(outcome)
   const services = new Map<ServiceId, AppliedService>()
   for (const service of desired.outbound) {
     const device = service.interface == null ? null : serviceDeviceName(service.id)
@@ -30,7 +31,7 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
     services.set(service.id, {
       spec: service.spec,
       failure,
-      warnings: [...outboundWarnings(service, facts, forwarding), ...parentTrouble(device, outcome)],
+      warnings: [...outboundRemarks(service, host), ...parentTrouble(device, outcome)],
       effectiveTransport: effective(service.transport, failure),
       interface: device == null ? null : interfaceOf(device, facts)
     })
@@ -40,7 +41,7 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
     services.set(service.id, {
       spec: service.spec,
       failure,
-      warnings: [...inboundWarnings(service, facts, forwarding), ...lost(outcome.returnPaths.get(service.id))],
+      warnings: [...inboundRemarks(service, host), ...lost(outcome.returnPaths.get(service.id))],
       effectiveTransport: effective(service.transport, failure),
       interface: null
     })
@@ -48,8 +49,37 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
   return services
 }
 
+/** What remarks depend on besides the service, and that in one text. */
+interface Host {
+  facts: HostFacts
+  forwarding: Forwarding
+  forwards: string
+}
+
+function hostOf({ facts, forwarding }: ApplyOutcome): Host {
+  return { facts, forwarding, forwards: `${[...forwarding.ipv4].join()} ${forwarding.ipv6}` }
+}
+
+/** Remarks on services; worked out anew only for another service, or when the host is not what it was. */
+function remarks<S extends object>(
+  work: (service: S, facts: HostFacts, forwarding: Forwarding) => AppliedFailure[]
+): (service: S, host: Host) => AppliedFailure[] {
+  const known = new WeakMap<S, { host: Host; found: AppliedFailure[] }>()
+  return (service, host) => {
+    const held = known.get(service)
+    if (held != null && held.host.facts === host.facts && held.host.forwards === host.forwards) return held.found
+    const found = work(service, host.facts, host.forwarding)
+    known.set(service, { host, found })
+    return found
+  }
+}
+
+const outboundRemarks = remarks(outboundWarnings)
+const inboundRemarks = remarks(inboundWarnings)
+
 /** The first thing that went wrong, from the ground up: plan, devices, engines. */
 function failureOf(id: ServiceId, peer: string, device: string | null, outcome: ApplyOutcome): AppliedFailure | null {
+  if (outcome.planned.size + outcome.deviceFailures.size + outcome.engineErrors.length === 0) return null
   const planned = outcome.planned.get(id)
   if (planned != null) return planned
   for (const name of [device, tunnelDeviceName(peer)]) {

@@ -1,6 +1,7 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
 import type { DesiredState, FlowRecord, FlowsQuery, HostKeys, OpenFlow } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
+import { once } from './once.ts'
 import { peerKeys, type PeerKeys } from './peer-keys.ts'
 import { formatPrefix } from './prefix.ts'
 import type { Route } from './route.ts'
@@ -133,12 +134,12 @@ export function pegasusState(desired: DesiredState, context: PegasusContext): Pe
 const hasCidr = ({ sourceCidr, destCidr }: { sourceCidr: string | null; destCidr: string | null }): boolean =>
   sourceCidr != null || destCidr != null
 
-const tableRoute = ({ serviceId, id, source, dest }: Route) => ({
+const tableRoute = once(({ serviceId, id, source, dest }: Route) => ({
   service_id: serviceId,
   route_id: id,
   source: source == null ? null : formatPrefix(source),
   dest: dest == null ? null : formatPrefix(dest)
-})
+}))
 
 interface FlowEvent {
   side: FlowRecord['side']

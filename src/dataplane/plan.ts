@@ -1,5 +1,5 @@
 import type { PeerId, ServiceId } from '../crdt/schema.ts'
-import type { AppliedFailure, DesiredState, OutboundService } from './desired.ts'
+import type { AppliedFailure, DesiredState, InboundService, OutboundService } from './desired.ts'
 import {
   serviceDevice,
   serviceDeviceName,
@@ -11,6 +11,7 @@ import {
 import { defaultDevice, isOurs, type HostFacts } from './interfaces.ts'
 import type { Marks } from './marks.ts'
 import { memberEndpoints } from './never-taken.ts'
+import { once } from './once.ts'
 import { contains, parseAddress, parsePrefix, samePrefix, type Address } from './prefix.ts'
 import { compile, type RouteTable } from './route-table.ts'
 import type { Counter, SteeredService, Steering } from './ruleset.ts'
@@ -225,14 +226,16 @@ function addressesOf(device: string | null, { links }: HostFacts): Address[] {
 /** What steers packets, one line each: when the new lines are among the old ones, the change only takes away. */
 export function steeringLines(desired: DesiredState): Set<string> {
   const lines = new Set<string>()
-  for (const { routes, ...service } of desired.outbound) {
-    lines.add(JSON.stringify(service))
-    for (const route of routes) lines.add(JSON.stringify(route))
-  }
-  for (const { routes, ...service } of desired.inbound) {
-    lines.add(JSON.stringify(service))
-    for (const route of routes) lines.add(JSON.stringify([service.id, route]))
-  }
+  for (const service of desired.outbound) for (const line of outboundLines(service)) lines.add(line)
+  for (const service of desired.inbound) for (const line of inboundLines(service)) lines.add(line)
   for (const peer of desired.peers) lines.add(JSON.stringify(peer))
   return lines
 }
+
+const outboundLines = once(({ routes, ...service }: OutboundService) =>
+  [service, ...routes].map((part) => JSON.stringify(part))
+)
+
+const inboundLines = once(({ routes, ...service }: InboundService) =>
+  [service, ...routes.map((route) => [service.id, route])].map((part) => JSON.stringify(part))
+)

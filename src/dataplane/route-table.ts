@@ -3,6 +3,7 @@ import type { SteeringRoute } from './desired.ts'
 import { attachedNetworkOf, whyNeverTaken, type HostNetworks } from './never-taken.ts'
 import { compareRoutes, lengthOf, type Packet, type Route } from './route.ts'
 import { explain, type Explanation } from './route-why.ts'
+import { once } from './once.ts'
 import { mask, parseAddress, parsePrefix, type Family } from './prefix.ts'
 
 /**
@@ -80,16 +81,22 @@ export function parsePacket(packet: { interface: string | null; source: string; 
 }
 
 const keyOf = (source: bigint | null, dest: bigint | null): string => `${source ?? ''}>${dest ?? ''}`
+const ownKey = once(({ source, dest }: Route) => keyOf(source?.value ?? null, dest?.value ?? null))
 
 /** Null for a route that can match nothing: a CIDR that is none, two families, or no CIDR where one is needed. */
-function parseRoute(route: SteeringRoute, device: string | null, mayCatchAll: boolean): Route | null {
+function parseRoute(given: SteeringRoute, device: string | null, mayCatchAll: boolean): Route | null {
+  const route = parsed(given)
+  if (route == null || (route.source == null && route.dest == null && !mayCatchAll)) return null
+  return device == null ? route : { ...route, device }
+}
+
+const parsed = once((route: SteeringRoute): Route | null => {
   const source = route.sourceCidr == null ? null : parsePrefix(route.sourceCidr)
   const dest = route.destCidr == null ? null : parsePrefix(route.destCidr)
   if ((source == null) !== (route.sourceCidr == null) || (dest == null) !== (route.destCidr == null)) return null
   if (source != null && dest != null && source.family !== dest.family) return null
-  if (source == null && dest == null && !mayCatchAll) return null
-  return { id: route.id, serviceId: route.serviceId, device, source, dest, priority: route.priority }
-}
+  return { id: route.id, serviceId: route.serviceId, device: null, source, dest, priority: route.priority }
+})
 
 /** `routes` come ordered, so the first of a key is its winner and spaces appear in the order they are asked. */
 function buildSpaces(routes: readonly Route[], family: Family): Space[] {
@@ -102,7 +109,7 @@ function buildSpaces(routes: readonly Route[], family: Family): Space[] {
     const pair = `${sourceLength}/${destLength}`
     const entries = spaces.get(pair)?.entries ?? new Map<string, Route>()
     if (entries.size === 0) spaces.set(pair, { sourceLength, destLength, entries })
-    const key = keyOf(source?.value ?? null, dest?.value ?? null)
+    const key = ownKey(route)
     if (!entries.has(key)) entries.set(key, route)
   }
   return [...spaces.values()]

@@ -9,13 +9,11 @@ import { TABLE } from './ruleset.ts'
  * nobody refers to any more goes last.
  */
 export function changesOf(before: readonly NftObject[], after: readonly NftObject[]): string[] | null {
-  const old = byName(before)
-  const next = byName(after)
+  const { pairs, gone } = compare(before, after)
   const made: string[] = []
   const emptied: string[] = []
   const filled: string[] = []
-  for (const object of after) {
-    const was = old.get(keyOf(object))
+  for (const [was, object] of pairs) {
     if (was == null) made.push(makeEmpty(object))
     if (object.kind === 'chain') {
       if (was?.kind === 'chain' && was.hook !== object.hook) return null
@@ -25,25 +23,62 @@ export function changesOf(before: readonly NftObject[], after: readonly NftObjec
     } else if (object.kind !== 'counter') {
       const held = was?.kind === object.kind ? was : null
       if (held != null && held.type !== object.type) return null
-      const there = new Set(held?.elements)
-      const wanted = new Set(object.elements)
-      const gone = [...there].filter((element) => !wanted.has(element)).map((element) => element.split(' : ')[0] ?? '')
-      const more = [...wanted].filter((element) => !there.has(element))
-      if (gone.length > 0) emptied.push(`delete element inet ${TABLE} ${object.name} { ${gone.join(', ')} }`)
+      const { less, more } = differences(held?.elements ?? [], object.elements)
+      const keys = less.map((element) => element.split(' : ')[0] ?? '')
+      if (keys.length > 0) emptied.push(`delete element inet ${TABLE} ${object.name} { ${keys.join(', ')} }`)
       if (more.length > 0) filled.push(`add element inet ${TABLE} ${object.name} { ${more.join(', ')} }`)
     }
   }
-  const gone = before.filter((object) => !next.has(keyOf(object)))
   for (const { kind, name } of gone) if (kind !== 'counter') emptied.push(`flush ${kind} inet ${TABLE} ${name}`)
   // Rules refer to maps and counters, elements to chains; all of them are empty by now.
   const removed = gone.toReversed().map(({ kind, name }) => `delete ${kind} inet ${TABLE} ${name}`)
   return [...made, ...emptied, ...filled, ...removed]
 }
 
-const keyOf = ({ kind, name }: NftObject): string => `${kind} ${name}`
+/**
+ * Each object of `after` with the one of `before` that bears its name, and those that are gone. Both lists are mostly the
+ * same in the same order, so they are walked side by side, and looked up in only where they differ.
+ */
+function compare(
+  before: readonly NftObject[],
+  after: readonly NftObject[]
+): { pairs: Array<[was: NftObject | null, object: NftObject]>; gone: NftObject[] } {
+  let places: Map<string, number> | null = null
+  const placeOf = (object: NftObject): number => {
+    places ??= new Map(before.map((one, i) => [keyOf(one), i]))
+    return places.get(keyOf(object)) ?? -1
+  }
+  const there = new Uint8Array(before.length)
+  let next = 0
+  const pairs = after.map((object): [NftObject | null, NftObject] => {
+    const expected = before[next]
+    const isNext = expected?.kind === object.kind && expected.name === object.name
+    const at = isNext ? next : placeOf(object)
+    if (at < 0) return [null, object]
+    there[at] = 1
+    next = at + 1
+    return [before[at] as NftObject, object]
+  })
+  return { pairs, gone: before.filter((_, i) => there[i] === 0) }
+}
 
-const byName = (objects: readonly NftObject[]): Map<string, NftObject> =>
-  new Map(objects.map((object) => [keyOf(object), object]))
+/** What only one of the two has, whatever their order. */
+function differences(before: readonly string[], after: readonly string[]): { less: string[]; more: string[] } {
+  let first = 0
+  while (first < after.length && before[first] === after[first]) first++
+  let [left, right] = [before.length, after.length]
+  while (left > first && right > first && before[left - 1] === after[right - 1]) {
+    left--
+    right--
+  }
+  const [there, wanted] = [new Set(before.slice(first, left)), new Set(after.slice(first, right))]
+  return {
+    less: [...there].filter((element) => !wanted.has(element)),
+    more: [...wanted].filter((element) => !there.has(element))
+  }
+}
+
+const keyOf = ({ kind, name }: NftObject): string => `${kind} ${name}`
 
 const sameLines = (a: readonly string[], b: readonly string[]): boolean =>
   a.length === b.length && a.every((line, i) => line === b[i])

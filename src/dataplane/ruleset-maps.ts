@@ -1,3 +1,4 @@
+import { once } from './once.ts'
 import { BITS, contains, formatAddress, formatPrefix, mask, type Family, type Prefix } from './prefix.ts'
 import type { Route } from './route.ts'
 import type { RouteTable, Space } from './route-table.ts'
@@ -43,13 +44,15 @@ const spaceName = (family: Family, { sourceLength, destLength }: Space): string 
 function nftMap(name: string, family: Family, space: Space, verdict: (route: Route) => string): NftObject {
   const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
   const elements: string[] = []
-  for (const route of space.entries.values()) {
-    const key = [route.source, route.dest].filter((prefix) => prefix != null).filter(({ length }) => length > 0)
-    elements.push(`${key.map(formatAddress).join(' . ')} : ${verdict(route)}`)
-  }
+  for (const route of space.entries.values()) elements.push(`${elementKey(route)} : ${verdict(route)}`)
   const columns = Number(space.sourceLength > 0) + Number(space.destLength > 0)
   return map(name, Array<string>(columns).fill(type).join(' . '), elements)
 }
+
+const elementKey = once(({ source, dest }: Route) => {
+  const asked = [source, dest].filter((prefix) => prefix != null).filter(({ length }) => length > 0)
+  return asked.map(formatAddress).join(' . ')
+})
 
 /** One look into a map. Destinations in an attached network longer than this space's destinations pass by. */
 function lookupRule(

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict'
+import * as fc from 'fast-check'
+import type { DesiredState, InboundService, OutboundService } from '../../src/dataplane/desired.ts'
+import { hostFacts, type HostFacts } from '../../src/dataplane/interfaces.ts'
+import type { IpLink } from '../../src/dataplane/ip.ts'
+import { createMarks } from '../../src/dataplane/marks.ts'
+import { appliedServices } from '../../src/dataplane/outcome.ts'
+import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
+import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
+import { rulesetText } from '../../src/dataplane/ruleset.ts'
+import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
+
+const link = (ifname: string, cidr: string): IpLink => ({
+  ifindex: 1,
+  ifname,
+  flags: ['UP'],
+  mtu: 1500,
+  link_type: 'ether',
+  addr_info: [
+    { family: 'inet', local: cidr.split('/')[0] ?? '', prefixlen: Number(cidr.split('/')[1]), scope: 'global' }
+  ]
+})
+const host = (...links: IpLink[]): HostFacts => hostFacts(links, [{ type: '1', dst: 'default', dev: 'lan' }], [])
+const HOSTS = [host(link('lan', '10.1.0.1/24')), host(link('lan', '10.1.0.1/24'), link('dmz', '10.2.0.1/16'))]
+const marks = createMarks()
+
+describe('a state that is told anew', function () {
+  this.timeout(60_000)
+
+  it('comes to the same, made of the objects of the one before or of others that are equal', () => {
+    const cidr = fc.constantFrom(
+      null,
+      '10.1.0.0/24',
+      '10.2.3.0/24',
+      '10.7.0.0/16',
+      '0.0.0.0/0',
+      'fd01::/64',
+      'none',
+      '10.7.0.5/32'
+    )
+    const routes = fc.array(fc.record({ n: fc.nat(40), source: cidr, dest: cidr, priority: fc.nat(3) }), {
+      maxLength: 4
+    })
+    const service = fc.record({ routes, limit: fc.nat(2), device: fc.boolean() })
+    const step = fc.record({
+      at: fc.nat(7),
+      service: fc.option(service),
+      host: fc.nat(1),
+      forwards: fc.subarray(['lan', 'dmz'])
+    })
+    fc.assert(
+      fc.property(fc.array(step, { minLength: 2, maxLength: 12 }), (steps) => {
+        const services: Array<OutboundService | InboundService | null> = []
+        for (const { at, service: given, host: which, forwards } of steps) {
+          services[at] = given == null ? null : made(at, given)
+          const held = services.filter((one) => one != null)
+          const state = desired({
+            peers: [peer(2), peer(3)],
+            outbound: held.filter((one) => 'targetPeer' in one),
+            inbound: held.filter((one) => 'sourcePeer' in one)
+          })
+          const facts = HOSTS[which] as HostFacts
+          const forwarding = { ipv4: new Set<string>(forwards), ipv6: null }
+          assert.deepEqual(
+            all(state, facts, forwarding),
+            all(structuredClone(state), structuredClone(facts), forwarding)
+          )
+        }
+      }),
+      { numRuns: 200 }
+    )
+  })
+})
+
+interface Given {
+  routes: Array<{ n: number; source: string | null; dest: string | null; priority: number }>
+  limit: number
+  device: boolean
+}
+
+function made(at: number, { routes, limit, device }: Given): OutboundService | InboundService {
+  const id = device ? deviceServiceId(at) : serviceId(at)
+  const own = routes.map(({ n, source, dest, priority }) =>
+    route(n, id, { sourceCidr: source, destCidr: dest, priority })
+  )
+  if (at % 3 === 0) return inbound(id, peer(2), own, { bandwidthLimitMbps: limit })
+  const on = device ? { ipv4Cidr: null, ipv6Cidr: null } : null
+  return outbound(id, peer(at % 2 === 0 ? 2 : 3), own, { bandwidthLimitMbps: limit, interface: on })
+}
+
+/** All that the host is told, and what is said of it. */
+function all(state: DesiredState, facts: HostFacts, forwarding: { ipv4: Set<string>; ipv6: null }): unknown {
+  const plan = planDevices(state, { known: new Map(), facts, marks, parent: null })
+  const steering = planSteering(state, { plan, failedDevices: new Set(), facts, marks })
+  const ports = new Map([[GENERAL_LISTENER, 40_000]])
+  const keys = { before: null, known: new Set<string>() }
+  const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass, kcpCongestionControl: true, keys }
+  const outcome = { planned: plan.failures, deviceFailures: new Map(), engineErrors: [], facts, forwarding }
+  return {
+    lines: steeringLines(state),
+    ruleset: rulesetText(steering.steering(ports, GENERAL_LISTENER)(new Map())),
+    engine: pegasusState(state, { ...common, table: steering.table, devices: steering.serviceDevices, ports }),
+    applied: appliedServices(state, { ...outcome, parentTroubles: new Map(), returnPaths: new Map() })
+  }
+}
