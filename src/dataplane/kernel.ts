@@ -132,6 +132,11 @@ export class KernelDataplane implements Dataplane {
     this.#indexes = new Map(Object.entries((saved?.['indexes'] ?? {}) as Record<string, number>))
     this.#ports = portsOf(this.#engines.pegasus.client?.hello.listeners)
     this.#running = true
+  }
+
+  /** What was there before the first apply is none of its business, and it looks at everything once when it listens. */
+  #beginWatch(): void {
+    if (!this.#running || this.#watch != null) return
     this.#watch = watchKernel({
       marks: this.#marks,
       clock: this.#options.clock,
@@ -275,6 +280,7 @@ export class KernelDataplane implements Dataplane {
       applied = { generation, services, failure }
       this.#retryLater(desired)
     }
+    this.#beginWatch()
     this.#emit({ type: 'applied', applied })
     return applied
   }
