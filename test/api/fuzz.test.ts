@@ -33,7 +33,35 @@ const values = fc.oneof(
   fc.jsonValue({ maxDepth: 3 }),
   fc.array(fc.dictionary(fc.constantFrom(...fields), fc.jsonValue({ maxDepth: 1 })), { maxLength: 3 })
 )
+/** What has made readers of JSON stumble elsewhere. What a run finds is added. */
+const CORPUS = [
+  '',
+  '{',
+  'null',
+  '[]',
+  '"x"',
+  '\uFEFF{}',
+  '1e999',
+  '{"__proto__":{"name":"x"},"target_peer_id":"edge-b"}',
+  '{"constructor":{"prototype":{"name":"x"}}}',
+  '{"name":"\\ud800","target_peer_id":"edge-b"}',
+  '{"name":"\\u0000","target_peer_id":"edge-b"}',
+  '{"name":"a","name":"b","target_peer_id":"edge-b"}',
+  '{"target_peer_id":["edge-b"]}',
+  '{"bandwidth_limit_mbps":1e400,"target_peer_id":"edge-b"}',
+  '{"bandwidth_limit_mbps":-0,"target_peer_id":"edge-b"}',
+  '{"bandwidth_limit_mbps":0.1,"target_peer_id":"edge-b"}',
+  '{"routes":{"length":5}}',
+  '{"routes":[null]}',
+  '{"routes":[{"dest_cidr":"10.2.0.0/24","priority":9007199254740993}]}',
+  '{"routes":[{"dest_cidr":"::ffff:10.2.0.0/120"}]}',
+  '{"routes":[{"dest_cidr":"010.2.0.0/24"}]}',
+  `{"routes":[${'{},'.repeat(2000)}{}]}`,
+  '['.repeat(20_000),
+  `${'{"a":'.repeat(5_000)}1${'}'.repeat(5_000)}`
+]
 const bodies = fc.oneof(
+  fc.constantFrom(...CORPUS),
   fc.dictionary(fc.constantFrom(...fields), values, { maxKeys: 6 }).map((body) => JSON.stringify(body)),
   fc.jsonValue().map((body) => JSON.stringify(body)),
   fc.string({ maxLength: 200 })
@@ -103,6 +131,26 @@ describe('api: random input', function () {
       }),
       { numRuns: 400 }
     )
+    assert.deepEqual(host.errors, [])
+  })
+
+  it('of the corpus is answered wherever it is sent, never by 500', async () => {
+    const paths = [
+      'services',
+      `services/${service}`,
+      `services/${service}/routes`,
+      'cluster/join',
+      'cluster/invites',
+      'tokens'
+    ]
+    for (const path of paths) {
+      for (const body of CORPUS) {
+        for (const method of ['POST', 'PUT']) {
+          const { status, text } = await host.ask(method, `/v1/${path}`, body)
+          assert.ok(status < 500, `${method} ${path} ${body.slice(0, 80)}: ${status} ${text}`)
+        }
+      }
+    }
     assert.deepEqual(host.errors, [])
   })
 
