@@ -1,7 +1,10 @@
 import { hex } from '../../src/crdt/bytes.ts'
+import type { Replica } from '../../src/crdt/replica.ts'
+import type { PeerId } from '../../src/crdt/schema.ts'
 import { publicKeyOf } from '../../src/crdt/signer.ts'
 import type { View } from '../../src/crdt/view.ts'
 import type { Checker } from './checker.ts'
+import { verdictsOf, type Verdicts } from './verdicts.ts'
 
 const keyCharacters = 64
 
@@ -28,6 +31,7 @@ export const authority: Checker = {
   },
   atRest(world) {
     const keys = new Set([...world.invited].map((id) => hex(publicKeyOf(id) ?? new Uint8Array())))
+    const [founder = ''] = world.invited
     for (const host of world.up()) {
       for (const actor of Object.keys(host.agent!.replica.vector())) {
         // An actor's name begins with its author's key.
@@ -36,6 +40,13 @@ export const authority: Checker = {
         }
       }
       const { members, services } = host.agent!.replica.view()
+      const { out, in: insiders } = verdictsAt(host.agent!.replica, founder)
+      for (const id of out)
+        if (members.has(id))
+          world.violate('authority', `${host.name} takes ${id} for a member, although its revocation counts`)
+      for (const id of insiders)
+        if (!members.has(id))
+          world.violate('authority', `${host.name} has thrown out ${id}, which nobody with the right to revoked`)
       for (const id of world.outcasts.keys()) {
         if (world.goneAt(id) == null) continue
         if (members.has(id)) world.violate('authority', `${host.name} takes ${id} for a member, which was revoked`)
@@ -52,4 +63,18 @@ export const authority: Checker = {
       }
     }
   }
+}
+
+/** By the head of the auth log, which stands for all of it. */
+const judged = new Map<string, Verdicts>()
+
+function verdictsAt(replica: Replica, founder: PeerId): Verdicts {
+  const { authHead = '' } = replica.view()
+  let verdicts = judged.get(authHead)
+  if (verdicts == null) {
+    verdicts = verdictsOf(founder, replica.authLog())
+    judged.clear()
+    judged.set(authHead, verdicts)
+  }
+  return verdicts
 }
