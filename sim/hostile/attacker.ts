@@ -153,14 +153,16 @@ export class Attacker {
   async #equivocation(at: SimHost): Promise<void> {
     const incarnation = this.#incarnation++
     const others = this.#random.sample(this.#world.members(), 1)
-    for (const host of [at, ...others]) {
+    const asked = [at, ...others].map((host) => {
       const messages = [
         frames.digest(this.#random.bytes(32)),
         frames.vector({}),
         frames.batch([this.#ownService(incarnation)])
       ]
-      await this.#ask(host, SYNC_PROTOCOL, messages)
-    }
+      // Who is asked waits for the end of this, and so would whoever asks one after the other.
+      return this.#ask(host, SYNC_PROTOCOL, messages)
+    })
+    await Promise.allSettled(asked)
   }
 
   /** Recorded changes with a bit changed, and a service of its own making under its own signature. */
