@@ -13,7 +13,7 @@ import { quantile } from './system.ts'
 /** How long an agent has nothing to do before it counts as idle, and how long its CPU time is counted, ms. */
 const [REST_MS, IDLE_MS] = [10_000, 10_000]
 /** Changes whose way into kernel and engines is timed, and writes on each side of a partition. */
-const [CHANGES, WRITES] = [60, 100]
+const [CHANGES, WRITES] = [200, 100]
 const patience = { timeoutMs: 60_000 }
 
 /** Five real agents with kernel and engines, on hosts of the lab; each row of the table asks them for one thing. */
