@@ -3,7 +3,8 @@
 //! 1. Connect to the address that the pool names.
 //! 2. Greet: hello out, answer in, READY out (`handshake`).
 //! 3. It works: the peer is up, the pool remembers the address, a waiting flow gets the carrier.
-//! 4. It does not: the next address, or a pause; with no carrier left the peer is down and its waiting flows are reset.
+//! 4. It does not: the next address, or a pause; with no carrier left the peer is down and its waiting flows are reset, unless
+//!    it worked a moment ago.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -143,8 +144,8 @@ impl Worker {
         // Whoever waits on a carrier to this peer should look whether it is gone for them, too: what the own host cannot
         // even send counts as nothing unacknowledged.
         peer.health.suspicions.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if pool.others_work() {
-            // Others work; this was a crowd at the door.
+        if pool.others_work() || pool.may_be_back_soon(now) {
+            // Others work; this was a crowd at the door. Or its engine starts again.
             return;
         }
         let waiting = pool.take_waiting();

@@ -4,7 +4,8 @@
 //! 2. A reset here: RESET to the other side, which confirms; then the carrier is free as well. A carrier that is blocked
 //!    is given up instead, which tells the other side the same.
 //! 3. A reset there: RST here.
-//! 4. A lost carrier: RST here; the other side finds the same.
+//! 4. A lost carrier: RST here; the other side finds the same. A flow that has neither sent nor got anything begins again, once:
+//!    nobody can tell the difference.
 
 use crate::{
     carrier::{Carrier, End, Phase},
@@ -143,6 +144,19 @@ impl Worker {
                 }
             }
         }
+        if carrier.ours
+            && !carrier.in_the_making()
+            && let Some(peer) = &carrier.peer
+        {
+            let now = self.now;
+            if let Some(pool) = self.pool(peer) {
+                pool.note_loss(now);
+            }
+            if let Some(flow) = carrier.flow.filter(|flow| self.may_begin_again(*flow)) {
+                carrier.link.reset();
+                return self.wait_for_carrier(flow, peer);
+            }
+        }
         if let Some(flow) = carrier.flow.and_then(|flow| self.flows.remove(flow)) {
             control::log::debug(
                 "a carrier was lost",
@@ -153,6 +167,12 @@ impl Worker {
         } else if matches!(carrier.phase, Phase::Busy | Phase::Confirming) {
             carrier.link.reset();
         }
+    }
+
+    /// Notes that it does.
+    fn may_begin_again(&mut self, key: Key) -> bool {
+        let now = self.now;
+        self.flows.get_mut(key).is_some_and(|flow| flow.may_begin_again(now))
     }
 
     /// Closes a carrier that carries nothing, once its last words have arrived.

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use crate::{
     endpoint::{Backlog, Endpoint},
+    limits::RESTART_GRACE,
     peer::Peer,
     reason::Reason,
     service::{Service, Side},
@@ -55,6 +56,8 @@ pub struct Flow {
     /// What it may read there, it being its turn.
     pub granted: u32,
     pub has_keepalive: bool,
+    /// Its first carrier was lost before anything was said.
+    begun_again: bool,
     pub started: Instant,
     first_byte_ms: Option<u32>,
     bytes_up: u64,
@@ -109,11 +112,23 @@ impl Flow {
             throttled: false,
             granted: 0,
             has_keepalive: false,
+            begun_again: false,
             started: now,
             first_byte_ms: None,
             bytes_up: 0,
             bytes_down: 0,
         }
+    }
+
+    /// Whether another carrier will do as well as the one that was lost: nothing has gone over it. Notes that it has another.
+    pub fn may_begin_again(&mut self, now: Instant) -> bool {
+        let silent = (self.bytes_up, self.bytes_down, self.up_ended, self.down_ended) == (0, 0, false, false);
+        let young = now.duration_since(self.started) < RESTART_GRACE;
+        if !silent || !young || std::mem::replace(&mut self.begun_again, true) {
+            return false;
+        }
+        self.carrier = None;
+        true
     }
 
     /// Dialled as the client itself.

@@ -49,6 +49,9 @@ pub const WAITING_FLOWS_MAX: usize = 2048;
 pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
 
+/// So long after carriers to a peer were lost its engine may be starting again: new flows wait for it, and it is tried often.
+pub const RESTART_GRACE: Duration = Duration::from_secs(3);
+
 /// How long a destination may take to answer.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections that find out whether a destination answers this host's own address: at a time, per service, and how

@@ -5,6 +5,8 @@
 //! unproven ─(an address answers)→ proven ─(a connection fails)→ unproven
 //!     └─(every address has failed)→ down ─(pause over)→ unproven
 //! ```
+//! Flows are reset at once while it is down, but not in the first seconds after carriers that worked were lost: the other
+//! engine may just be starting again.
 //! Only the side that has made a carrier closes it while it is idle, so an OPEN never meets a closing carrier.
 
 use std::{
@@ -18,7 +20,7 @@ use crate::{
     carrier::{End, Phase},
     limits::{
         ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY, POOL_TICK,
-        WAITING_FLOWS_MAX,
+        RESTART_GRACE, WAITING_FLOWS_MAX,
     },
     peer::{Peer, Road},
     reason::Reason,
@@ -48,6 +50,8 @@ pub struct Pool {
     /// Down: nothing is tried before.
     retry_at: Option<Instant>,
     paused_at: Instant,
+    /// When a carrier that worked was lost last.
+    lost_at: Option<Instant>,
     closed: bool,
     /// Made ready for nobody but the flows that wait already: a successor has its own.
     winding_down: bool,
@@ -71,6 +75,7 @@ impl Pool {
             failures: 0,
             retry_at: None,
             paused_at: now,
+            lost_at: None,
             closed: false,
             winding_down: false,
         }
@@ -162,12 +167,22 @@ impl Pool {
 
     pub fn pause(&mut self, unit: f64, now: Instant) -> Duration {
         let whole = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
+        let whole = if self.may_be_back_soon(now) { BACKOFF_MIN } else { whole };
         let pause = whole / 2 + whole.mul_f64(unit / 2.0);
         self.failures += 1;
         self.next = 0;
         self.paused_at = now;
         self.retry_at = Some(now + pause);
         pause
+    }
+
+    /// The peer worked a moment ago.
+    pub fn may_be_back_soon(&self, now: Instant) -> bool {
+        self.lost_at.is_some_and(|at| now.duration_since(at) < RESTART_GRACE)
+    }
+
+    pub fn note_loss(&mut self, now: Instant) {
+        self.lost_at = Some(now);
     }
 
     /// The flows that waited, when waiting has become hopeless.
@@ -204,7 +219,8 @@ impl Worker {
         let now = self.now;
         let Some(pool) = self.pool(peer) else { return self.reset_flow(flow, Reason::PeerUnknown) };
         let down = pool.retry_at.is_some_and(|at| now < at) && pool.connecting == 0 && !pool.others_work();
-        if pool.closed || down || pool.waiting.len() >= WAITING_FLOWS_MAX || pool.peer.addresses.is_empty() {
+        let hopeless = down && !pool.may_be_back_soon(now);
+        if pool.closed || hopeless || pool.waiting.len() >= WAITING_FLOWS_MAX || pool.peer.addresses.is_empty() {
             return self.reset_flow(flow, Reason::PeerDown);
         }
         pool.waiting.push_back(flow);
