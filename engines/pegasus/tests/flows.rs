@@ -4,14 +4,14 @@ mod lab;
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     thread,
     time::Duration,
 };
 
 use lab::{
     PATIENCE, SERVICE,
-    stream::{connect, drink, echo, echoes, pour, serve},
+    stream::{connect, echo, echoes, serve},
     target_state, v4, v6,
 };
 use serde_json::json;
@@ -56,126 +56,6 @@ fn a_request_is_answered_and_both_sides_write_one_line() {
     let service = a.service();
     assert_eq!((&service["flows"], &service["flows_total"], &service["bytes_in"]), (&0.into(), &2.into(), &10.into()));
     assert_eq!((a.unheard("flow"), b.unheard("flow")), (0, 0), "exactly one line per flow and side");
-}
-
-#[test]
-fn bytes_arrive_as_they_were_sent_whatever_their_sizes_and_pauses() {
-    let Some(lab) = lab::lab() else { return };
-    let (a, b) = lab.pair(2);
-    const TOTAL: u64 = 6_000_000;
-    let flows: Vec<_> = (0..6u16)
-        .map(|number| {
-            let address = if number % 3 == 2 { v6(8100 + number) } else { v4(8100 + number) };
-            let (up, down) = (u64::from(number) * 2 + 1, u64::from(number) * 2 + 2);
-            let both = |mut stream: TcpStream, out: u64, back: u64| {
-                let mut sending = stream.try_clone().unwrap();
-                let sender = thread::spawn(move || {
-                    pour(&mut sending, out, TOTAL);
-                    sending.shutdown(Shutdown::Write).unwrap();
-                });
-                let came = drink(&mut stream, back);
-                sender.join().unwrap();
-                came
-            };
-            let server = serve(&lab, address, move |stream| both(stream, down, up));
-            let stream = connect(&lab, address);
-            (server, thread::spawn(move || both(stream, up, down)))
-        })
-        .collect();
-    for (server, client) in flows {
-        assert_eq!((client.join().unwrap(), server.join().unwrap()), (TOTAL, TOTAL));
-    }
-    for engine in [&a, &b] {
-        for _ in 0..6 {
-            let line = engine.flow();
-            assert_eq!(
-                (&line["bytes_in"], &line["bytes_out"], &line["reason"]),
-                (&TOTAL.into(), &TOTAL.into(), &"closed".into())
-            );
-        }
-    }
-}
-
-#[test]
-fn a_server_may_speak_first() {
-    let Some(lab) = lab::lab() else { return };
-    let _engines = lab.pair(1);
-    let server = serve(&lab, v4(25), |mut stream| {
-        stream.write_all(b"220 ready").unwrap();
-        let mut word = [0; 4];
-        stream.read_exact(&mut word).unwrap();
-        word
-    });
-    let mut client = connect(&lab, v4(25));
-    let mut greeting = [0; 9];
-    client.read_exact(&mut greeting).unwrap();
-    client.write_all(b"quit").unwrap();
-    assert_eq!((&greeting, &server.join().unwrap()), (b"220 ready", b"quit"));
-}
-
-#[test]
-fn each_side_may_end_its_half_and_go_on_listening() {
-    let Some(lab) = lab::lab() else { return };
-    let _engines = lab.pair(1);
-    // The client ends first, the server answers what it has got.
-    let server = serve(&lab, v4(8001), |mut stream| {
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
-        stream.write_all(&all).unwrap();
-    });
-    let mut client = connect(&lab, v4(8001));
-    client.write_all(b"all of it").unwrap();
-    client.shutdown(Shutdown::Write).unwrap();
-    let mut back = Vec::new();
-    client.read_to_end(&mut back).unwrap();
-    assert_eq!(back, b"all of it");
-    server.join().unwrap();
-    // The server ends first, the client goes on sending.
-    let server = serve(&lab, v6(8002), |mut stream| {
-        stream.write_all(b"that was all").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).unwrap();
-        all
-    });
-    let mut client = connect(&lab, v6(8002));
-    let mut back = Vec::new();
-    client.read_to_end(&mut back).unwrap();
-    assert_eq!(back, b"that was all");
-    client.write_all(b"but not for me").unwrap();
-    drop(client);
-    assert_eq!(server.join().unwrap(), b"but not for me");
-}
-
-#[test]
-fn a_burst_of_flows_is_carried_and_leaves_nothing_behind() {
-    let Some(lab) = lab::lab() else { return };
-    let (a, b) = lab.pair(2);
-    echo(&lab, v4(7));
-    let mut first = connect(&lab, v4(7));
-    assert!(echoes(&mut first, b"warm"));
-    drop(first);
-    let warm = |stats: &serde_json::Value| stats["services"][0]["flows"] == 0;
-    a.until("no flow", warm);
-    b.until("no flow", warm);
-    for _ in 0..2 {
-        let mut clients: Vec<_> = (0..300).map(|_| connect(&lab, v4(7))).collect();
-        for (number, client) in clients.iter_mut().enumerate() {
-            assert!(echoes(client, format!("word {number}").as_bytes()), "{number}: {:?}", client.local_addr());
-        }
-        drop(clients);
-        a.until("no flow", warm);
-        b.until("no flow", warm);
-    }
-    let stats = a.stats();
-    assert_eq!(stats["services"][0]["flows_total"], 601);
-    let carriers = stats["peers"][0]["carriers_idle"].as_u64().unwrap() as usize;
-    assert_eq!(stats["peers"][0]["carriers_busy"], 0);
-    // One descriptor per carrier and a few of the engine's own; no client, no destination.
-    for engine in [&a, &b] {
-        let files = engine.open_files();
-        assert!(files < carriers + 40, "{} has {files} files open with {carriers} carriers", engine.name);
-    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use lab::{
-    Engine, Lab, SERVICE, outbound, private_key, source_state,
+    Engine, Lab, SERVICE, outbound, over, private_key, source_state,
     stream::{connect, drink, echo, echoes, ends_in_reset, pour_until, serve},
     target_state, v4,
 };
@@ -25,22 +25,6 @@ use pegasus::{
 };
 use serde_json::{Value, json};
 
-/// Both engines, joined by one service over this transport.
-fn pair(lab: &Lab, transport: &str) -> (Engine, Engine) {
-    let (a, b) = (lab.engine("edge-a", 2), lab.engine("edge-b", 2));
-    b.apply_ok(1, by(transport, target_state()));
-    let applied = a.apply_ok(1, by(transport, source_state()));
-    lab.intercept(applied["listeners"][0]["port"].as_u64().unwrap() as u16);
-    (a, b)
-}
-
-fn by(transport: &str, mut state: Value) -> Value {
-    for side in ["outbound", "inbound"] {
-        state[side].as_array_mut().unwrap().iter_mut().for_each(|service| service["transport"] = json!(transport));
-    }
-    state
-}
-
 fn state_of(engine: &Engine) -> Value {
     if engine.name == "edge-a" { source_state() } else { target_state() }
 }
@@ -48,7 +32,7 @@ fn state_of(engine: &Engine) -> Value {
 /// Starts a successor and has it take over.
 fn upgrade(lab: &Lab, before: &Engine, transport: &str) -> Engine {
     let after = lab.successor(before, 2);
-    after.apply_ok(2, by(transport, state_of(before)));
+    after.apply_ok(2, over(transport, state_of(before)));
     after
 }
 
@@ -114,11 +98,17 @@ impl Hammer {
         Self { stop, count, threads }
     }
 
-    /// Waits for so many more.
+    /// Waits for so many more, as long as it takes while there are some.
     fn go_on(&self, more: u64) {
-        let (from, deadline) = (self.count.load(Relaxed), Instant::now() + lab::PATIENCE);
-        while self.count.load(Relaxed) < from + more {
-            assert!(Instant::now() < deadline && self.threads.iter().all(|thread| !thread.is_finished()), "it goes on");
+        let until = self.count.load(Relaxed) + more;
+        let (mut seen, mut since) = (0, Instant::now());
+        while seen < until {
+            let count = self.count.load(Relaxed);
+            if count > seen {
+                (seen, since) = (count, Instant::now());
+            }
+            assert!(self.threads.iter().all(|thread| !thread.is_finished()), "one has failed after {count}");
+            assert!(since.elapsed() < lab::PATIENCE, "nothing after {count}");
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -131,7 +121,7 @@ impl Hammer {
 
 fn flows_survive_at(host: &str, transport: &str) {
     let Some(lab) = lab::lab() else { return };
-    let (a, b) = pair(&lab, transport);
+    let (a, b) = lab.pair_over(transport, 2);
     echo(&lab, v4(7));
     let pouring = [Pouring::start(&lab, 8001), Pouring::start(&lab, 8002)];
     let mut idle = connect(&lab, v4(7));
@@ -208,7 +198,7 @@ fn no_flow_over_kcp_ends_when_both_are_replaced() {
 
 fn a_successor_dies_at(host: &str, transport: &str) {
     let Some(lab) = lab::lab() else { return };
-    let (a, b) = pair(&lab, transport);
+    let (a, b) = lab.pair_over(transport, 2);
     echo(&lab, v4(7));
     let mut idle = connect(&lab, v4(7));
     assert!(echoes(&mut idle, b"before"));
@@ -251,7 +241,7 @@ fn a_successor_at_the_target_that_dies_leaves_the_one_before_at_work_over_kcp() 
 fn a_second_successor_comes_while_the_first_one_waits_for_the_one_before() {
     for transport in ["tcp", "kcp"] {
         let Some(lab) = lab::lab() else { return };
-        let (a, mut first) = pair(&lab, transport);
+        let (a, mut first) = lab.pair_over(transport, 2);
         echo(&lab, v4(7));
         let pouring = Pouring::start(&lab, 8001);
         let mut second = upgrade(&lab, &first, transport);
@@ -282,7 +272,7 @@ fn a_second_successor_comes_while_the_first_one_waits_for_the_one_before() {
 #[test]
 fn a_service_or_peer_that_is_removed_meanwhile_ends_its_flows_at_both() {
     let Some(lab) = lab::lab() else { return };
-    let (a, mut before) = pair(&lab, "tcp");
+    let (a, mut before) = lab.pair(2);
     echo(&lab, v4(7));
     let mut old = connect(&lab, v4(7));
     assert!(echoes(&mut old, b"old"));
@@ -304,7 +294,7 @@ fn a_service_or_peer_that_is_removed_meanwhile_ends_its_flows_at_both() {
 #[test]
 fn a_drain_and_a_signal_end_the_one_before_as_well() {
     let Some(lab) = lab::lab() else { return };
-    let (mut before, b) = pair(&lab, "tcp");
+    let (mut before, b) = lab.pair(2);
     echo(&lab, v4(7));
     let mut old = connect(&lab, v4(7));
     assert!(echoes(&mut old, b"old"));
@@ -321,7 +311,7 @@ fn a_drain_and_a_signal_end_the_one_before_as_well() {
 #[test]
 fn a_limit_is_kept_by_both_together() {
     let Some(lab) = lab::lab() else { return };
-    let (before, b) = pair(&lab, "tcp");
+    let (before, b) = lab.pair(2);
     let mbps = 40.0;
     let mut state = source_state();
     state["outbound"] = json!([outbound(SERVICE, mbps)]);
@@ -345,6 +335,7 @@ fn a_limit_is_kept_by_both_together() {
     let mut ends: Vec<TcpStream> = (0..3).map(|number| pour(&lab, 8001 + number)).collect();
     let after = lab.successor(&before, 2);
     after.apply_ok(3, state);
+    before.until("no warm carrier", |stats| stats["peers"][0]["carriers_idle"] == 0);
     ends.extend((0..3).map(|number| pour(&lab, 8101 + number)));
     after.until("its flows", |stats| stats["services"][0]["flows"] == 3);
     // Both have heard of each other by now.

@@ -153,6 +153,13 @@ impl Lab {
         }
     }
 
+    /// A rule for what comes in at a host.
+    pub fn rule(&self, host: &str, rule: &str) {
+        self.exec(host, "nft add table inet wire");
+        self.exec(host, "nft add chain inet wire in { type filter hook input priority 0 ; }");
+        self.exec(host, &format!("nft add rule inet wire in {rule}"));
+    }
+
     pub fn engine(&self, host: &str, workers: usize) -> Engine {
         Engine::start(self, host, workers, None)
     }
@@ -164,9 +171,17 @@ impl Lab {
 
     /// Both engines, joined by one service from a to b for 10.2.0.0/24 and fd02::/64.
     pub fn pair(&self, workers: usize) -> (Engine, Engine) {
+        self.pair_over("tcp", workers)
+    }
+
+    /// The same over this transport. With KCP, TCP between them is impossible.
+    pub fn pair_over(&self, transport: &str, workers: usize) -> (Engine, Engine) {
+        if transport == "kcp" {
+            self.rule("edge-b", "tcp dport 7947 reject with tcp reset");
+        }
         let (a, b) = (self.engine("edge-a", workers), self.engine("edge-b", workers));
-        b.apply_ok(1, target_state());
-        let applied = a.apply_ok(1, source_state());
+        b.apply_ok(1, over(transport, target_state()));
+        let applied = a.apply_ok(1, over(transport, source_state()));
         self.intercept(applied["listeners"][0]["port"].as_u64().unwrap() as u16);
         (a, b)
     }
@@ -199,6 +214,14 @@ pub fn state(host: &str) -> Value {
 
 pub fn outbound(service: &str, mbps: f64) -> Value {
     json!({"service_id": service, "peer_id": "edge-b", "transport": "tcp", "bandwidth_mbps": mbps, "transparent": false})
+}
+
+/// A state with all of its services over this transport.
+pub fn over(transport: &str, mut state: Value) -> Value {
+    for side in ["outbound", "inbound"] {
+        state[side].as_array_mut().unwrap().iter_mut().for_each(|service| service["transport"] = json!(transport));
+    }
+    state
 }
 
 pub fn source_state() -> Value {
