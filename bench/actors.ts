@@ -28,7 +28,7 @@ const out = (text: string): void => void process.stdout.write(`${text}\n`)
 out(`Node ${process.version}, ${cpuModel()}\n`)
 if (values.only !== 'ask') {
   await onAgent(200)
-  out('| services | actors | start, µs each | update, µs each | stop, µs each | bytes per actor | left after stop |')
+  out('| services | actors | start, µs of CPU each | update | stop | bytes per actor | left after stop |')
   out('| ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
   for (const count of values.services.split(',').map(Number)) {
     const { actors, start, update, stop, bytes, left } = await onAgent(count)
@@ -46,7 +46,7 @@ if (values.only !== 'agent') {
 
 interface Figures {
   actors: number
-  /** Milliseconds for all of them. */
+  /** Milliseconds of CPU for all of them, which does not grow with what else the machine does. */
   start: number
   update: number
   stop: number
@@ -65,11 +65,12 @@ async function onAgent(count: number): Promise<Figures> {
   const before = heap()
   const idle = census(await agent.actors.operator.actors()).length
   const timed = async (change: () => void): Promise<number> => {
-    const began = performance.now()
+    const began = process.cpuUsage()
     change()
     document.changed()
     await settled(lab, agent)
-    return performance.now() - began
+    const { user, system } = process.cpuUsage(began)
+    return (user + system) / 1_000
   }
 
   const start = await timed(() => {
