@@ -1,4 +1,5 @@
 import type { Clock } from '../clock.ts'
+import { changesOf } from '../crdt/diff.ts'
 import type { PeerId, PeerRecord, Role, ServiceId } from '../crdt/schema.ts'
 import type { Signer } from '../crdt/signer.ts'
 import type { ReplicatedState } from '../crdt/state.ts'
@@ -405,15 +406,16 @@ export class MeshRuntime implements Mesh {
     this.#enter()
     if (this.#cluster == null) return
     if (view.members !== previous.members) {
-      this.#twins.forget((peer) => view.members.has(peer))
+      const { added, changed, removed } = changesOf(previous.members, view.members)
+      if (removed.length > 0) this.#twins.forget((peer) => view.members.has(peer))
       this.#parts.network.membershipChanged()
       this.actors.membersChanged()
       this.#redial.members(this.#wanted(view))
-      for (const peer of previous.members.keys()) if (!view.members.has(peer)) this.#reports.forget(peer)
+      for (const { id } of removed) this.#reports.forget(id)
       if (!view.members.has(this.self) && strangerState(this.self, view) === 'revoked') this.#hangUpAll()
-      for (const [id, member] of view.members) {
+      for (const { id, record } of [...added, ...changed.map(({ after }) => after)]) {
         const before = previous.members.get(id)?.record?.mesh_addresses
-        if (id !== this.self && before?.join() !== member.record?.mesh_addresses.join()) this.#redial.hint(id)
+        if (id !== this.self && before?.join() !== record?.mesh_addresses.join()) this.#redial.hint(id)
       }
     }
     this.#presence.headsChanged()
