@@ -2,15 +2,25 @@ import { dirname, join } from 'node:path'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
-import { UnavailableError } from '../errors.ts'
-import { ByteReader, concat, equalBytes, hex, MalformedError, u32, u53, u8 } from './bytes.ts'
+import { equalBytes, MalformedError } from './bytes.ts'
 import { diskError, systemDisk, type Disk, type DiskFile } from './disk.ts'
 import { nextIncarnation } from './incarnation.ts'
 import type { Lock } from './lock.ts'
 import { Log, logFile } from './log.ts'
+import {
+  baseRecord,
+  envelopeRecord,
+  epochRecord,
+  genesisRecord,
+  inside,
+  readRecords,
+  type Base,
+  type Beginning,
+  type Found
+} from './log-records.ts'
 import { scanLog, type Scan } from './log-scan.ts'
 import { Segments } from './segments.ts'
-import { decodeSnapshot, digestOf, type Snapshot } from './snapshot.ts'
+import { decodeSnapshot, digestOf } from './snapshot.ts'
 import type { Damage } from './state.ts'
 
 /**
@@ -265,25 +275,12 @@ export class Storage {
   async settleBehind(tail: () => Uint8Array[]): Promise<number[]> {
     const [genesis, behind] = [this.#genesis, this.#behind]
     if (genesis == null || behind == null) throw new Error('there is no snapshot that was taken over')
-    let places: number[] = []
-    try {
-      await this.log.exchange(async () => {
-        const base = { segments: 1, bytes: behind.length }
-        const file = await this.#disk.open(this.#segments.pathOf(1))
-        try {
-          const { bytes, offsets } = logFile([genesisRecord(genesis), baseRecord(base), ...tail().map(envelopeRecord)])
-          const next = await this.#replaceLog(bytes)
-          this.#segments.added(file, base.bytes)
-          places = offsets.slice(2).map((offset) => base.bytes + inside(offset))
-          return { file: next, length: bytes.length }
-        } catch (error) {
-          await file.close()
-          throw error
-        }
-      })
-    } catch (error) {
-      throw diskError(error, this.#path)
-    }
+    const base = { segments: 1, bytes: behind.length }
+    const places = await this.#goOn(genesis, async () => ({
+      segment: await this.#disk.open(this.#segments.pathOf(1)),
+      length: base.bytes,
+      begin: async () => ({ base, envelopes: tail() })
+    }))
     this.#behind = null
     await behind.close()
     return places
@@ -300,22 +297,47 @@ export class Storage {
   async putAway(encode: (base: Base) => Uint8Array): Promise<void> {
     const genesis = this.#genesis
     if (genesis == null) throw new Error('there is no log before there is a cluster')
+    await this.#goOn(genesis, async (length) => {
+      const segment = await this.#segments.copy(this.#path)
+      const base = { segments: this.#segments.count + 1, bytes: this.#segments.bytes + length }
+      const begin = async (): Promise<Beginning> => {
+        if ((await segment.size()) !== length) throw new Error('the copy of the log has another length')
+        await this.#disk.write(this.#snapshotPath, encode(base))
+        return { base, envelopes: [] }
+      }
+      return { segment, length, begin }
+    })
+  }
+
+  /**
+   * Begins a new log behind one more segment. `next` is called once all that was appended before is durable, with the length
+   * of the log. Returns where the envelopes stand with which the new one begins. When it rejects, nothing has changed.
+   */
+  async #goOn(
+    genesis: Uint8Array,
+    next: (length: number) => Promise<{ segment: DiskFile; length: number; begin: () => Promise<Beginning> }>
+  ): Promise<number[]> {
+    let places: number[] = []
     try {
-      await this.log.exchange(async (length) => {
-        const file = await this.#segments.copy(this.#path)
+      await this.log.exchange(async (before) => {
+        const { segment, length, begin } = await next(before)
         try {
-          const base = { segments: this.#segments.count + 1, bytes: this.#segments.bytes + length }
-          if ((await file.size()) !== length) throw new Error('the copy of the log has another length')
-          await this.#disk.write(this.#snapshotPath, encode(base))
-          const { bytes } = logFile([genesisRecord(genesis), baseRecord(base)])
-          const next = await this.#replaceLog(bytes)
-          this.#segments.added(file, length)
-          return { file: next, length: bytes.length }
+          const { base, envelopes } = await begin()
+          const { bytes, offsets } = logFile([
+            genesisRecord(genesis),
+            baseRecord(base),
+            ...envelopes.map(envelopeRecord)
+          ])
+          const file = await this.#replaceLog(bytes)
+          this.#segments.added(segment, length)
+          places = offsets.slice(2).map((offset) => base.bytes + inside(offset))
+          return { file, length: bytes.length }
         } catch (error) {
-          await file.close()
+          await segment.close()
           throw error
         }
       })
+      return places
     } catch (error) {
       throw diskError(error, this.#path)
     }
@@ -437,69 +459,6 @@ interface StorageDeps {
   log: Logger
   /** Left out: this host's. */
   disk?: Disk
-}
-
-/** What stands before the log in use. */
-interface Base {
-  segments: number
-  bytes: number
-}
-
-export interface Found {
-  genesis: Uint8Array
-  base: Base
-  /** Digest of the snapshot that was taken over and that the log goes on behind, hex; null for a log that goes on behind its own. */
-  epoch: string | null
-  /** Of that snapshot's history, what has come. */
-  behind: Array<{ offset: number; bytes: Uint8Array }>
-  /** Of all that stands before the log; null when there is nothing, or when it cannot be used. */
-  snapshot: Snapshot | null
-  /** Of the log in use. */
-  envelopes: Array<{ offset: number; bytes: Uint8Array }>
-  /** Behind a damaged place: to be verified. */
-  salvaged: Uint8Array[]
-}
-
-const GENESIS = 1
-const ENVELOPE = 2
-const BASE = 3
-const EPOCH = 4
-
-const genesisRecord = (bytes: Uint8Array): Uint8Array => concat([u8(GENESIS), bytes])
-const baseRecord = ({ segments, bytes }: Base): Uint8Array => concat([u8(BASE), u32(segments), u53(bytes)])
-
-const epochRecord = (digest: string): Uint8Array => concat([u8(EPOCH), Buffer.from(digest, 'hex')])
-
-/** Where the envelope is in a record. */
-const inside = (offset: number): number => offset + 1
-
-const envelopeRecord = (bytes: Uint8Array): Uint8Array => concat([u8(ENVELOPE), bytes])
-
-function readRecords(path: string, scan: Scan): Found {
-  const [first, ...rest] = scan.records
-  if (first?.bytes[0] !== GENESIS) {
-    throw new UnavailableError(
-      `${path} is damaged in its first record, so the rest cannot be read; restore it, or move the directory away and join again`,
-      { path }
-    )
-  }
-  const base = rest[0]?.bytes[0] === BASE ? readBase(rest[0].bytes) : { segments: 0, bytes: 0 }
-  return {
-    genesis: first.bytes.subarray(1),
-    base,
-    epoch: rest[0]?.bytes[0] === EPOCH ? hex(rest[0].bytes.subarray(1)) : null,
-    behind: [],
-    snapshot: null,
-    envelopes: rest
-      .filter(({ bytes }) => bytes[0] === ENVELOPE)
-      .map(({ offset, bytes }) => ({ offset: inside(offset), bytes: bytes.subarray(1) })),
-    salvaged: scan.salvaged.filter((bytes) => bytes[0] === ENVELOPE).map((bytes) => bytes.subarray(1))
-  }
-}
-
-function readBase(record: Uint8Array): Base {
-  const reader = new ByteReader(record.subarray(1))
-  return { segments: reader.u32(), bytes: reader.u53() }
 }
 
 function lostSegment(path: string, scan: Scan | null): Damage {
