@@ -51,6 +51,12 @@ const onHosts =
     return async () => void (await Promise.all(ends.map(async (end) => end())))
   }
 
+/** What goes on until the fault ends, and is asked for then: if it fails before, the end fails. */
+function untilEnd(work: Promise<unknown>): () => Promise<void> {
+  work.catch(() => {})
+  return async () => void (await work)
+}
+
 const crash = (how: 'process' | 'power') =>
   onHosts((host) => {
     if (host.agent == null) return () => {}
@@ -126,9 +132,9 @@ export const FAULTS = {
   restart: {
     about: 'the agents are stopped as for an upgrade and started at the end',
     begin: onHosts((host) => {
-      const stopped = host.stop('keep').then((leftovers) => host.world.leftBehind(host, leftovers))
+      const stopped = untilEnd(host.stop('keep').then((leftovers) => host.world.leftBehind(host, leftovers)))
       return async () => {
-        await stopped
+        await stopped()
         await host.boot()
       }
     })
@@ -194,19 +200,16 @@ export const FAULTS = {
   },
   revoke: {
     about: 'an admin revokes the hosts, for good',
-    begin: onMembers((host) => {
-      const revoked = host.world.revoke(host)
-      return () => revoked
-    })
+    begin: onMembers((host) => untilEnd(host.world.revoke(host)))
   },
   clone: {
     about: 'the agents are killed, their disks copied, and both copies run, under one identity',
     begin: onMembers((host) => {
       host.crash('process')
       const clone = host.world.clone(host)
-      const booted = Promise.all([host.boot(), clone.boot()])
+      const booted = untilEnd(Promise.all([host.boot(), clone.boot()]))
       return async () => {
-        await booted
+        await booted()
         if (clone.agent != null) clone.crash('process')
       }
     })
@@ -214,10 +217,10 @@ export const FAULTS = {
   traitor: {
     about: 'somebody has the hosts and their keys: replays, forges, floods, and signs two things as one',
     begin: onMembers((host, { forMs }) => {
-      const over = new Attacker(host.world, host).asTraitor(forMs)
+      const over = untilEnd(new Attacker(host.world, host).asTraitor(forMs))
       host.world.suspect(host)
       return async () => {
-        await over
+        await over()
         await host.boot()
       }
     })
@@ -238,10 +241,10 @@ export const FAULTS = {
         }
         host.isNewer = false
       }
-      const written = write()
+      const written = untilEnd(write())
       return () => {
         over.abort()
-        return written
+        return written()
       }
     })
   },

@@ -129,6 +129,8 @@ async function play(
   const watched = watch(world, resting.signal)
   const working = operators.work()
   const ended = Promise.all(faults.map((fault) => inflict(world, fault)))
+  // Each is asked for later; what has failed by then is told there, once.
+  for (const later of [watched, working, ended]) later.catch(() => {})
   await Promise.all([world.scheduler.sleep(scenario.durationMs), scenario.drive?.(world)])
   operators.stop()
   await Promise.all([working, ended])

@@ -232,6 +232,26 @@ describe('sim: each checker catches what it is there for', function () {
     assert.match(found.join(), /authority: .*although its revocation counts/)
   })
 
+  it('a fault that cannot be played breaks the run off, and is told once', async () => {
+    let handledLate = 0
+    const count = (): void => void handledLate++
+    process.on('rejectionHandled', count)
+    try {
+      const mutate = (world: World): void => {
+        world.revoke = async () => {
+          throw new Error('nobody can')
+        }
+      }
+      const result = await play({ faults: [fault('revoke', 400, 1_000, [[1]])], mutate })
+      assert.match(said(result), /^errors: the run broke off: Error: nobody can/)
+      assert.doesNotMatch(said(result), /rejected unheard/)
+      await new Promise(setImmediate)
+      assert.equal(handledLate, 0)
+    } finally {
+      process.off('rejectionHandled', count)
+    }
+  })
+
   it('each checker has such a mutation', () => {
     const proven = MUTATIONS.map(({ caughtBy }) => caughtBy.source).join(' ')
     for (const { name } of CHECKERS) assert.ok(proven.includes(name), `nothing proves the checker of ${name}`)
