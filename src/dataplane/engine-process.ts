@@ -336,7 +336,8 @@ export class EngineProcess {
   }
 
   async #again(pid: number | undefined): Promise<void> {
-    if (this.#stopping) return
+    // A successor may be at work by now.
+    if (this.#stopping || this.#client != null) return
     // It may only have dropped this connection.
     const running = await this.#connect()
     if (running != null) {
