@@ -47,11 +47,13 @@ async function main(): Promise<void> {
       labs.push(lab)
       pairs.push(await Pair.up(lab))
     }
+    // Before our flows have all sorts of ports.
+    const proxy = await haproxyCost(pairs[0]!.sites)
     for (const [index, pair] of pairs.entries()) {
       await pair.hold(Math.min(wanted - index * flowsPerPair, flowsPerPair))
-      process.stderr.write(`${index + 1}: ${JSON.stringify(pair.cost)}\n`)
+      process.stderr.write(`${index + 1}: ${pair.held} held, ${JSON.stringify(pair.cost)}\n`)
     }
-    const proxy = await haproxyCost(pairs[0]!.sites)
+    for (const pair of pairs) process.stderr.write(`ended: ${JSON.stringify(pair.ends())}\n`)
     const alive = (await Promise.all(pairs.map((pair) => pair.alive()))).reduce((sum, one) => sum + one, 0)
     const kB = (bytes: number): string => (bytes / 1024).toFixed(2)
     const mb = (bytes: number[]): string => (Math.max(...bytes) / 1e6).toFixed(1)
@@ -81,12 +83,16 @@ Resident before anything flows, the most of all pairs: Pegasus ${mb(pairs.flatMa
 class Pair {
   readonly sites: TwoSites
   readonly idle: Record<'pegasus' | 'tempest', number[]>
+  readonly #source: Peer
   readonly #engines: readonly [entry: number, exit: number]
   cost: Cost = { entry: Number.NaN, exit: Number.NaN }
+  /** Flows that were made. */
+  held = 0
   #flows: Task | null = null
 
-  private constructor(sites: TwoSites, engines: readonly [number, number], idle: Pair['idle']) {
+  private constructor(sites: TwoSites, source: Peer, engines: readonly [number, number], idle: Pair['idle']) {
     this.sites = sites
+    this.#source = source
     this.#engines = engines
     this.idle = idle
   }
@@ -106,15 +112,25 @@ class Pair {
     ]
     const [pegasus, tempest] = [await pids('pegasus'), await pids('tempest')]
     const idle = { pegasus: pegasus.map(rssBytes), tempest: tempest.map(rssBytes) }
-    return new Pair(sites, pegasus, idle)
+    return new Pair(sites, peers[0], pegasus, idle)
   }
 
   async hold(count: number): Promise<void> {
     const before = this.#engines.map(pssBytes)
     this.#flows = await idleFlows(this.sites.client, MESH, PORT, count)
+    this.held = Number(this.#flows.json().find(({ event }) => event === 'held')?.['count'])
     await systemClock.sleep(2000)
     const [entered, left] = this.#engines.map((pid, i) => (pssBytes(pid) - before[i]!) / count)
     this.cost = { entry: entered!, exit: left! }
+  }
+
+  /** Why flows have ended that should be idle, as the source tells it. */
+  ends(): Record<string, number> {
+    const ends: Record<string, number> = {}
+    for (const { message, reason } of this.#source.log()) {
+      if (message === 'flow closed') ends[String(reason)] = (ends[String(reason)] ?? 0) + 1
+    }
+    return ends
   }
 
   /** How many of the flows carry a byte there and back now. */

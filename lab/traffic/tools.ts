@@ -106,7 +106,7 @@ export async function pingPong(
   return (JSON.parse(out) as { ms: number[] }).ms
 }
 
-/** Holds `count` connections until it is stopped; see idle-flows.ts. Resolves once all are there. */
+/** Holds `count` connections until it is stopped; see idle-flows.ts. Resolves once all are there or have failed. */
 export async function idleFlows(host: Host, address: string, port: number, count: number): Promise<Task> {
   const task = await host.spawn(tool('idle-flows', address, port, count))
   await task.says((line) => line['event'] === 'held', { timeoutMs: 120_000 })
