@@ -55,6 +55,7 @@ class LightAgent {
       refusals,
       onNews: (envelopes) => this.#gossip.forward(envelopes),
       onMuchNews: () => {},
+      agrees: () => false,
       onRefused: (peer) => this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))
     })
     this.#backfill = new Backfill({ network, replica, clock, random, log, refusals })

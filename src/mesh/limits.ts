@@ -76,6 +76,8 @@ export const intakeEnvelopesMax = 2048
 /** Anti-entropy with a random member: between these, chosen anew each time. */
 export const syncEveryMinMs = 1_000
 export const syncEveryMaxMs = 5_000
+/** Of those that a beat makes needless, each so many-th takes place. */
+export const syncLeftOutMax = 10
 /** Syncs under way that this peer began, and that it serves; others wait or are told to come back. */
 export const syncsOutMax = 4
 export const syncsInMax = 8
@@ -118,8 +120,8 @@ export const beatsMissedMax = 3
  */
 export const beatPromptMs = 2
 export const beatCoalesceMs = 20
-/** Of beats that announce new heads, in the smallest cluster: a burst of writes is worth four a second, not one each. */
-export const headsBeatGapMinMs = 250
+/** Of beats that announce new heads, in the smallest cluster: a burst of writes is worth two a second, not one each. */
+export const headsBeatGapMinMs = 500
 /** While a member is not connected, each so many-th beat is handed on by others: it may be connected to one of them. */
 export const beatHandedOnEvery = 4
 /** Largest beat, bytes, and most heads in it; more are announced as the first ones in order. */
@@ -136,7 +138,7 @@ export const twinTtlMs = 60_000
 /** Such pairs named in one beat. */
 export const twinsPerBeatMax = 8
 /** Round-trip time is measured this often per member, longer in clusters of more than `beatPeersMax`. */
-export const pingEveryMs = 5_000
+export const pingEveryMs = 10_000
 export const pingTimeoutMs = 2_000
 
 /** Pings in a row that may stay unanswered before a connection counts as dead: one may be lost in a stall. */

@@ -110,6 +110,7 @@ export class MeshRuntime implements Mesh {
       log,
       refusals,
       onNews: (envelopes) => this.#gossip.forward(envelopes),
+      agrees: (peer) => this.#roster.isHeard(peer) && this.#roster.beatOf(peer)?.vector === this.#vector(),
       onMuchNews: () => this.#presence.changed(),
       onRefused: (peer) => {
         this.#background.run((signal) => introduce(peer, { network, replica, clock, signal }))

@@ -74,7 +74,7 @@ describe('presence', () => {
 
     it('comes less often the more members there are, so that their sum stays bounded', () => {
       deepEqual([2, 100, 200, 1_000].map(beatIntervalMs), [1_000, 1_000, 2_000, 10_000])
-      deepEqual([5, 30, 1_000].map(headsBeatGapMs), [250, 450, 10_000])
+      deepEqual([5, 30, 1_000].map(headsBeatGapMs), [500, 500, 10_000])
     })
   })
 

@@ -12,6 +12,7 @@ import {
   syncBatchBytes,
   syncEveryMaxMs,
   syncEveryMinMs,
+  syncLeftOutMax,
   syncRetryMs,
   syncsInMax,
   syncsInPerPeerMax,
@@ -46,6 +47,7 @@ export class AntiEntropy {
   readonly #random: Random
   readonly #onNews: (envelopes: EnvelopeBytes[]) => void
   readonly #onMuchNews: () => void
+  readonly #agrees: (peer: PeerId) => boolean
   readonly #onRefused: (peer: PeerId) => void
   readonly #log: Logger
   readonly #quiet: QuietLog
@@ -59,6 +61,8 @@ export class AntiEntropy {
   readonly #wantedAt = new Map<PeerId, number>()
   readonly #doubt: Doubt
   #timer: Timer | null = null
+  /** Regular syncs that were not needed. */
+  #left = 0
   #unsubscribe: (() => void) | null = null
 
   constructor(parts: {
@@ -70,6 +74,8 @@ export class AntiEntropy {
     refusals: Refusals
     /** A few envelopes that were new here: others may not have them either. */
     onNews: (envelopes: EnvelopeBytes[]) => void
+    /** A peer has just said that it holds what this one does. */
+    agrees: (peer: PeerId) => boolean
     /** More was new than is handed on one by one: others that lack it should sync with this peer. */
     onMuchNews: () => void
     /** A peer that this one has just dialled does not sync with it. */
@@ -81,6 +87,7 @@ export class AntiEntropy {
     this.#random = parts.random
     this.#onNews = parts.onNews
     this.#onMuchNews = parts.onMuchNews
+    this.#agrees = parts.agrees
     this.#onRefused = parts.onRefused
     this.#refusals = parts.refusals
     this.#doubt = new Doubt(parts.clock)
@@ -257,7 +264,10 @@ export class AntiEntropy {
     this.#timer = this.#clock.after(ms, () => {
       const connected = this.#network.connected()
       const peer = connected[Math.floor(this.#random.float() * connected.length)]
-      if (peer != null) this.want(peer)
+      // A beat names the same digest that a sync begins with. Now and then it is asked all the same: this is what carries
+      // the promise, whatever becomes of presence.
+      const isDue = peer != null && (!this.#agrees(peer) || ++this.#left % syncLeftOutMax === 0)
+      if (isDue) this.want(peer)
       this.#schedule()
     })
   }
