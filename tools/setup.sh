@@ -35,6 +35,7 @@ case $goal in
   demo | test | bench) need="$need ping:iputils-ping curl:curl tcpdump:tcpdump" ;;
 esac
 case $goal in
+  test) need="$need wireguard-go:wireguard-go wg:wireguard-tools" ;;
   bench) need="$need haproxy:haproxy iperf3:iperf3 wrk:wrk openssl:openssl nginx:nginx-light stunnel4:stunnel4 wireguard-go:wireguard-go wg:wireguard-tools etcd:etcd-server serf:serf" ;;
 esac
 PATH=$PATH:/usr/sbin:/sbin
