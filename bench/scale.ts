@@ -83,7 +83,7 @@ class HostPlan {
     const state = pegasusState(desired, { ...common, table: steering.table, devices, ports })
     // Once for its file, once for the engine.
     const engine = [JSON.stringify({ generation: 1, ...state }, null, 2), JSON.stringify(state)]
-    const objects = rulesetObjects(steering.steering(ports, GENERAL_LISTENER)(new Map()))
+    const objects = rulesetObjects(steering.steering(ports, GENERAL_LISTENER))
     const commands = this.#objects == null ? null : changesOf(this.#objects, objects)
     const ruleset = commands ?? objects.map((object) => objectText(object, new Map()))
     this.#objects = objects

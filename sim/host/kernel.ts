@@ -8,7 +8,7 @@ import type { HostNetworks } from '../../src/dataplane/never-taken.ts'
 import { planDevices, planSteering, type DevicePlan } from '../../src/dataplane/plan.ts'
 import type { Packet } from '../../src/dataplane/route.ts'
 import { compile, type RouteTable } from '../../src/dataplane/route-table.ts'
-import { rulesetText } from '../../src/dataplane/ruleset.ts'
+import { rulesetObjects, tableText } from '../../src/dataplane/ruleset.ts'
 
 export type EngineName = 'pegasus' | 'tempest'
 
@@ -132,7 +132,7 @@ export class SimKernel {
       ['general', 20_000],
       ...[...steering.serviceDevices.values()].map((d, i) => [d, 20_001 + i] as const)
     ])
-    return { plan, steering, rules: rulesetText(steering.steering(ports, 'general')(new Map())) }
+    return { plan, steering, rules: tableText(rulesetObjects(steering.steering(ports, 'general'))) }
   }
 
   digest(): string {

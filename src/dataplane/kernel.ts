@@ -368,7 +368,7 @@ export class KernelDataplane implements Dataplane {
   async #stopTaking(): Promise<void> {
     if (this.#steering == null) return
     const steering = this.#steering.steering(this.#ports, GENERAL_LISTENER)
-    await this.#net.loadRuleset((counters) => ({ ...steering(counters), draining: true }))
+    await this.#net.loadRuleset({ ...steering, draining: true })
   }
 
   async #repair(parts: ReadonlySet<Part>): Promise<void> {

@@ -13,7 +13,7 @@ import { actualRoutes, actualRules, wantedRoutes, wantedRules, without, type Pol
 import { Reading } from './reading.ts'
 import { changesOf } from './ruleset-change.ts'
 import type { NftObject } from './ruleset-objects.ts'
-import { rulesetObjects, rulesetText, type Counter, type Steering } from './ruleset.ts'
+import { rulesetObjects, tableText, type Counter, type Steering } from './ruleset.ts'
 import { deviceSysctls, speaksIpv6, sysctl } from './sysctl.ts'
 import { EVERYTHING, type Part } from './watch.ts'
 
@@ -31,11 +31,8 @@ interface Wanted {
   tunnels: PolicyTunnel[]
   /** Devices of services, for programs that are bound to them. */
   ownDevices: string[]
-  ruleset: { steering: SteeringOf; objects: readonly NftObject[]; listing: Promise<string | null> } | null
+  ruleset: { objects: readonly NftObject[]; listing: Promise<string | null> } | null
 }
-
-/** What the ruleset is for, given the last values of its counters. */
-type SteeringOf = (counters: ReadonlyMap<string, Counter>) => Steering
 
 /**
  * Owner of everything arctic has in the kernel: the nft table, policy rules and routes, devices and their sysctls. Each
@@ -147,34 +144,34 @@ export class NetManager {
   }
 
   /** Brings the table to what it should be: by what differs from what was loaded last, or else whole. */
-  async loadRuleset(steering: SteeringOf): Promise<void> {
+  async loadRuleset(steering: Steering): Promise<void> {
     const began = this.#clock.monotonic()
-    const objects = rulesetObjects(steering(new Map()))
+    const objects = rulesetObjects(steering)
     const before = this.#wanted.ruleset
     const changes = before == null ? null : changesOf(before.objects, objects)
     if (changes?.length === 0) return
     if (changes == null || this.#rulesetDoubtful || !(await this.#changeRuleset(changes))) {
-      await this.#replaceRuleset(steering, objects)
+      await this.#replaceRuleset(objects)
       return
     }
-    this.#loaded(steering, objects)
+    this.#loaded(objects)
     const ms = Math.round(this.#clock.monotonic() - began)
     this.#log.debug({ commands: changes.length, ms }, 'ruleset changed')
   }
 
-  async #replaceRuleset(steering: SteeringOf, objects: readonly NftObject[]): Promise<void> {
+  async #replaceRuleset(objects: readonly NftObject[]): Promise<void> {
     const began = this.#clock.monotonic()
-    const script = rulesetText(steering(await this.counters()))
+    const script = tableText(objects, await this.counters())
     this.#rulesetDoubtful = false
     await nft.load(script)
-    this.#loaded(steering, objects)
+    this.#loaded(objects)
     const ms = Math.round(this.#clock.monotonic() - began)
     this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
   }
 
   /** What the table looks like from outside is only needed by the next repair. */
-  #loaded(steering: SteeringOf, objects: readonly NftObject[]): void {
-    this.#wanted.ruleset = { steering, objects, listing: nft.listing(this.#listings) }
+  #loaded(objects: readonly NftObject[]): void {
+    this.#wanted.ruleset = { objects, listing: nft.listing(this.#listings) }
   }
 
   /** False when the kernel has not taken them: then another hand was there, and the table stands as it was. */
@@ -240,7 +237,7 @@ export class NetManager {
       ruleset.listing = Promise.resolve(listing)
       return
     }
-    await this.#replaceRuleset(ruleset.steering, ruleset.objects)
+    await this.#replaceRuleset(ruleset.objects)
     onRepaired(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
   }
 

@@ -14,7 +14,7 @@ import { memberEndpoints } from './never-taken.ts'
 import { once } from './once.ts'
 import { contains, parseAddress, parsePrefix, samePrefix, type Address } from './prefix.ts'
 import { compile, type RouteTable } from './route-table.ts'
-import type { Counter, SteeredService, Steering } from './ruleset.ts'
+import type { SteeredService, Steering } from './ruleset.ts'
 import { assignIndexes } from './tempest.ts'
 
 /** Which devices a desired state needs, and which of its services cannot be served on this host at all. */
@@ -144,10 +144,7 @@ export interface SteeringPlan {
   serviceDevices: Map<ServiceId, string>
   tunnelDevices: Map<PeerId, string>
   /** The ruleset for the ports the engine has chosen. */
-  steering(
-    ports: ReadonlyMap<string, number>,
-    generalName: string
-  ): (counters: ReadonlyMap<string, Counter>) => Steering
+  steering(ports: ReadonlyMap<string, number>, generalName: string): Steering
 }
 
 export function planSteering(
@@ -200,7 +197,7 @@ export function planSteering(
         port: service.device == null ? null : (ports.get(service.device) ?? null)
       }))
       const generalPort = ports.get(generalName) ?? null
-      return (counters) => ({
+      return {
         marks,
         table,
         services: withPorts,
@@ -208,9 +205,8 @@ export function planSteering(
         members,
         transparent,
         generalPort,
-        draining: false,
-        counters
-      })
+        draining: false
+      }
     }
   }
 }

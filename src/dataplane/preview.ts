@@ -8,7 +8,7 @@ import { GENERAL_LISTENER } from './pegasus.ts'
 import { planDevices, planSteering } from './plan.ts'
 import { without } from './policy.ts'
 import { BITS, parseAddress, prefixOf, samePrefix, type Prefix } from './prefix.ts'
-import { rulesetText } from './ruleset.ts'
+import { rulesetObjects, tableText } from './ruleset.ts'
 
 /**
  * What another desired state would change in table `inet arctic`, line by line: an object (`map route_4_x_24`), or one rule
@@ -49,7 +49,7 @@ function rulesOf(desired: DesiredState, { facts, marks, indexes, ports, parent }
   })
   const names = [GENERAL_LISTENER, ...steering.serviceDevices.values()]
   const known = new Map(names.map((name) => [name, ports.get(name) ?? 0]))
-  return linesOf(rulesetText(steering.steering(known, GENERAL_LISTENER)(new Map())))
+  return linesOf(tableText(rulesetObjects(steering.steering(known, GENERAL_LISTENER))))
 }
 
 /** The host as it will be with devices that are yet to be made. */

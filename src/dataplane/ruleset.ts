@@ -33,8 +33,6 @@ export interface Steering {
   generalPort: number | null
   /** True while draining: open flows go on, nothing new is taken. */
   draining: boolean
-  /** Last values of the named counters, carried over. */
-  counters: ReadonlyMap<string, Counter>
 }
 
 export interface SteeredService {
@@ -67,9 +65,9 @@ export const counterName = (direction: 'in' | 'out', service: ServiceId): string
 /** Removes the table whether it is there or not. */
 export const removeText = `table inet ${TABLE}\ndelete table inet ${TABLE}\n`
 
-/** The whole table, for one `nft -f -`. */
-export function rulesetText(steering: Steering): string {
-  const body = rulesetObjects(steering).map((object) => objectText(object, steering.counters))
+/** The whole table of these objects, for one `nft -f -`; its counters go on from the values that they had last. */
+export function tableText(objects: readonly NftObject[], counters: ReadonlyMap<string, Counter> = new Map()): string {
+  const body = objects.map((object) => objectText(object, counters))
   return `${removeText}table inet ${TABLE} {\n${body.join('\n')}\n}\n`
 }
 

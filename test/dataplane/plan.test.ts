@@ -12,7 +12,7 @@ import { peerKeys } from '../../src/dataplane/peer-keys.ts'
 import { actualRoutes, actualRules, wantedRoutes, wantedRules, without } from '../../src/dataplane/policy.ts'
 import { formatPrefix } from '../../src/dataplane/prefix.ts'
 import { parsePacket } from '../../src/dataplane/route-table.ts'
-import { rulesetText } from '../../src/dataplane/ruleset.ts'
+import { rulesetObjects, tableText } from '../../src/dataplane/ruleset.ts'
 import { assignIndexes, tempestState } from '../../src/dataplane/tempest.ts'
 import { inboundWarnings, outboundWarnings } from '../../src/dataplane/warnings.ts'
 import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
@@ -246,7 +246,7 @@ describe('plan of the data plane', () => {
       ]
     )
     const steering = planSteering(state, { plan: planned, failedDevices: new Set(), facts, marks })
-    const text = rulesetText(steering.steering(new Map(), GENERAL_LISTENER)(new Map()))
+    const text = tableText(rulesetObjects(steering.steering(new Map(), GENERAL_LISTENER)))
     assert.ok(text.includes(`service_${good}`) && !text.includes('evil'))
     const forced = planSteering(state, {
       plan: { ...planned, failures: new Map() },
@@ -254,7 +254,7 @@ describe('plan of the data plane', () => {
       facts,
       marks
     })
-    assert.throws(() => rulesetText(forced.steering(new Map(), GENERAL_LISTENER)(new Map())), TypeError)
+    assert.throws(() => tableText(rulesetObjects(forced.steering(new Map(), GENERAL_LISTENER))), TypeError)
   })
 
   it('takes and refuses what is meant for a peer that is not known, rather than let a broader route have it', () => {
@@ -276,7 +276,7 @@ describe('plan of the data plane', () => {
     }
     assert.equal(at('10.2.3.9')?.serviceId, gone)
     assert.equal(at('10.2.4.9')?.serviceId, broad)
-    const chains = rulesetText(steering(new Map(), GENERAL_LISTENER)(new Map())).split('chain ')
+    const chains = tableText(rulesetObjects(steering(new Map(), GENERAL_LISTENER))).split('chain ')
     const lastOf = (id: string) =>
       chains
         .find((text) => text.startsWith(`service_${id} `))

@@ -11,7 +11,7 @@ import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
 import { compile, type RoutedService } from '../../src/dataplane/route-table.ts'
 import { changesOf } from '../../src/dataplane/ruleset-change.ts'
 import type { NftObject } from '../../src/dataplane/ruleset-objects.ts'
-import { rulesetObjects, rulesetText, type Steering } from '../../src/dataplane/ruleset.ts'
+import { rulesetObjects, tableText, type Steering } from '../../src/dataplane/ruleset.ts'
 import * as arbitrary from './support/arbitraries.ts'
 import { Namespace, needsKernel, wire } from './support/namespace.ts'
 import { route, serviceId } from './support/states.ts'
@@ -44,7 +44,6 @@ function steering(services: RoutedService[], fields: Partial<Steering> = {}): St
     transparent: false,
     generalPort: 4000,
     draining: false,
-    counters: new Map(),
     ...fields
   }
 }
@@ -137,7 +136,7 @@ describe('ruleset in the kernel', function () {
         `route replace 172.20.0.0/16 via ${via[0]} dev ${via[2]} table 50`,
         `-6 route replace fd20::/112 via ${via[1]} dev ${via[2]} table 50`
       )
-      edge.input('nft', ['-f', '-'], rulesetText(wanted))
+      edge.input('nft', ['-f', '-'], tableText(rulesetObjects(wanted)))
       const sent = packets.map(({ source, dest }) => ({ source: arbitrary.text(source), dest: arbitrary.text(dest) }))
       sender.stdin!.write(`${JSON.stringify({ packets: sent })}\n`)
       await once(lines, 'line')
@@ -189,12 +188,12 @@ describe('ruleset in the kernel', function () {
       let held: Steering | null = null
       for (const next of states.map(stateOf)) {
         const changes = held == null ? null : changesOf(rulesetObjects(held), rulesetObjects(next))
-        edge.input('nft', ['-f', '-'], changes == null ? rulesetText(next) : `${changes.join('\n')}\n`)
+        edge.input('nft', ['-f', '-'], changes == null ? tableText(rulesetObjects(next)) : `${changes.join('\n')}\n`)
         commands += changes?.length ?? 0
         held = next
       }
       const changed = listed(edge)
-      edge.input('nft', ['-f', '-'], rulesetText(held!))
+      edge.input('nft', ['-f', '-'], tableText(rulesetObjects(held!)))
       assert.deepEqual(changed, listed(edge))
       assert.deepEqual(changesOf(rulesetObjects(held!), rulesetObjects(held!)), [])
     })
@@ -231,7 +230,7 @@ describe('ruleset in the kernel', function () {
       )
     ).map((r, i) => (i % 2 === 0 ? r : { ...r, sourceCidr: 'fd00::/16' }))
     const began = performance.now()
-    const text = rulesetText(steering([{ id, device: null, routes }]))
+    const text = tableText(rulesetObjects(steering([{ id, device: null, routes }])))
     const compiled = performance.now()
     edge.input('nft', ['-f', '-'], text)
     const loaded = performance.now()
@@ -244,14 +243,14 @@ describe('ruleset in the kernel', function () {
     edge.input(
       'nft',
       ['-f', '-'],
-      rulesetText(steering(services, { counters: new Map([[`in_${serviceId(1)}`, { packets: 3, bytes: 99 }]]) }))
+      tableText(rulesetObjects(steering(services)), new Map([[`in_${serviceId(1)}`, { packets: 3, bytes: 99 }]]))
     )
     assert.equal(counters(edge)[`in_${serviceId(1)}`], 3)
   })
 
   it('lets nothing marked leave by another device', () => {
     const services = [{ id: serviceId(1), device: null, routes: [route(1, serviceId(1), { destCidr: '10.2.0.0/24' })] }]
-    edge.input('nft', ['-f', '-'], rulesetText(steering(services)))
+    edge.input('nft', ['-f', '-'], tableText(rulesetObjects(steering(services))))
     client.ip('route add 10.2.0.0/24 via 192.168.9.1')
     edge.ip('route add 10.2.0.0/24 dev d0')
     // No policy rule at all: what is marked for the tunnel would go by the main table, in the clear.
@@ -286,7 +285,7 @@ describe('ruleset in the kernel', function () {
       }))
       for (const line of wantedRoutes(marks, tunnels)) edge.ip(`route add ${line}`)
       for (const line of wantedRules(marks, tunnels)) edge.ip(`rule add ${line}`)
-      edge.input('nft', ['-f', '-'], rulesetText(steering([], { tunnels })))
+      edge.input('nft', ['-f', '-'], tableText(rulesetObjects(steering([], { tunnels }))))
 
       const echo = (ns: Namespace, address: string): Promise<unknown> =>
         once(ns.spawn(process.execPath, [script('echo'), address, '7000']).stdout!, 'data')

@@ -7,7 +7,7 @@ import { createMarks } from '../../src/dataplane/marks.ts'
 import { appliedServices } from '../../src/dataplane/outcome.ts'
 import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
 import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
-import { rulesetText } from '../../src/dataplane/ruleset.ts'
+import { rulesetObjects, tableText } from '../../src/dataplane/ruleset.ts'
 import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
 
 const link = (ifname: string, cidr: string): IpLink => ({
@@ -98,7 +98,7 @@ function all(state: DesiredState, facts: HostFacts, forwarding: { ipv4: Set<stri
   const outcome = { planned: plan.failures, deviceFailures: new Map(), engineErrors: [], facts, forwarding }
   return {
     lines: steeringLines(state),
-    ruleset: rulesetText(steering.steering(ports, GENERAL_LISTENER)(new Map())),
+    ruleset: tableText(rulesetObjects(steering.steering(ports, GENERAL_LISTENER))),
     engine: pegasusState(state, { ...common, table: steering.table, devices: steering.serviceDevices, ports }),
     applied: appliedServices(state, { ...outcome, parentTroubles: new Map(), returnPaths: new Map() })
   }
