@@ -192,7 +192,8 @@ export function canonicalOperationsOf(chunk: Uint8Array): Operations | null {
   return equalBytes(plainChunk(encodeChange(decoded)), chunk) ? operationsIn(decoded) : null
 }
 
-function operationsIn({ ops, startOp, actor, message }: DecodedChange): Operations {
+/** As Automerge has read them. */
+export function operationsIn({ ops, startOp, actor, message }: DecodedChange): Operations {
   const list = ops.map((op, i) => ({
     id: `${startOp + i}@${actor}`,
     action: op.action,

@@ -134,9 +134,12 @@ const tun: Feature = {
   }
 }
 
+/** Of this process alone. */
+const probeDevice = (): string => `arct-p${process.pid.toString(36)}`
+
 async function makeTun(): Promise<void> {
   await (await open('/dev/net/tun', 'r+')).close()
-  const name = `arct-p${process.pid.toString(36)}`
+  const name = probeDevice()
   await ip.batch(null, [`tuntap add dev ${name} mode tun vnet_hdr`, `link delete dev ${name}`])
 }
 
@@ -144,7 +147,7 @@ async function makeTun(): Promise<void> {
 export const macvlan: Feature = {
   name: 'MACVLAN devices',
   missing: async () => {
-    const name = `arct-p${process.pid.toString(36)}`
+    const name = probeDevice()
     const { stderr } = await run('ip', ['link', 'add', 'link', 'lo', 'name', name, 'type', 'macvlan'])
     if (!/Unknown device type|Operation not supported/.test(stderr)) return null
     return {

@@ -5,7 +5,6 @@ export interface ExecResult {
   code: number
   stdout: string
   stderr: string
-  pid: number
 }
 
 /** A program that is not installed. */
@@ -66,7 +65,7 @@ export function run(
     })
     child.once('close', (code, killedBy) => {
       const stderr = killedBy == null ? output.stderr : `${output.stderr}\nended by ${killedBy}`
-      resolve({ code: code ?? -1, stdout: output.stdout, stderr, pid: child.pid ?? 0 })
+      resolve({ code: code ?? -1, stdout: output.stdout, stderr })
     })
     // A child that exits without reading its input closes the pipe: its exit code tells the story.
     child.stdin.on('error', () => {})

@@ -1,4 +1,4 @@
-import { run, runOrThrow, ProgramFailedError } from './exec.ts'
+import { run, runOrThrow, ProgramFailedError, type ExecResult } from './exec.ts'
 import type { Family } from './prefix.ts'
 
 /** `ip -j addr`, the fields that are used. */
@@ -63,33 +63,33 @@ export interface PolicyListing {
   routes: IpRoute[]
 }
 
+const rulesOf = (family: Family): string[] => [...flag(family), '-N', '-d', '-j', 'rule', 'show']
+
+const routesOf = (family: Family, table: string): string[] => [
+  ...flag(family),
+  '-N',
+  '-d',
+  '-j',
+  'route',
+  'show',
+  'table',
+  table
+]
+
 export const ip = {
   links: async (): Promise<IpLink[]> => parse((await runOrThrow('ip', ADDRESSES)).stdout),
 
   /** Of a host without IPv6 there are no routes of it. */
   host: async ({ ipv6 }: { ipv6: boolean }): Promise<HostListing> => {
-    const mainRoutes = (family: Family): string[] => [
-      ...flag(family),
-      '-N',
-      '-d',
-      '-j',
-      'route',
-      'show',
-      'table',
-      'main'
-    ]
-    const [links, four, six] = await several([ADDRESSES, mainRoutes(4), ...(ipv6 ? [mainRoutes(6)] : [])])
-    const routes = (answer: Answer | undefined): IpRoute[] =>
+    const [links, four, six] = await several([ADDRESSES, routesOf(4, 'main'), ...(ipv6 ? [routesOf(6, 'main')] : [])])
+    const routes = (answer: ExecResult | undefined): IpRoute[] =>
       answer == null || answer.code !== 0 ? [] : parse(answer.stdout)
     return { links: parse(succeeded(links)), routes4: routes(four), routes6: routes(six) }
   },
 
   policy: async (families: readonly Family[], protocol: number): Promise<PolicyListing[]> => {
     const answers = await several(
-      families.flatMap((family) => [
-        [...flag(family), '-N', '-d', '-j', 'rule', 'show'],
-        [...flag(family), '-N', '-d', '-j', 'route', 'show', 'table', 'all', 'proto', String(protocol)]
-      ])
+      families.flatMap((family) => [rulesOf(family), [...routesOf(family, 'all'), 'proto', String(protocol)]])
     )
     return families.map((family, i) => ({
       family,
@@ -98,14 +98,13 @@ export const ip = {
     }))
   },
 
-  rules: async (family: Family): Promise<IpRule[]> =>
-    parse((await runOrThrow('ip', [...flag(family), '-N', '-d', '-j', 'rule', 'show'])).stdout),
+  rules: async (family: Family): Promise<IpRule[]> => parse((await runOrThrow('ip', rulesOf(family))).stdout),
 
   /** Numbers of the tables that hold a route which was not made under `protocol`. */
   tablesOfOthers: async (protocol: number): Promise<number[]> => {
     const all: IpRoute[] = []
     for (const family of [4, 6] as const) {
-      const { code, stdout } = await run('ip', [...flag(family), '-N', '-d', '-j', 'route', 'show', 'table', 'all'])
+      const { code, stdout } = await run('ip', routesOf(family, 'all'))
       if (code === 0) all.push(...parse<IpRoute>(stdout))
     }
     const others = all.filter((route) => Number(route.protocol) !== protocol && route.table != null)
@@ -129,17 +128,11 @@ export const ip = {
   }
 }
 
-interface Answer {
-  code: number
-  stdout: string
-  stderr: string
-}
-
 /**
  * Several questions by one process of ours, which has a shell start an `ip` for each: a shell forks in a tenth of the time
  * that an agent does, and the event loop does not stand still for it. Arguments are plain words of this file.
  */
-async function several(questions: readonly (readonly string[])[]): Promise<Answer[]> {
+async function several(questions: readonly (readonly string[])[]): Promise<ExecResult[]> {
   const word = /^[\w-]+$/
   for (const argument of questions.flat())
     if (!word.test(argument)) throw new TypeError(`"${argument}" is no plain word`)
@@ -156,8 +149,8 @@ async function several(questions: readonly (readonly string[])[]): Promise<Answe
 /** Ends each answer, before its exit code; nothing that `ip` writes as JSON begins so. */
 const MARK = '= exit '
 
-function succeeded(answer: Answer | undefined): string {
-  if (answer?.code !== 0) throw new ProgramFailedError('ip', { code: -1, stdout: '', stderr: '', pid: 0, ...answer })
+function succeeded(answer: ExecResult | undefined): string {
+  if (answer?.code !== 0) throw new ProgramFailedError('ip', { code: -1, stdout: '', stderr: '', ...answer })
   return answer.stdout
 }
 

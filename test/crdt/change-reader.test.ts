@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { concat, equalBytes, MalformedError, uleb } from '../../src/crdt/bytes.ts'
 import { readOperations } from '../../src/crdt/change-reader.ts'
 import { plainChunk } from '../../src/crdt/chunk.ts'
-import { Document, genesisChunk, type Operations } from '../../src/crdt/document.ts'
+import { Document, genesisChunk, operationsIn, type Operations } from '../../src/crdt/document.ts'
 import { changeOperationsMax } from '../../src/crdt/limits.ts'
 
 const GENESIS = genesisChunk()
@@ -217,16 +217,4 @@ function byAutomerge(chunk: Uint8Array): Operations | null {
   }
 }
 
-function asAutomerge(chunk: Uint8Array): Operations {
-  const { ops, startOp, actor: author, message } = decodeChange(chunk)
-  const list = ops.map((op, i) => ({
-    id: `${startOp + i}@${author}`,
-    action: op.action,
-    object: op.obj,
-    key: op.key ?? null,
-    element: (op as { elemId?: string }).elemId ?? null,
-    replaces: op.pred,
-    value: (op as { value?: unknown }).value
-  }))
-  return { start: startOp, list, message }
-}
+const asAutomerge = (chunk: Uint8Array): Operations => operationsIn(decodeChange(chunk))
