@@ -54,7 +54,8 @@ export const capability: Feature = {
 export const programs: readonly Feature[] = (
   [
     ['nft', 'nftables'],
-    ['ip', 'iproute2']
+    ['ip', 'iproute2'],
+    ['setpriv', 'util-linux']
   ] as const
 ).map(([program, debian]) => ({
   name: `program ${program}`,

@@ -232,7 +232,7 @@ export class KernelDataplane implements Dataplane {
   async stop({ mode, drainMs }: { mode: 'remove' | 'keep'; drainMs: number }): Promise<void> {
     this.#running = false
     if (this.#lock == null) return
-    this.#watch?.end()
+    const unwatched = this.#watch?.end()
     this.#watch = null
     await this.#serial.run(async () => {
       if (mode === 'keep') {
@@ -246,7 +246,7 @@ export class KernelDataplane implements Dataplane {
       await this.#engines.end(drainMs)
       await this.#net.removeAll()
     })
-    this.#net.close()
+    await Promise.all([unwatched, this.#net.close()])
     await this.#lock.release()
     this.#lock = null
   }

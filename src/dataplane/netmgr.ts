@@ -186,10 +186,8 @@ export class NetManager {
   }
 
   /** Nothing is asked any more. */
-  close(): void {
-    this.#session.close()
-    this.#listings.close()
-    this.#changes.close()
+  async close(): Promise<void> {
+    await Promise.all([this.#session, this.#listings, this.#changes].map((session) => session.close()))
   }
 
   counters = (): Promise<Map<string, Counter>> => nft.counters(this.#session)

@@ -1,4 +1,5 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process'
+import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import type { Clock, Timer } from '../clock.ts'
@@ -62,9 +63,12 @@ export class NftSession {
     })
   }
 
-  /** Whoever still waits is told that nft has ended. */
-  close(): void {
-    this.#child?.stdin.end()
+  /** Resolves once the process is gone. Whoever still waits is told that nft has ended. */
+  async close(): Promise<void> {
+    const child = this.#child
+    if (child == null) return
+    child.stdin.end()
+    await once(child, 'close')
   }
 
   #goOn(): void {

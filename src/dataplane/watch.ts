@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Clock, Timer } from '../clock.ts'
 import type { Logger } from '../log.ts'
@@ -34,8 +35,8 @@ export interface WatchOptions {
 export interface KernelWatch {
   /** Whether all that may change is heard of. */
   isListening(): boolean
-  /** Ends the monitors. */
-  end(): void
+  /** Ends the monitors; resolves once they are gone. */
+  end(): Promise<void>
 }
 
 /** What a line of a monitor is about, and whether a look at it is due. */
@@ -101,12 +102,13 @@ export function watchKernel({ marks, clock, log, onChange, onDisturbance }: Watc
   ]
   const sweep = clock.every(repairSweepMs, disturbAll)
 
-  function monitor(program: string, args: string[], read: Reader): { isUp: () => boolean; end: () => void } {
+  function monitor(program: string, args: string[], read: Reader): { isUp: () => boolean; end: () => Promise<void> } {
     let child: ChildProcess | null = null
     let isUp = false
     const start = (): void => {
       if (stopping.signal.aborted) return
-      const own = spawn(program, args, { stdio: ['ignore', 'pipe', 'ignore'] })
+      // A monitor notices that nobody reads it when it next has something to say: a killed agent's ends with the agent.
+      const own = spawn('setpriv', ['--pdeathsig', 'TERM', program, ...args], { stdio: ['ignore', 'pipe', 'ignore'] })
       child = own
       // It does not say when it has begun to listen, and what came before that is to be looked for.
       const begun = clock.after(monitorStartMs, () => {
@@ -121,6 +123,7 @@ export function watchKernel({ marks, clock, log, onChange, onDisturbance }: Watc
       })
       own.once('error', () => {})
       own.once('close', () => {
+        child = null
         begun.cancel()
         isUp = false
         if (stopping.signal.aborted) return
@@ -130,16 +133,19 @@ export function watchKernel({ marks, clock, log, onChange, onDisturbance }: Watc
       })
     }
     start()
-    return { isUp: () => isUp, end: () => child?.kill() }
+    const end = async (): Promise<void> => {
+      if (child?.kill() === true) await once(child, 'close')
+    }
+    return { isUp: () => isUp, end }
   }
 
   return {
     isListening: () => monitors.every(({ isUp }) => isUp()),
-    end: () => {
+    end: async () => {
       stopping.abort()
       pending?.cancel()
       sweep.cancel()
-      for (const { end } of monitors) end()
+      await Promise.all(monitors.map(({ end }) => end()))
     }
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
+import { until } from '../../lab/wait.ts'
 import type { DesiredState } from '../../src/dataplane/desired.ts'
 import { monitorStartMs } from '../../src/dataplane/limits.ts'
 import { Driver, Namespace, needsKernel, readJson, temporaryState, wire } from './support/namespace.ts'
@@ -197,12 +198,17 @@ describe('dataplane in the kernel', function () {
     assert.ok(applied.generation > 1)
     assert.equal(edge.run('ip', '-j', 'link').match(/"ifindex":(\d+),"ifname":"arct-/)?.[1], index)
     await driver.kill()
+    const engines = pids.map(String).toSorted().toString()
+    await until('nothing but the engines to be left', () => edge.pids().map(String).toSorted().toString() === engines, {
+      timeoutMs: 2_000
+    })
 
     driver = new Driver(edge, state)
     await driver.start()
     await driver.apply(desired({}))
     assert.equal(edge.run('ip', '-br', 'link').includes('arct-'), false)
     await driver.stop('remove')
+    assert.deepEqual(edge.pids(), [])
   })
 
   it('starts a killed engine again and tells it its whole state within two seconds', async () => {
