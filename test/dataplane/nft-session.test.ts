@@ -37,7 +37,7 @@ describe('dataplane/nft-session', function () {
       const listing = ns.run('nft', 'list', 'table', 'inet', 'arctic')
       assert.match(listing, /chain c \{\s+drop\s+\}\s+chain e \{/)
     } finally {
-      changes.close()
+      await changes.close()
       ns.remove()
     }
   })
@@ -57,7 +57,7 @@ describe('dataplane/nft-session', function () {
       ns.run('nft', 'flush chain inet arctic c')
       assert.notEqual(await nft.listing(listings), first)
     } finally {
-      listings.close()
+      await listings.close()
       ns.remove()
     }
   })
