@@ -9,9 +9,16 @@ export interface Target {
   port: number
 }
 
-/** Runs `iperf3` as a server on every one of these addresses. */
-export async function iperfServers(server: Host, addresses: readonly string[], port: number): Promise<void> {
-  for (const address of addresses) await server.spawn(['iperf3', '-s', '-B', address, '-p', String(port)])
+/** Runs `iperf3` as a server on every one of these addresses; on these cores only, when given. */
+export async function iperfServers(
+  server: Host,
+  addresses: readonly string[],
+  port: number,
+  cores?: string
+): Promise<void> {
+  for (const address of addresses) {
+    await server.spawn([...onCores(cores), 'iperf3', '-s', '-B', address, '-p', String(port)])
+  }
   await until(
     'iperf3 to listen',
     async () => {
@@ -21,6 +28,8 @@ export async function iperfServers(server: Host, addresses: readonly string[], p
     { timeoutMs: 5000 }
   )
 }
+
+const onCores = (cores: string | undefined): string[] => (cores == null ? [] : ['taskset', '--cpu-list', cores])
 
 interface IperfSum {
   bytes: number
@@ -37,7 +46,7 @@ interface IperfJson {
 
 /**
  * Bulk TCP: Gbit/s as received, and the CPU seconds that `pids` spent per GB (10⁹ bytes) of it. `reverse`: to the client.
- * `congestion`: the client's congestion control; the host's when not given.
+ * `congestion`: the client's congestion control; the host's when not given. `cores`: those that the client may use.
  */
 export async function bulk(
   client: Host,
@@ -47,13 +56,21 @@ export async function bulk(
     seconds,
     pids,
     reverse = false,
-    congestion
-  }: { flows: number; seconds: number; pids: readonly number[]; reverse?: boolean; congestion?: string }
+    congestion,
+    cores
+  }: {
+    flows: number
+    seconds: number
+    pids: readonly number[]
+    reverse?: boolean
+    congestion?: string
+    cores?: string
+  }
 ): Promise<{ gbps: number; cpuPerGb: number }> {
   const before = cpuSeconds(pids)
   const what = ['-c', address, '-p', String(port), '-P', String(flows), '-t', String(seconds)]
   const how = [...(reverse ? ['-R'] : []), ...(congestion == null ? [] : ['-C', congestion])]
-  const { end } = await iperf(client, [...what, ...how], seconds)
+  const { end } = await iperf(client, [...what, ...how], seconds, cores)
   const { bytes, seconds: took } = end.sum_received
   return { gbps: (bytes * 8) / took / 1e9, cpuPerGb: (cpuSeconds(pids) - before) / (bytes / 1e9) }
 }
@@ -77,8 +94,9 @@ export async function flood(
   }
 }
 
-async function iperf(client: Host, flags: readonly string[], seconds: number): Promise<IperfJson> {
-  const { stdout } = await client.attempt(['iperf3', '-J', ...flags], { timeoutMs: seconds * 1000 + graceMs })
+async function iperf(client: Host, flags: readonly string[], seconds: number, cores?: string): Promise<IperfJson> {
+  const argv = [...onCores(cores), 'iperf3', '-J', ...flags]
+  const { stdout } = await client.attempt(argv, { timeoutMs: seconds * 1000 + graceMs })
   const answer = JSON.parse(stdout || '{"error":"no answer"}') as IperfJson
   if (answer.error != null) throw new Error(`iperf3 ${flags.join(' ')}: ${answer.error}`)
   return answer
