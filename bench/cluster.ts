@@ -1,6 +1,7 @@
 /**
- * What the control plane costs, side by side: `node bench/cluster.ts [--rounds 3] [--only propagation|agents]`; about four
- * minutes on an idle machine. Writes its section of RESULTS.md when all of it was run.
+ * What the control plane costs, side by side: `node bench/cluster.ts [--rounds 3] [--only PART[,PART]]`; about four
+ * minutes on an idle machine. Writes its section of RESULTS.md when all of it was run. Parts: `propagation`; `agents`, or of
+ * them `idle`, `programmed`, `restart`, `heal`.
  *
  * 1. A write, signed and fsynced, to visible at all five members, beside etcd and serf, in turn.
  * 2. Five real agents in the lab: idle, a change into kernel and engines, a start after `kill -9`, a partition that heals.
@@ -30,6 +31,10 @@ interface Row {
 
 const { values } = parseArgs({ options: { rounds: { type: 'string' }, only: { type: 'string' } } })
 const rounds = Number(values.rounds ?? roundsDefault)
+const AGENT_PARTS = ['idle', 'programmed', 'restart', 'heal'] as const
+const PARTS = ['propagation', ...AGENT_PARTS] as const
+type Part = (typeof PARTS)[number]
+const wanted = partsOf(values.only)
 const progress = (text: string): void => void process.stderr.write(`${text}\n`)
 const ms = (value = Number.NaN): string => `${value.toFixed(value < 100 ? 1 : 0)} ms`
 const times = (ours = Number.NaN, theirs = Number.NaN): string => `${(ours / theirs).toFixed(2)} ×`
@@ -60,49 +65,58 @@ async function seenEverywhere(): Promise<Row[]> {
   ]
 }
 
+/** All of them, none named. Throws for a name that is none of a part. */
+function partsOf(only: string | undefined): ReadonlySet<Part> {
+  if (only == null) return new Set(PARTS)
+  return new Set(
+    only.split(',').flatMap((name) => {
+      if (name === 'agents') return AGENT_PARTS
+      const part = PARTS.find((one) => one === name)
+      if (part == null) throw new Error(`"${name}" is no part; there are: agents, ${PARTS.join(', ')}`)
+      return part
+    })
+  )
+}
+
 async function realAgents(): Promise<Row[]> {
   progress('five agents: the first alone')
-  const { agents, alone } = await Agents.start()
+  const { agents, alone } = await Agents.start({ alone: wanted.has('idle') })
   try {
-    const found: Record<'five' | 'programmed' | 'restart' | 'heal', Figures[]> = {
-      five: [],
-      programmed: [],
-      restart: [],
-      heal: []
-    }
+    const found: Record<(typeof AGENT_PARTS)[number], Figures[]> = { idle: [], programmed: [], restart: [], heal: [] }
     for (let round = 1; round <= rounds; round++) {
       progress(`round ${round} of ${rounds}: five agents`)
-      found.five.push(await agents.idle())
-      found.programmed.push(await agents.programmed())
-      found.restart.push(await agents.restart())
-      found.heal.push(await agents.heal())
+      for (const part of AGENT_PARTS) if (wanted.has(part)) found[part].push(await agents[part]())
       progress(JSON.stringify(Object.values(found).map((list) => list.at(-1))))
     }
-    const five = mediansOf(found.five)
+    const five = mediansOf(found.idle)
     const programmed = mediansOf(found.programmed)
     const restart = mediansOf(found.restart)
-    return [
-      idleRow('idle agent, alone', alone, '≤ 3.6 × (aim 2.5), CPU ≤ 1 %'),
-      idleRow('idle agent, one of five', five, '≤ 3.6 × (aim 2.5), CPU ≤ 2 %'),
+    const rows: Array<Row & { part: Part }> = [
+      { part: 'idle', ...idleRow('idle agent, alone', alone ?? {}, '≤ 3.6 × (aim 2.5), CPU ≤ 1 %') },
+      { part: 'idle', ...idleRow('idle agent, one of five', five, '≤ 3.6 × (aim 2.5), CPU ≤ 2 %') },
       {
+        part: 'programmed',
         what: 'a change to programmed in kernel and engines on both peers, p99',
         ours: ms(programmed['p99']),
         beside: `p50 ${ms(programmed['p50'])}`,
         asked: '< 100 ms'
       },
       {
+        part: 'restart',
         what: '`kill -9`, start, caught up with what was written meanwhile',
         ours: ms(restart['ms']),
         beside: `\`node -e 0\` ${ms(restart['bare'])} (${times(restart['ms'], restart['bare'])})`,
         asked: '≤ 20 × (aim 10)'
       },
       {
+        part: 'heal',
         what: 'heal after a 2/3 partition with 100 writes on each side',
         ours: ms(mediansOf(found.heal)['ms']),
         beside: '',
         asked: '≤ 1 s'
       }
     ]
+    return rows.filter(({ part }) => wanted.has(part))
   } finally {
     agents.stop()
   }
@@ -118,8 +132,8 @@ const idleRow = (what: string, figures: Figures, asked: string): Row => ({
 async function main(): Promise<void> {
   ensurePrivilege()
   const rows = [
-    ...(values.only === 'agents' ? [] : await seenEverywhere()),
-    ...(values.only === 'propagation' ? [] : await realAgents())
+    ...(wanted.has('propagation') ? await seenEverywhere() : []),
+    ...(AGENT_PARTS.some((part) => wanted.has(part)) ? await realAgents() : [])
   ]
   const line = ({ what, ours, beside, asked }: Row): string => `| ${what} | ${ours} | ${beside} | ${asked} |`
   const text = `## Control plane

@@ -28,8 +28,8 @@ export class Agents {
     this.#peers = peers
   }
 
-  /** Starts the first agent, measures it alone, then the others, in one cluster with it. */
-  static async start(): Promise<{ agents: Agents; alone: Figures }> {
+  /** Starts the first agent, measures it alone if that is asked for, then the others, in one cluster with it. */
+  static async start({ alone: isAsked }: { alone: boolean }): Promise<{ agents: Agents; alone: Figures | null }> {
     const lab = await Lab.create({ prefix: 'arctic-cluster-bench' })
     try {
       const site = await fiveHosts(lab)
@@ -38,7 +38,7 @@ export class Agents {
       const [first, ...others] = peers
       await first!.start()
       await first!.ask('cluster', 'init', '--name', 'bench')
-      const alone = await idle(first!)
+      const alone = isAsked ? await idle(first!) : null
       await first!.ask('cluster', 'leave', '--yes')
       for (const peer of others) await peer.start()
       await cluster(first!, ...others)

@@ -87,6 +87,15 @@ export const syncsInPerPeerMax = 2
 export const syncSilenceMs = 15_000
 /** Of what sync brings, changes up to this many are gossiped on: more is somebody who was away, and everybody may know. */
 export const forwardEnvelopesMax = 16
+/**
+ * What a peer is about to hand over is not asked of others, unless it hands over nothing new for this long, or takes longer
+ * than the second of these; then it is not counted on for the third.
+ */
+export const comingLapseMs = 1_000
+export const comingMaxMs = 10_000
+export const comingAvoidMs = 30_000
+/** Who begins a sync here waits this long at most for the one before it to name its vector. */
+export const namingTurnMs = 250
 /** A sync that fails because of a gap is repeated at most this often per peer. */
 export const syncRetryMs = 250
 /**

@@ -6,8 +6,10 @@ import { NotInClusterError, UnavailableError } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import type { Random } from '../../random.ts'
 import { Background } from '../background.ts'
+import { deadline } from '../deadline.ts'
 import {
   forwardEnvelopesMax,
+  namingTurnMs,
   questionBytesMax,
   syncBatchBytes,
   syncEveryMaxMs,
@@ -24,6 +26,7 @@ import type { Channel, Network } from '../network.ts'
 import { QuietLog } from '../quiet-log.ts'
 import type { Refusals } from '../refusals.ts'
 import { Slots } from '../slots.ts'
+import { Coming, type Counted, type Delivery } from './coming.ts'
 import { Doubt, lowered } from './doubt.ts'
 import { frames, vectorDigest } from './frame.ts'
 import { nextFrame, transfer } from './transfer.ts'
@@ -32,13 +35,19 @@ export const SYNC_PROTOCOL = '/arctic/sync/1.0.0'
 
 type Outcome = Pick<SyncOutcome, 'received' | 'sent'>
 
+/** One sync that has ended, and the deliveries of others on which it relied. */
+type Ended = Outcome & { on: readonly Delivery[] }
+
 /**
  * Carries the promise that all members come to hold the same: gossip may lose anything, this may not.
  *
  * 1. On connect (whoever dialled), on a gap, and every 1–5 s with a random member, the digests of both version vectors
  *    are compared. Equal: one small message each way, done.
- * 2. Else both name their vectors, and each sends what the other misses, at the same time.
+ * 2. Else both name their vectors, first who was asked, and each sends what the other misses, at the same time. What others
+ *    are handing over already counts as held (see `coming.ts`). Those that begin syncs here name theirs one after the other, so
+ *    that the one before can be counted on.
  * 3. When something that came still waits then, the two may hold different things under one number; see `doubt.ts`.
+ * 4. When what was counted on has not come whole, its sync is repeated, and counts on nobody.
  */
 export class AntiEntropy {
   readonly #network: Network
@@ -60,6 +69,8 @@ export class AntiEntropy {
   readonly #turns = new Map<PeerId, { running: Promise<Outcome>; next: Promise<Outcome> | null }>()
   readonly #wantedAt = new Map<PeerId, number>()
   readonly #doubt: Doubt
+  readonly #coming: Coming
+  readonly #naming = new Slots(1)
   #timer: Timer | null = null
   /** Regular syncs that were not needed. */
   #left = 0
@@ -91,6 +102,7 @@ export class AntiEntropy {
     this.#onRefused = parts.onRefused
     this.#refusals = parts.refusals
     this.#doubt = new Doubt(parts.clock)
+    this.#coming = new Coming({ clock: parts.clock, vector: () => parts.replica.vector() })
     this.#log = parts.log.module('mesh:sync')
     this.#quiet = new QuietLog(parts.clock, this.#log)
     this.#background = new Background((error) => this.#log.debug({ error }, 'a sync failed; another one follows'))
@@ -148,19 +160,23 @@ export class AntiEntropy {
     const depth = this.#doubt.next()
     if (depth == null) return
     this.#log.info({ peer, depth }, 'a member holds something else under the same number; it is asked for it')
-    this.#background.run((signal) => this.#with(peer, signal, () => lowered(this.#replica.vector(), depth)))
+    const mine = (): VersionVector => lowered(this.#replica.vector(), depth)
+    this.#background.run((signal) => this.#with(peer, signal, mine))
   }
 
   async #begin(peer: PeerId, signal: AbortSignal): Promise<Outcome> {
     try {
-      return await this.#with(peer, signal)
+      const first = await this.#with(peer, signal)
+      if (!(await isBroken(first.on, signal))) return first
+      const second = await this.#with(peer, signal, this.#plain)
+      return { received: first.received + second.received, sent: first.sent + second.sent }
     } finally {
       this.#turns.delete(peer)
     }
   }
 
-  /** One sync, from the opening of its stream to the end; `mine` is this peer's vector. */
-  async #with(peer: PeerId, signal: AbortSignal, mine = () => this.#replica.vector()): Promise<Outcome> {
+  /** One sync, from the opening of its stream to the end; `mine`: the vector that this peer names, counting on nobody. */
+  async #with(peer: PeerId, signal: AbortSignal, mine: (() => VersionVector) | null = null): Promise<Ended> {
     using _ = await this.#out.take({ signal })
     const channel = await this.#network.open(peer, SYNC_PROTOCOL, { signal })
     try {
@@ -174,15 +190,22 @@ export class AntiEntropy {
     }
   }
 
-  async #ask(channel: Channel, peer: PeerId, mine: () => VersionVector, signal: AbortSignal): Promise<Outcome> {
-    await channel.send(frames.digest(this.#digest(mine())))
+  async #ask(channel: Channel, peer: PeerId, mine: (() => VersionVector) | null, signal: AbortSignal): Promise<Ended> {
+    await channel.send(frames.digest(this.#digest(mine?.())))
     const answer = await nextFrame(channel, this.#clock, { signal })
-    if (answer.type === 'same') return { received: 0, sent: 0 }
+    if (answer.type === 'same') return { received: 0, sent: 0, on: [] }
     if (answer.type === 'busy') throw new UnavailableError(`peer ${peer} is busy with other syncs`)
     if (answer.type !== 'vector')
       throw new MisspokenError('out_of_turn', `peer ${peer} sent "${answer.type}" instead of its vector`)
-    await channel.send(frames.vector(mine()))
-    return this.#exchange(channel, peer, answer.vector, signal)
+    const named: Counted = mine == null ? this.#coming.counted(answer.vector) : { vector: mine(), on: [] }
+    const delivery = this.#coming.expect(peer, named.vector, answer.vector)
+    try {
+      await channel.send(frames.vector(named.vector))
+      const outcome = await this.#exchange(channel, peer, answer.vector, { named, delivery, signal })
+      return { ...outcome, on: named.on }
+    } finally {
+      delivery?.end()
+    }
   }
 
   async #serve(channel: Channel, from: PeerId): Promise<void> {
@@ -213,18 +236,49 @@ export class AntiEntropy {
       await channel.send(frames.same())
       return
     }
-    await channel.send(frames.vector(this.#replica.vector()))
+    const { named, theirs } = await this.#nameInTurn(channel, from, { digest: question.digest, signal })
+    const delivery = this.#coming.expect(from, named.vector, theirs)
+    try {
+      await this.#exchange(channel, from, theirs, { named, delivery, signal })
+    } finally {
+      delivery?.end()
+    }
+    if (named.on.length === 0) return
+    this.#background.run(async () => {
+      if (await isBroken(named.on, signal)) await this.#with(from, signal, this.#plain)
+    })
+  }
+
+  async #nameInTurn(
+    channel: Channel,
+    from: PeerId,
+    { digest, signal }: { digest: Uint8Array; signal: AbortSignal }
+  ): Promise<{ named: Counted; theirs: VersionVector }> {
+    using _ = await this.#turnToName(signal)
+    const named = this.#coming.counted(this.#coming.known((vector) => equals(digest, this.#digest(vector))))
+    await channel.send(frames.vector(named.vector))
     const answer = await nextFrame(channel, this.#clock, { signal })
     if (answer.type !== 'vector')
       throw new MisspokenError('out_of_turn', `peer ${from} sent "${answer.type}" instead of its vector`)
-    await this.#exchange(channel, from, answer.vector, signal)
+    return { named, theirs: answer.vector }
+  }
+
+  /** null when the one before takes too long: a peer that says nothing must not keep the others waiting. */
+  async #turnToName(signal: AbortSignal): Promise<Disposable | null> {
+    using limit = deadline(this.#clock, namingTurnMs, { signal })
+    try {
+      return await this.#naming.take({ signal: limit.signal })
+    } catch {
+      signal.throwIfAborted()
+      return null
+    }
   }
 
   async #exchange(
     channel: Channel,
     peer: PeerId,
-    theirs: Record<string, number>,
-    signal: AbortSignal
+    theirs: VersionVector,
+    { named, delivery, signal }: { named: Counted; delivery: Delivery | null; signal: AbortSignal }
   ): Promise<Outcome> {
     let received = 0
     let waits = false
@@ -234,6 +288,7 @@ export class AntiEntropy {
       async (envelopes) => {
         const result = await this.#replica.receive(envelopes, peer)
         received += result.accepted
+        if (result.accepted > 0) delivery?.arrived()
         waits ||= result.gap
         if (result.accepted > 0 && envelopes.length <= forwardEnvelopesMax) this.#onNews(envelopes)
         const refused = result.refused[0]
@@ -247,11 +302,14 @@ export class AntiEntropy {
       },
       { clock: this.#clock, signal }
     )
-    if (waits) this.doubt(peer)
+    // What others have yet to hand over may be what it waits for.
+    if (waits && named.on.length === 0) this.doubt(peer)
     if (received > forwardEnvelopesMax) this.#onMuchNews()
     if (received > 0 || sent > 0) this.#log.debug({ peer, received, sent }, 'synced')
     return { received, sent }
   }
+
+  readonly #plain = (): VersionVector => this.#replica.vector()
 
   #digest(vector = this.#replica.vector()): Uint8Array {
     const cluster = this.#replica.clusterId()
@@ -271,4 +329,12 @@ export class AntiEntropy {
       this.#schedule()
     })
   }
+}
+
+/** Whether one of those deliveries did not come whole; told when all have ended. */
+async function isBroken(deliveries: readonly Delivery[], signal: AbortSignal): Promise<boolean> {
+  if (deliveries.length === 0) return false
+  const whole = await Promise.all(deliveries.map((delivery) => delivery.whole))
+  signal.throwIfAborted()
+  return whole.includes(false)
 }
