@@ -106,6 +106,11 @@ export class EngineClient {
     return this.#request(`flows ${id}`, { type: 'flows', id, ...query }, engineStatsTimeoutMs)
   }
 
+  /** Another engine is at work in its place: it takes nothing new, and ends with its last flow. @throws {EngineGoneError} */
+  standAside(): Promise<void> {
+    return this.#request('standing_aside undefined', { type: 'stand_aside' }, engineStatsTimeoutMs)
+  }
+
   /** Asks the engine to end its flows and exit; it answers by closing. */
   drain(timeoutMs: number): void {
     this.#socket.write(`${JSON.stringify({ type: 'drain', timeout_ms: timeoutMs })}\n`)

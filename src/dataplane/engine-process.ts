@@ -86,7 +86,8 @@ export class EngineProcess {
       log: this.#log,
       clock: options.clock,
       onEvent: options.onEvent,
-      finish: (client, drainMs) => this.#finish(client, drainMs)
+      finish: (client, drainMs) => this.#finish(client, drainMs),
+      isSucceeded: () => this.#client != null && this.#generation != null && this.#next == null
     })
   }
 

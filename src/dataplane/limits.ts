@@ -37,6 +37,9 @@ export const engineStatsTimeoutMs = 2_000
 export const engineRestartMinMs = 50
 export const engineRestartMaxMs = 5_000
 
+/** After an engine of a build before has died, the one before it may be at work again: how soon that is looked for, ms. */
+export const orphanLookMs = 500
+
 /** An engine that lived this long starts over with the shortest pause, ms. */
 export const engineStableAfterMs = 10_000
 

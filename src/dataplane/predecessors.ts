@@ -5,6 +5,7 @@ import type { Logger } from '../log.ts'
 import type { DrainingEngine } from './desired.ts'
 import { EngineClient } from './engine-client.ts'
 import type { ApplyMessage, EngineEvent } from './engine-protocol.ts'
+import { orphanLookMs } from './limits.ts'
 
 export interface PredecessorsOptions {
   /** Where their sockets stand. */
@@ -14,6 +15,8 @@ export interface PredecessorsOptions {
   onEvent: (event: EngineEvent) => void
   /** Drains and ends one; kills it when it does not go in time. */
   finish: (client: EngineClient, drainMs: number) => Promise<void>
+  /** Whether the engine in their place has its state in force: then none of them has reason to be at work. */
+  isSucceeded: () => boolean
 }
 
 interface Predecessor {
@@ -92,9 +95,8 @@ export class Predecessors {
   /** The one that is at work because its successor is gone, if there is one. */
   async atWork(): Promise<{ path: string; workers: number | undefined } | null> {
     for (const { path } of this.#all) {
-      const client = await this.#connect(path)
-      client?.close()
-      if (client?.hello.has_successor === false) return { path, workers: client.hello.workers }
+      const hello = await this.#helloOf(path)
+      if (hello?.has_successor === false) return { path, workers: hello.workers }
     }
     return null
   }
@@ -129,7 +131,37 @@ export class Predecessors {
         'an engine of a build before has ended: its last flow is over'
       )
       await rm(one.path, { force: true })
+      await this.#putAside()
     }
+  }
+
+  /**
+   * The one before an engine that died goes to work again, beside the one at work, which does not know it: two would take
+   * new flows, and read each other's datagrams.
+   */
+  async #putAside(): Promise<void> {
+    const { clock, isSucceeded, log } = this.#options
+    // It hears of the death as the agent does.
+    await clock.sleep(orphanLookMs)
+    for (const { path, client } of [...this.#all]) {
+      if (this.#stopping || !isSucceeded()) return
+      const hello = await this.#helloOf(path)
+      if (hello?.has_successor !== false) continue
+      const { pid } = client.hello
+      try {
+        await client.standAside()
+        log.info({ pid }, 'an engine of a build before has lost its successor; it stands aside for the one at work')
+      } catch (error) {
+        log.warn({ pid, error: String(error) }, 'an engine of a build before does not stand aside')
+      }
+    }
+  }
+
+  /** As it is now: the one of a connection that stands is of when it was made. */
+  async #helloOf(path: string): Promise<EngineClient['hello'] | null> {
+    const client = await this.#connect(path)
+    client?.close()
+    return client?.hello ?? null
   }
 
   #connect(path: string): Promise<EngineClient | null> {

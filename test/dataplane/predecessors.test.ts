@@ -7,6 +7,7 @@ import { describe, it, beforeEach, afterEach } from 'mocha'
 import { until } from '../../lab/wait.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { EngineEvent } from '../../src/dataplane/engine-protocol.ts'
+import { orphanLookMs } from '../../src/dataplane/limits.ts'
 import { Predecessors } from '../../src/dataplane/predecessors.ts'
 import { FakeLog } from '../actors/fakes/log.ts'
 
@@ -17,11 +18,17 @@ describe('engines before the one at work', () => {
   let servers: Server[]
   let sockets: Map<number, Socket[]>
   let finished: number[]
+  let aside: number[]
   let events: EngineEvent[]
   let predecessors: Predecessors
+  let isSucceeded: boolean
 
   /** An engine whose successor is at work, or gone; it answers each line so. */
-  const engine = (pid: number, has_successor: boolean, answer: (generation: number) => object): Promise<void> => {
+  const engine = (
+    pid: number,
+    hasSuccessor: boolean | (() => boolean),
+    answer: (generation: number) => object
+  ): Promise<void> => {
     const own: Socket[] = []
     sockets.set(pid, own)
     const server = createServer((socket) => {
@@ -35,12 +42,16 @@ describe('engines before the one at work', () => {
         pid,
         generation: 1,
         workers: 2,
-        has_successor
+        has_successor: typeof hasSuccessor === 'boolean' ? hasSuccessor : hasSuccessor()
       })
       socket.on('error', () => {})
       socket.on('data', (chunk) => {
         const told = JSON.parse(chunk.toString()) as { type: string; generation: number }
         if (told.type === 'apply') say(answer(told.generation))
+        if (told.type === 'stand_aside') {
+          aside.push(pid)
+          say({ type: 'standing_aside' })
+        }
       })
     })
     servers.push(server)
@@ -51,7 +62,7 @@ describe('engines before the one at work', () => {
 
   beforeEach(() => {
     dir = mkdtempSync(join(tmpdir(), 'dpp-'))
-    ;[servers, sockets, finished, events] = [[], new Map(), [], []]
+    ;[servers, sockets, finished, aside, events, isSucceeded] = [[], new Map(), [], [], [], true]
     predecessors = new Predecessors({
       dir,
       log: new FakeLog(),
@@ -60,7 +71,8 @@ describe('engines before the one at work', () => {
       finish: async (client) => {
         finished.push(client.hello.pid)
         client.close()
-      }
+      },
+      isSucceeded: () => isSucceeded
     })
   })
   afterEach(async () => {
@@ -113,4 +125,25 @@ describe('engines before the one at work', () => {
     await predecessors.find()
     assert.deepEqual(await predecessors.atWork(), { path: join(dir, 'old.12'), workers: 2 })
   })
+
+  for (const [what, succeeded, expected] of [
+    ['stands aside', true, [11]],
+    ['is left to the engine that is being started', false, []]
+  ] as const) {
+    it(`the one before an engine that died ${what}`, async () => {
+      let middleLives = true
+      isSucceeded = succeeded
+      await engine(11, () => middleLives, takes)
+      await engine(12, true, takes)
+      await predecessors.find()
+      middleLives = false
+      await new Promise<void>((resolve) => {
+        servers[1]?.close(() => resolve())
+        sockets.get(12)?.forEach((socket) => socket.destroy())
+      })
+      await until('the dead one to be forgotten', () => !pids().includes(12), { timeoutMs: 5000 })
+      await systemClock.sleep(orphanLookMs + 200)
+      assert.deepEqual([aside, finished], [expected, []])
+    })
+  }
 })

@@ -30,6 +30,10 @@ pub trait Engine {
     fn hand_over(&mut self, _version: u32) -> Result<OwnedFd, &'static str> {
         Err("this engine hands nothing over")
     }
+    /// Another engine is at work in this one's place, and no successor says so: as with one that does. Err: why not.
+    fn stand_aside(&mut self) -> Result<(), &'static str> {
+        Err("this engine stands aside for nobody")
+    }
     /// A successor is at work: this engine ends by itself once [`Engine::drained`] says so.
     fn has_successor(&self) -> bool {
         false

@@ -15,6 +15,7 @@ pub enum Request<S> {
     Flows { id: u64, query: FlowsQuery },
     Drain { timeout_ms: u64 },
     HandOver { version: u32 },
+    StandAside,
     Ping { id: u64 },
 }
 
@@ -97,6 +98,7 @@ pub fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Request<S>, Misundersto
         "hand_over" => {
             Request::HandOver { version: serde_json::from_slice::<HandOver>(line).map_err(invalid)?.version }
         }
+        "stand_aside" => Request::StandAside,
         other => {
             let message =
                 format!("there is no message of type {other:?}; agent and engine may be of different versions");
@@ -146,6 +148,8 @@ pub enum Answer<'a, Status, Stats> {
     Draining,
     #[serde(rename = "handed_over")]
     HandedOver,
+    #[serde(rename = "standing_aside")]
+    StandingAside,
     Error {
         code: &'a str,
         message: &'a str,

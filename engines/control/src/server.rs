@@ -207,6 +207,13 @@ impl Server {
                 }
                 Err(message) => Answer::Error { code: "NotHandedOver", message },
             },
+            Ok(Request::StandAside) => match engine.stand_aside() {
+                Ok(()) => {
+                    self.handed_over = true;
+                    Answer::StandingAside
+                }
+                Err(message) => Answer::Error { code: "NotHandedOver", message },
+            },
             Ok(Request::Apply(apply)) => {
                 let errors = engine.apply(apply.generation, &apply.secrets, apply.state);
                 self.generation = Some(apply.generation);

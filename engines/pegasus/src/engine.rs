@@ -170,6 +170,10 @@ impl control::Engine for Pegasus {
         self.lend(version)
     }
 
+    fn stand_aside(&mut self) -> Result<(), &'static str> {
+        self.step_aside()
+    }
+
     fn has_successor(&self) -> bool {
         self.succession.is_leaving()
     }

@@ -270,6 +270,42 @@ fn a_second_successor_comes_while_the_first_one_waits_for_the_one_before() {
 }
 
 #[test]
+fn the_middle_one_of_three_is_killed() {
+    let Some(lab) = lab::lab() else { return };
+    let (a, mut first) = lab.pair(2);
+    echo(&lab, v4(7));
+    let mut oldest = connect(&lab, v4(7));
+    assert!(echoes(&mut oldest, b"on the first"));
+    let mut second = upgrade(&lab, &first, "tcp");
+    first.until("no warm carrier", |stats| stats["peers"][0]["carriers_idle"] == 0);
+    let mut later = connect(&lab, v4(7));
+    assert!(echoes(&mut later, b"on the second"));
+    second.until("the later flow", |stats| stats["services"][0]["flows"] == 1);
+    let third = upgrade(&lab, &second, "tcp");
+    second.kill();
+    assert!(ends_in_reset(&mut later), "its own flows end with it");
+    // The first is at work again and so is the third: whichever takes it, a connection is carried.
+    for _ in 0..50 {
+        assert!(echoes(&mut connect(&lab, v4(7)), b"by either"));
+    }
+    assert!(echoes(&mut oldest, b"still"));
+    // What the agent does about two.
+    first.say(&json!({"type": "stand_aside"}));
+    first.hear("its answer", |message| message["type"] == "standing_aside");
+    let hammer = Hammer::start(&lab, 7);
+    hammer.go_on(200);
+    hammer.end();
+    first.say(&json!({"type": "stand_aside"}));
+    first.hear("a refusal", |message| message["code"] == "NotHandedOver");
+    assert!(echoes(&mut oldest, b"to its end"));
+    assert!(first.is_running());
+    drop(oldest);
+    assert_eq!(first.wait().code(), Some(0));
+    assert!(echoes(&mut connect(&lab, v4(7)), b"alone"));
+    drop((a, third));
+}
+
+#[test]
 fn a_service_or_peer_that_is_removed_meanwhile_ends_its_flows_at_both() {
     let Some(lab) = lab::lab() else { return };
     let (a, mut before) = lab.pair(2);

@@ -24,12 +24,14 @@ pub struct Succession {
     /// Counts the successors: most have one, some die at once.
     successors: Successor,
     leaving: Arc<AtomicBool>,
+    /// The other ends of relays that nobody passes anything on by: where this engine has stood aside.
+    silent: Vec<OwnedFd>,
     pub draining: bool,
 }
 
 impl Succession {
     pub fn new(before: Option<PathBuf>) -> Self {
-        Self { before, successors: 0, leaving: Arc::default(), draining: false }
+        Self { before, successors: 0, leaving: Arc::default(), silent: Vec::new(), draining: false }
     }
 
     /// A successor is at work.
@@ -126,6 +128,31 @@ impl Pegasus {
             mailboxes.iter().for_each(|mailbox| mailbox.post(Command::Stay { successor }));
         });
         Ok(theirs)
+    }
+
+    /// The engine that took this one's place had a successor itself and is dead: to be left for that one, whom nothing links
+    /// to here. Flows over KCP end, since their datagrams come to the other.
+    pub fn step_aside(&mut self) -> Result<(), &'static str> {
+        if self.succession.is_leaving() || self.shared.neighbours.has(Neighbour::After) {
+            return Err("another engine has taken its place, and lives");
+        }
+        self.succession.successors += 1;
+        let successor = self.succession.successors;
+        for mailbox in &self.mailboxes {
+            let relay = if self.ports.has_door() {
+                let (theirs, ours) = relay_pair().map_err(|_| "it is out of file descriptors")?;
+                self.succession.silent.push(theirs);
+                Some(ours)
+            } else {
+                None
+            };
+            let (done, _) = channel();
+            mailbox.post(Command::Lend { successor, relay, done });
+            mailbox.post(Command::Leave { successor });
+        }
+        self.succession.leaving.store(true, Relaxed);
+        control::log::info("another engine is at work: nothing new is taken", &[]);
+        Ok(())
     }
 
     /// Nothing is left here. With a successor: and the one before, whose datagrams come through here, has ended as well.
