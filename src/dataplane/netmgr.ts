@@ -9,7 +9,15 @@ import { ip, type PolicyListing } from './ip.ts'
 import type { Marks } from './marks.ts'
 import { nft } from './nft.ts'
 import { CHANGES, NftSession, TABLES } from './nft-session.ts'
-import { actualRoutes, actualRules, wantedRoutes, wantedRules, without, type PolicyTunnel } from './policy.ts'
+import {
+  actualRoutes,
+  actualRules,
+  wantedDeviceRules,
+  wantedRoutes,
+  wantedRules,
+  without,
+  type PolicyTunnel
+} from './policy.ts'
 import { Reading } from './reading.ts'
 import { changesOf } from './ruleset-change.ts'
 import type { NftObject } from './ruleset-objects.ts'
@@ -140,7 +148,9 @@ export class NetManager {
   ): Promise<{ added: string[]; prune: () => Promise<void> }> {
     this.#wanted.tunnels = [...tunnels]
     this.#wanted.ownDevices = [...ownDevices]
-    return this.#policy(wantedRules(this.#marks, tunnels), wantedRoutes(this.#marks, tunnels, ownDevices))
+    const rules = wantedRules(this.#marks, tunnels)
+    const byDevice = wantedDeviceRules(this.#marks, ownDevices)
+    return this.#policy({ 4: rules, 6: [...rules, ...byDevice] }, wantedRoutes(this.#marks, tunnels, ownDevices))
   }
 
   /** Brings the table to what it should be: by what differs from what was loaded last, or else whole. */
@@ -247,14 +257,17 @@ export class NetManager {
     this.#ipv6 = await speaksIpv6(sysctl)
     await nft.remove()
     await this.#arp.remove()
-    const { prune } = await this.#policy([], [])
+    const { prune } = await this.#policy({ 4: [], 6: [] }, [])
     await prune()
     await this.dropStaleDevices({ links: await ip.links() })
   }
 
-  async #policy(rules: string[], routes: string[]): Promise<{ added: string[]; prune: () => Promise<void> }> {
+  async #policy(
+    rules: Record<4 | 6, string[]>,
+    routes: string[]
+  ): Promise<{ added: string[]; prune: () => Promise<void> }> {
     const found = await this.#policyFound.current()
-    const sides = await Promise.all(found.map((one) => this.#policyOf(one, rules, routes)))
+    const sides = await Promise.all(found.map((one) => this.#policyOf(one, rules[one.family], routes)))
     return {
       added: sides.flatMap(({ added }) => added),
       prune: async () => {

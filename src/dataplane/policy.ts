@@ -15,6 +15,9 @@ export interface PolicyTunnel {
 /** Greatest metric there is: only asked when nothing else is left. */
 const LAST_METRIC = 4294967295
 
+/** Priority of a rule that is asked once the main table (32766) has nothing. */
+const AFTER_MAIN = 32768
+
 /** `devices` are those of services: a program bound to one sends by it or not at all, so the way in stands there too. */
 export function wantedRoutes(
   marks: Marks,
@@ -37,6 +40,13 @@ export function wantedRules(marks: Marks, tunnels: readonly PolicyTunnel[]): str
   ]
 }
 
+/**
+ * Where a program bound to a service's device is sent when no route leads out by that device. IPv6 refuses it then, before any
+ * rule of nftables has seen it; IPv4 takes everything to be on the link.
+ */
+export const wantedDeviceRules = (marks: Marks, devices: readonly string[]): string[] =>
+  devices.map((device) => deviceRuleLine(device, marks.tproxyTable, AFTER_MAIN, marks))
+
 /** The lines of what is in the kernel under our protocol number. */
 export function actualRoutes(routes: readonly IpRoute[], marks: Marks): string[] {
   return routes.map(({ type, dev, table }) => {
@@ -48,12 +58,14 @@ export function actualRoutes(routes: readonly IpRoute[], marks: Marks): string[]
 export function actualRules(rules: readonly IpRule[], marks: Marks): string[] {
   return rules
     .filter(({ protocol }) => Number(protocol) === marks.protocol)
-    .map(({ fwmark, fwmask, table, priority }) =>
-      ruleLine(Number(fwmark ?? 0), Number(table), {
-        ...marks,
-        mask: fwmask == null ? 0xffffffff : Number(fwmask),
-        rulePriority: priority
-      })
+    .map(({ fwmark, fwmask, oif, table, priority }) =>
+      oif != null
+        ? deviceRuleLine(oif, Number(table), priority, marks)
+        : ruleLine(Number(fwmark ?? 0), Number(table), {
+            ...marks,
+            mask: fwmask == null ? 0xffffffff : Number(fwmask),
+            rulePriority: priority
+          })
     )
 }
 
@@ -77,6 +89,9 @@ const ownMetric = (device: string | null): number =>
 
 const ruleLine = (mark: number, table: number, { mask, rulePriority, protocol }: Marks): string =>
   `fwmark ${hex(mark)}/${hex(mask)} lookup ${table} priority ${rulePriority} protocol ${protocol}`
+
+const deviceRuleLine = (device: string, table: number, priority: number, { protocol }: Marks): string =>
+  `oif ${device} lookup ${table} priority ${priority} protocol ${protocol}`
 
 /** Lines in one list and not in the other, each as often as it is there too many. */
 export function without(lines: readonly string[], other: readonly string[]): string[] {

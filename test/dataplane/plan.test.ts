@@ -9,7 +9,14 @@ import { createMarks } from '../../src/dataplane/marks.ts'
 import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
 import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
 import { peerKeys } from '../../src/dataplane/peer-keys.ts'
-import { actualRoutes, actualRules, wantedRoutes, wantedRules, without } from '../../src/dataplane/policy.ts'
+import {
+  actualRoutes,
+  actualRules,
+  wantedDeviceRules,
+  wantedRoutes,
+  wantedRules,
+  without
+} from '../../src/dataplane/policy.ts'
 import { formatPrefix } from '../../src/dataplane/prefix.ts'
 import { parsePacket } from '../../src/dataplane/route-table.ts'
 import { rulesetObjects, tableText } from '../../src/dataplane/ruleset.ts'
@@ -150,10 +157,12 @@ describe('plan of the data plane', () => {
     const rules = [
       { priority: 7946, fwmark: '0x2000000', fwmask: '0xff000000', table: '79460', protocol: '79' },
       { priority: 7946, fwmark: '0x3000000', fwmask: '0xff000000', table: '79461', protocol: '79' },
+      { priority: 32768, oif: 'd1', table: '79460', protocol: '79' },
       { priority: 100, fwmark: '0x1', table: '9', protocol: '2' }
     ]
-    assert.deepEqual(without(wantedRules(marks, tunnels), actualRules(rules, marks)), [])
-    assert.deepEqual(without(actualRules(rules, marks), wantedRules(marks, tunnels)), [])
+    const wanted = [...wantedRules(marks, tunnels), ...wantedDeviceRules(marks, ['d1'])]
+    assert.deepEqual(without(wanted, actualRules(rules, marks)), [])
+    assert.deepEqual(without(actualRules(rules, marks), wanted), [])
     const routes = [
       { type: '2', dst: 'default', dev: 'lo', table: '79460' },
       { type: '7', dst: 'default', dev: 'lo', metric: 4294967295, table: '79461' }
