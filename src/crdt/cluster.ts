@@ -6,11 +6,10 @@ import { Behind } from './behind.ts'
 import { carryOver, type CarriedOver } from './carry-over.ts'
 import { encodeProof, withVia } from './authlog.ts'
 import { operationsOf, viaOf, type Writer } from './document.ts'
-import { actorOf, bodyOf, envelopeKindNumber, parseEnvelope, sealEnvelope } from './envelope.ts'
-import { MalformedError } from './bytes.ts'
+import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from './envelope.ts'
 import { Fold, type SavedFold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
-import type { Hollow } from './hollow.ts'
+import { Held } from './held.ts'
 import { Intake } from './intake.ts'
 import { intentsOf, type Intent } from './intent.ts'
 import { Ledger, openEnvelope, type Entry, type Unheld } from './ledger.ts'
@@ -19,35 +18,27 @@ import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.t
 import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
 import type { Signer, Verifier } from './signer.ts'
-import { capture, NOWHERE, restoreEntries, type Captured, type Snapshot } from './snapshot.ts'
+import { capture, NOWHERE, type Captured } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
 import type { Storage } from './storage.ts'
 import { membersOf } from './validity.ts'
 import type { View } from './view.ts'
 
 /**
- * The state of the cluster that this peer is in. Memory runs ahead of the disk by what is being written: ledger and
- * fold take a change at once, so that the next one can build on it and both share an fdatasync; the view that others
- * see, the vector and gossip follow when the disk has it. When the disk refuses, memory goes back to what is durable.
+ * The state of the cluster that this peer is in: takes in what others have written, writes what this peer writes, and tells
+ * of both when the disk has it. What of it memory holds is in `held.ts`, the ways to come by it are in `opening.ts`.
  */
 export class Cluster {
   readonly genesis: Genesis
   readonly #deps: ClusterDeps
-  #ledger: Ledger
-  #fold: Fold
-  #intake: Intake
-  /** Entries that are on disk: the first so many of the ledger. */
-  #durable = 0
-  #vector: VersionVector = {}
-  #view: View
-  #lastWrittenAt = 0
+  readonly held: Held
   /** The last append failed: try the disk before taking anything more. */
   #doubtful = false
   #renewing: Promise<void> | null = null
   /** Of the last append: what the ledger holds is on disk when it is done. */
   #storing: Promise<void> = Promise.resolve()
   readonly #mending: Mending
-  readonly #snapshots: Snapshots
+  readonly snapshots: Snapshots
   /** As long as entries of the ledger are hollow. */
   #behind: Behind | null = null
   /** What has been verified is taking the place of what was taken over. */
@@ -55,124 +46,37 @@ export class Cluster {
   contradiction: Contradiction | null = null
 
   /**
-   * Takes up what a snapshot of this cluster has of the first entries, and reads back those after it. `takenOver`: it
-   * is another peer's; what has come of the history behind it. MalformedError when the snapshot is of another cluster,
-   * or the rules have changed since.
+   * `saved`: what a snapshot says the entries of the ledger have become. `digest`: that snapshot is another peer's, and the
+   * entries are hollow.
    */
-  static restore(
-    genesis: Genesis,
-    snapshot: Snapshot,
-    stored: Stored[],
-    deps: ClusterDeps,
-    takenOver: { digest: string; behind: Stored[] } | null = null
-  ): Cluster {
-    const cluster = Cluster.#upon(genesis, snapshot, deps, takenOver?.digest)
-    cluster.#snapshots.taken(cluster.#ledger.entries.length)
-    cluster.#behind?.restore(takenOver?.behind ?? [])
-    const added = stored.map(({ bytes }) => readBack(cluster.#ledger, bytes))
-    if (added.length > 0) cluster.#fold.integrate(added)
-    cluster.#settle(
-      added,
-      stored.map(({ offset }) => offset)
-    )
-    cluster.#view = cluster.#fold.view
-    return cluster
-  }
-
-  /** Goes on behind a snapshot that was taken over, whole or not at all. MalformedError when it cannot be used. */
-  static async adoptHollow(genesis: Genesis, file: Uint8Array, hollow: Hollow, deps: ClusterDeps): Promise<Cluster> {
-    const cluster = Cluster.#upon(genesis, hollow.snapshot, deps, hollow.digest)
-    const { entries } = cluster.#ledger
-    const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [cluster.bytesOf(entry)]))
-    const added = hollow.tail.map((bytes) => readBack(cluster.#ledger, bytes))
-    cluster.#fold.integrate(added)
-    if (!cluster.#isMember()) throw new MalformedError('this peer is no member by the auth log with it')
-    cluster.#fold.load()
-    const parts = { genesis: genesis.bytes, snapshot: file, behind: auth, envelopes: hollow.tail }
-    const places = await deps.storage.createBehind(parts)
-    cluster.#behind?.restore(auth.map((bytes, i) => ({ bytes, offset: places.behind[i] as number })))
-    cluster.#settle(added, places.envelopes)
-    cluster.#view = cluster.#fold.view
-    return cluster
-  }
-
-  /** Of what a snapshot has, and nothing else. */
-  static #upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
-    if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
-    const ledger = new Ledger(genesis)
-    restoreEntries(ledger, head)
-    const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
-    const cluster = new Cluster(genesis, ledger, deps, saved)
-    const covered = ledger.entries.length
-    if (digest != null) {
-      const { storage, signer } = deps
-      const actor = actorOf('change', signer.publicKey, storage.incarnation)
-      cluster.#behind = new Behind({ shown: ledger, covered, digest, document: saved.document, actor, ...deps })
-    }
-    cluster.#settle(
-      ledger.entries,
-      ledger.entries.map(({ offset }) => offset)
-    )
-    return cluster
-  }
-
-  /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
-  static load(genesis: Genesis, stored: Stored[], deps: ClusterDeps): Cluster {
-    const ledger = new Ledger(genesis)
-    for (const { bytes } of stored) readBack(ledger, bytes)
-    const cluster = new Cluster(genesis, ledger, deps)
-    cluster.#settle(
-      ledger.entries,
-      stored.map(({ offset }) => offset)
-    )
-    return cluster
-  }
-
-  /** Verifies all of a cluster's history that a member handed over, then stores it, whole or not at all. */
-  static async adopt(genesis: Genesis, envelopes: EnvelopeBytes[], deps: ClusterDeps): Promise<Cluster> {
-    const ledger = new Ledger(genesis)
-    const intake = new Intake(ledger, deps.verifier)
-    const added: Entry[] = []
-    await intake.inBatches(envelopes, deps.clock, (batch) => {
-      for (const bytes of batch) {
-        const outcome = intake.take(bytes, added)
-        if (typeof outcome !== 'object') continue
-        const what = `the member there sent a broken history (${outcome.refused}); join by another member`
-        throw new UnavailableError(what)
-      }
-    })
-    const cluster = new Cluster(genesis, ledger, deps)
-    if (!cluster.view.members.has(deps.signer.peerId)) {
-      throw new UnavailableError('the member there sent a history without this peer in it; try again')
-    }
-    const offsets = await deps.storage.create(
-      genesis.bytes,
-      added.map((entry) => cluster.bytesOf(entry))
-    )
-    cluster.#settle(added, offsets)
-    return cluster
-  }
-
-  private constructor(genesis: Genesis, ledger: Ledger, deps: ClusterDeps, saved: SavedFold | null = null) {
-    this.genesis = genesis
+  constructor(ledger: Ledger, deps: ClusterDeps, saved: SavedFold | null = null, digest: string | null = null) {
+    this.genesis = ledger.genesis
     this.#deps = deps
-    this.#ledger = ledger
-    this.#intake = new Intake(ledger, deps.verifier)
-    const actor = actorOf('change', deps.signer.publicKey, deps.storage.incarnation)
-    this.#fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
-    this.#view = this.#fold.view
-    this.#snapshots = new Snapshots(this, deps)
-    this.#mending = new Mending(this, { self: deps.signer.peerId, log: deps.log })
+    const { signer, storage, verifier, log } = deps
+    const actor = actorOf('change', signer.publicKey, storage.incarnation)
+    const fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
+    this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier) })
+    this.snapshots = new Snapshots(this, deps)
+    this.#mending = new Mending(this, { self: signer.peerId, log })
+    if (saved == null || digest == null) return
+    this.#behind = new Behind({
+      shown: ledger,
+      covered: ledger.entries.length,
+      digest,
+      document: saved.document,
+      actor,
+      ...deps
+    })
   }
 
   /** What is durable. */
   get view(): View {
-    return this.#view
+    return this.held.view
   }
 
   /** What will be durable if all that is being written succeeds; what a write is checked against. */
   get fold(): Fold {
-    return this.#fold
+    return this.held.fold
   }
 
   /** Holds entries whose envelopes are not here yet; see `behind.ts`. */
@@ -187,7 +91,7 @@ export class Cluster {
 
   /** How many entries are on disk, hollow ones among them. */
   get durableCount(): number {
-    return this.#durable
+    return this.held.durableCount
   }
 
   get isDoubtful(): boolean {
@@ -195,22 +99,16 @@ export class Cluster {
   }
 
   get ledger(): Ledger {
-    return this.#ledger
+    return this.held.ledger
   }
 
   vector(): VersionVector {
-    const vector = { ...this.#vector }
-    // Of what cannot be told apart all is wanted, whatever number it bears.
-    for (const actor of this.#ledger.provenActors()) {
-      const seq = (this.#ledger.provenFrom(actor) ?? 1) - 1
-      if (seq < (vector[actor] ?? 0)) vector[actor] = seq
-    }
-    return vector
+    return this.held.vector()
   }
 
   /** Entries that are on disk, in the order of the log. */
   durable(): readonly Entry[] {
-    return this.#ledger.entries.slice(0, this.#durable)
+    return this.held.durable()
   }
 
   /** All auth entries, in the order of the log. */
@@ -225,7 +123,7 @@ export class Cluster {
       (entry) =>
         entry.auth?.peer === peer &&
         (entry.auth.operation === 'revoke' || entry.auth.operation === 'proof') &&
-        this.#fold.reasonAgainst(entry) == null
+        this.fold.reasonAgainst(entry) == null
     )
     return entries.slice(0, last + 1).flatMap((entry) => (entry.auth == null ? [] : [this.bytesOf(entry)]))
   }
@@ -233,7 +131,7 @@ export class Cluster {
   *missing(vector: VersionVector, maxBytes: number): Generator<EnvelopeBytes[]> {
     let chunk: EnvelopeBytes[] = []
     let size = 0
-    for (const entry of this.#ledger.missing(vector, this.#durable)) {
+    for (const entry of this.ledger.missing(vector, this.held.durableCount)) {
       // Others have what is hollow here.
       if (!this.isHere(entry)) continue
       if (chunk.length > 0 && size + entry.length > maxBytes) {
@@ -248,7 +146,7 @@ export class Cluster {
   }
 
   check(envelope: EnvelopeBytes): 'accept' | 'ignore' | 'reject' {
-    return this.#intake.check(envelope)
+    return this.held.intake.check(envelope)
   }
 
   async receive(envelopes: EnvelopeBytes[]): Promise<ReceiveResult> {
@@ -257,11 +155,11 @@ export class Cluster {
     const stored: Array<Promise<void>> = []
     // What is held already may still be on its way to the disk, for another call; "known" promises no less than "accepted".
     const others = new Set<Promise<void>>()
-    await this.#intake.inBatches(envelopes, this.#deps.clock, async (batch) => {
+    await this.held.intake.inBatches(envelopes, this.#deps.clock, async (batch) => {
       await this.ready()
       const added: Entry[] = []
       for (const bytes of batch) {
-        const outcome = this.#intake.take(bytes, added)
+        const outcome = this.held.intake.take(bytes, added)
         if (outcome === 'known') {
           result.known++
           others.add(this.#storing)
@@ -270,7 +168,7 @@ export class Cluster {
       }
       result.accepted += added.length
       if (added.length === 0) return
-      this.#fold.integrate(added)
+      this.fold.integrate(added)
       const storing = this.#store(added, false)
       // A later batch may be verified while this one is written; whether all is durable is asked at the end.
       storing.catch(() => {})
@@ -303,25 +201,25 @@ export class Cluster {
   #isOutOfNumbers(): boolean {
     const { signer, storage } = this.#deps
     const actor = actorOf('change', signer.publicKey, storage.incarnation)
-    const last = this.#ledger.at(actor, this.#ledger.count(actor))
+    const last = this.ledger.at(actor, this.ledger.count(actor))
     return last != null && !last.valid
   }
 
   async #renew(): Promise<void> {
     const { signer, storage } = this.#deps
     await storage.renewIncarnation()
-    this.#fold.writeAs(actorOf('change', signer.publicKey, storage.incarnation))
+    this.fold.writeAs(actorOf('change', signer.publicKey, storage.incarnation))
   }
 
   /** Writes down the proof that somebody signed two things as one, once for each. */
   async #convict(): Promise<void> {
-    for (const { held, bytes } of this.#intake.found.splice(0)) {
-      if (this.#ledger.provenFrom(held.actor) != null || !this.#isMember()) continue
+    for (const { held, bytes } of this.held.intake.found.splice(0)) {
+      if (this.ledger.provenFrom(held.actor) != null || !this.isMember()) continue
       const { authorId: peer } = held
       const envelopes = [this.bytesOf(held), bytes] as const
       await this.ready()
       this.#deps.log.error({ peer, seq: held.seq }, 'a peer has signed two things as one; it is revoked by the proof')
-      const cut = this.#ledger.cutOf(peer)
+      const cut = this.ledger.cutOf(peer)
       for (const envelope of envelopes) {
         const { actor, seq } = parseEnvelope(envelope)
         cut.set(actor, Math.min(seq - 1, cut.get(actor) ?? seq - 1))
@@ -330,21 +228,21 @@ export class Cluster {
     }
   }
 
-  #isMember(): boolean {
-    return this.#fold.membership.members.has(this.#deps.signer.peerId)
+  isMember(): boolean {
+    return this.fold.membership.members.has(this.#deps.signer.peerId)
   }
 
   /** To be called once after a start: what fell out before it, what was verified before it, a snapshot. */
   begin(): void {
     this.#mending.begin()
     this.judgeBehind()
-    this.#snapshots.consider()
+    this.snapshots.consider()
   }
 
   /** What a change wants; see `intent.ts`. */
   intentsOf(entry: Entry): Intent[] {
     const chunk = this.chunkOf(entry)
-    return chunk == null ? [] : intentsOf(operationsOf(chunk).list, this.#ledger.touches)
+    return chunk == null ? [] : intentsOf(operationsOf(chunk).list, this.ledger.touches)
   }
 
   /** On whose behalf its author made a change; null when on nobody's, or when it says something else. */
@@ -365,7 +263,7 @@ export class Cluster {
    * there was nothing to write.
    */
   change(write: (writer: Writer) => void): Promise<Entry | null> {
-    return this.#change(() => this.#fold.write(write, viaNow()))
+    return this.#change(() => this.fold.write(write, viaNow()))
   }
 
   /** What has come of the history behind the snapshot that was taken over; null when all is here. */
@@ -385,7 +283,7 @@ export class Cluster {
 
   /** `by` has handed over all that it has of it. */
   behindEnded(by: PeerId): void {
-    const { members } = this.#fold.membership
+    const { members } = this.fold.membership
     const signer = this.epoch?.authorId ?? ''
     // Who has signed it must know all of it. If it cannot be asked any more, others are believed.
     this.#behind?.ended(by, by !== signer && members.has(signer))
@@ -396,7 +294,7 @@ export class Cluster {
   get epoch(): Entry | null {
     const digest = this.#behind?.digest
     if (digest == null) return null
-    const found = this.#ledger.entries.findLast(({ auth }) => auth?.operation === 'epoch' && auth.digest === digest)
+    const found = this.ledger.entries.findLast(({ auth }) => auth?.operation === 'epoch' && auth.digest === digest)
     return found ?? null
   }
 
@@ -405,7 +303,7 @@ export class Cluster {
     const behind = this.#behind
     if (behind == null || this.#settling != null) return
     const { epoch } = this
-    const reason = epoch == null ? 'nobody has signed it' : this.#fold.reasonAgainst(epoch)
+    const reason = epoch == null ? 'nobody has signed it' : this.fold.reasonAgainst(epoch)
     if (reason != null) behind.flaw ??= `its epoch does not count: ${reason}`
     if (behind.flaw == null && !behind.isComplete) return
     this.#settling = asCaller(null, () => this.#settleBehind(behind, epoch))
@@ -425,8 +323,8 @@ export class Cluster {
     let places: number[]
     try {
       places = await storage.settleBehind(() => {
-        if (this.#durable !== this.#ledger.entries.length) throw new Error('something is not on disk yet')
-        const after = this.#ledger.entries.slice(behind.progress.entries)
+        if (this.held.durableCount !== this.ledger.entries.length) throw new Error('something is not on disk yet')
+        const after = this.ledger.entries.slice(behind.progress.entries)
         carried = carryOver(behind.ledger, after, (entry) => this.bytesOf(entry))
         return carried.bytes
       })
@@ -437,29 +335,16 @@ export class Cluster {
     // Others write again what is theirs.
     const lost = carried.left.filter(({ authorId }) => authorId === signer.peerId)
     const wishes = lost.flatMap((entry) => this.intentsOf(entry))
-    const [previous, hollow] = [this.#view, this.#fold]
+    const previous = this.view
     behind.free()
     this.#behind = null
-    this.#ledger = behind.ledger
-    this.#fold = behind.fold
-    this.#intake = behind.intake
-    this.#fold.integrate(carried.taken)
-    hollow.free()
-    this.#durable = 0
-    this.#vector = {}
-    this.#settle(
-      covered,
-      covered.map(({ offset }) => offset)
-    )
-    this.#settle(carried.taken, places)
-    this.#fold.view = { ...this.#fold.view, revision: previous.revision + 1 }
-    this.#view = this.#fold.view
+    this.held.replace(behind, covered, carried.taken, places)
     if (flaw == null) log.info({ entries: covered.length }, 'the history behind the snapshot is verified')
     else this.#report(flaw, epoch, lost.length)
     const isRenewed = behind.actor !== actorOf('change', signer.publicKey, storage.incarnation)
     if (isRenewed || lost.length > 0) await this.#renew()
-    listeners.view(this.#view, previous)
-    this.#snapshots.consider()
+    listeners.view(this.view, previous)
+    this.snapshots.consider()
     this.#mending.again(wishes)
     this.#mending.consider()
   }
@@ -475,18 +360,18 @@ export class Cluster {
 
   /** Makes a change that changes nothing and says what was sent to an actor. Resolves when it is durable. */
   async note(note: ActorNote): Promise<void> {
-    await this.#change(() => this.#fold.note(encodeNote(note)))
+    await this.#change(() => this.fold.note(encodeNote(note)))
   }
 
   async #change(make: () => Uint8Array | null): Promise<Entry | null> {
     const { signer, storage } = this.#deps
     if (this.#isOutOfNumbers()) throw new UnavailableError('the state has just changed under this change; ask again')
-    const seq = this.#ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
+    const seq = this.ledger.count(actorOf('change', signer.publicKey, storage.incarnation)) + 1
     const body = make()
     if (body == null) return null
     const item = this.#seal('change', seq, body)
-    const entry = this.#ledger.add(item)
-    this.#fold.took(entry)
+    const entry = this.ledger.add(item)
+    this.fold.took(entry)
     await this.#stored(entry)
     return entry
   }
@@ -494,11 +379,9 @@ export class Cluster {
   /** Writes an entry of the auth log; `body` gets the hash of the one before it. Resolves when it is durable. */
   async authorize(body: (previous: string) => Uint8Array): Promise<string> {
     const { signer, storage } = this.#deps
-    const seq = this.#ledger.count(actorOf('auth', signer.publicKey, storage.incarnation)) + 1
-    const entry = this.#ledger.add(
-      this.#seal('auth', seq, withVia(body(this.#ledger.lastAuth(signer.peerId)), viaNow()))
-    )
-    this.#fold.integrate([entry])
+    const seq = this.ledger.count(actorOf('auth', signer.publicKey, storage.incarnation)) + 1
+    const entry = this.ledger.add(this.#seal('auth', seq, withVia(body(this.ledger.lastAuth(signer.peerId)), viaNow())))
+    this.fold.integrate([entry])
     await this.#stored(entry)
     this.#mending.consider()
     return entry.hash
@@ -509,57 +392,41 @@ export class Cluster {
     this.#deps.log.error({ error }, 'the replicated state cannot be written; writes are refused until the disk is well')
     this.#doubtful = true
     this.#storing = Promise.resolve()
-    this.#ledger.cut(this.#durable)
-    this.#intake.clear()
-    this.#fold.rebuild(this.#view.revision)
-    // Nothing durable has changed, so nobody is told; but the next view must grow from the one that is known.
-    this.#view = this.#fold.view
+    this.held.rollBack()
   }
 
   /** What waited for an entry made here comes in with it. */
   async #stored(entry: Entry): Promise<void> {
     const released: Entry[] = []
-    this.#intake.release(entry, released)
-    if (released.length > 0) this.#fold.integrate(released)
+    this.held.intake.release(entry, released)
+    if (released.length > 0) this.fold.integrate(released)
     const storing = this.#store([entry], true)
     if (released.length > 0) this.#store(released, false).catch(() => {})
     await storing
   }
 
   #store(entries: Entry[], local: boolean): Promise<void> {
-    const { view } = this.#fold
+    const { view } = this.fold
     const { storage, listeners } = this.#deps
     const bytes = entries.map((entry) => this.bytesOf(entry))
     const storing = storage.append(bytes, (offsets) => {
-      this.#settle(entries, offsets)
-      const previous = this.#view
-      this.#view = view
+      this.held.settle(entries, offsets)
+      const previous = this.view
+      this.held.view = view
       listeners.view(view, previous)
       for (const [i, entry] of entries.entries()) {
         if (local) listeners.local(bytes[i] as Uint8Array)
         else listeners.received(entry)
       }
-      this.#snapshots.consider()
+      this.snapshots.consider()
     })
     this.#storing = storing
     return storing
   }
 
-  #settle(entries: readonly Entry[], offsets: readonly number[]): void {
-    for (const [i, entry] of entries.entries()) {
-      entry.offset = offsets[i] as number
-      if (entry.offset !== NOWHERE) entry.bytes = null
-      if (entry.authorId === this.#deps.signer.peerId) {
-        this.#lastWrittenAt = Math.max(this.#lastWrittenAt, entry.writtenAt)
-      }
-      if (this.#ledger.at(entry.actor, entry.seq) === entry) this.#vector[entry.actor] = entry.seq
-    }
-    this.#durable += entries.length
-  }
-
   /** What memory holds at this instant, the disk perhaps a little later. */
   capture(): Captured {
-    return capture(this.#ledger, this.#fold, (entry) => this.bytesOf(entry))
+    return capture(this.ledger, this.fold, (entry) => this.bytesOf(entry))
   }
 
   /** The envelope of an entry that is here. */
@@ -581,14 +448,13 @@ export class Cluster {
 
   #seal(kind: 'change' | 'auth', seq: number, body: Uint8Array): Unheld {
     const { signer, storage, clock } = this.#deps
-    // Never back in time: who reads the history sees each author's changes in their order.
-    this.#lastWrittenAt = Math.max(this.#lastWrittenAt, clock.now())
+    const writtenAt = this.held.wroteAt(clock.now())
     return openEnvelope(
       sealEnvelope(signer, this.genesis.clusterId, {
         kind,
         incarnation: storage.incarnation,
         seq,
-        writtenAt: this.#lastWrittenAt,
+        writtenAt,
         body
       }),
       { own: true }
@@ -620,17 +486,4 @@ export interface Contradiction {
   at: number
   /** A sentence. */
   message: string
-}
-
-interface Stored {
-  offset: number
-  bytes: Uint8Array
-}
-
-function readBack(ledger: Ledger, bytes: Uint8Array): Entry {
-  // An entry of the auth log keeps parts of its bytes, which must not keep all that was read with them.
-  const own = bytes[1] === envelopeKindNumber('auth') ? bytes.slice() : bytes
-  const item = openEnvelope(parseEnvelope(own), { own: true })
-  if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
-  return ledger.add(item)
 }

@@ -13,7 +13,7 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { admit, leave, revoke, setRole } from './admissions.ts'
 import { MalformedError } from './bytes.ts'
-import { Cluster, type ClusterDeps, type Contradiction } from './cluster.ts'
+import type { Cluster, ClusterDeps, Contradiction } from './cluster.ts'
 import type { Disk } from './disk.ts'
 import { genesisChunk, isGenesisChunk, type Kind } from './document.ts'
 import { Epochs } from './epoch.ts'
@@ -24,6 +24,7 @@ import { createInvite, parseInvite } from './invite.ts'
 import type { Entry } from './ledger.ts'
 import type { Found } from './log-records.ts'
 import { epochEveryEntries, snapshotEveryEntries } from './limits.ts'
+import { adoptCluster, adoptHollowCluster, loadCluster, restoreCluster } from './opening.ts'
 import { originOf, type Origin } from './origin.ts'
 import { pastOf, type Moment, type Past } from './past.ts'
 import type { ActorNote } from './note.ts'
@@ -176,7 +177,7 @@ export class Replica implements ReplicatedState {
       const input = { name, createdAt: clock.now(), nonce: random.bytes(16), chunk: genesisChunk() }
       const genesis = createGenesis(signer, input)
       await this.#storage.create(genesis.bytes, [])
-      return Cluster.load(genesis, [], this.#deps())
+      return loadCluster(genesis, [], this.#deps())
     })
     await this.putPeer(record)
     return this.#inCluster().genesis.clusterId
@@ -282,7 +283,7 @@ export class Replica implements ReplicatedState {
 
   async adopt({ token, genesis: bytes, envelopes }: Bootstrap & { token: string }): Promise<void> {
     const genesis = genesisOf(token, bytes)
-    await this.#enter(() => Cluster.adopt(genesis, envelopes, this.#deps()))
+    await this.#enter(() => adoptCluster(genesis, envelopes, this.#deps()))
   }
 
   async adoptSnapshot({
@@ -294,7 +295,7 @@ export class Replica implements ReplicatedState {
     const genesis = genesisOf(token, bytes)
     try {
       const hollow = await checkHollow({ genesis, auth, file: snapshot, clock: this.#options.clock })
-      await this.#enter(() => Cluster.adoptHollow(genesis, snapshot, hollow, this.#deps()))
+      await this.#enter(() => adoptHollowCluster(genesis, snapshot, hollow, this.#deps()))
       return null
     } catch (error) {
       if (!(error instanceof MalformedError)) throw error
@@ -400,7 +401,7 @@ export class Replica implements ReplicatedState {
     if (this.#cluster == null) {
       const all = await this.#storage.history()
       salvaged = all.salvaged
-      this.#cluster = Cluster.load(genesis, all.envelopes, this.#deps())
+      this.#cluster = loadCluster(genesis, all.envelopes, this.#deps())
     }
     this.#storage.loaded()
     this.#entered(this.#cluster)
@@ -413,7 +414,7 @@ export class Replica implements ReplicatedState {
     if (snapshot == null) return null
     try {
       const takenOver = epoch == null ? null : { digest: epoch, behind }
-      return Cluster.restore(genesis, snapshot, envelopes, this.#deps(), takenOver)
+      return restoreCluster(genesis, snapshot, envelopes, this.#deps(), takenOver)
     } catch (error) {
       this.#options.log.warn({ error }, 'the snapshot is not used; the whole history is read instead')
       return null

@@ -1,0 +1,120 @@
+import { UnavailableError } from '../errors.ts'
+import { MalformedError } from './bytes.ts'
+import { Cluster, type ClusterDeps } from './cluster.ts'
+import { envelopeKindNumber, parseEnvelope } from './envelope.ts'
+import type { Genesis } from './genesis.ts'
+import type { Hollow } from './hollow.ts'
+import { Intake } from './intake.ts'
+import { Ledger, openEnvelope, type Entry } from './ledger.ts'
+import type { EnvelopeBytes } from './replicated.ts'
+import { restoreEntries, type Snapshot } from './snapshot.ts'
+
+/** The ways in which a peer comes to a cluster that there is: from its own disk, or from what a member handed over. */
+
+interface Stored {
+  offset: number
+  bytes: Uint8Array
+}
+
+/** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
+export function loadCluster(genesis: Genesis, stored: Stored[], deps: ClusterDeps): Cluster {
+  const ledger = new Ledger(genesis)
+  for (const { bytes } of stored) readBack(ledger, bytes)
+  const cluster = new Cluster(ledger, deps)
+  settle(cluster, ledger.entries, offsetsOf(stored))
+  return cluster
+}
+
+/**
+ * Takes up what a snapshot of this cluster has of the first entries, and reads back those after it. `takenOver`: it
+ * is another peer's; what has come of the history behind it. MalformedError when the snapshot is of another cluster,
+ * or the rules have changed since.
+ */
+export function restoreCluster(
+  genesis: Genesis,
+  snapshot: Snapshot,
+  stored: Stored[],
+  deps: ClusterDeps,
+  takenOver: { digest: string; behind: Stored[] } | null = null
+): Cluster {
+  const cluster = upon(genesis, snapshot, deps, takenOver?.digest)
+  cluster.snapshots.taken(cluster.ledger.entries.length)
+  cluster.behind?.restore(takenOver?.behind ?? [])
+  const added = stored.map(({ bytes }) => readBack(cluster.ledger, bytes))
+  if (added.length > 0) cluster.fold.integrate(added)
+  settle(cluster, added, offsetsOf(stored))
+  return cluster
+}
+
+/** Verifies all of a cluster's history that a member handed over, then stores it, whole or not at all. */
+export async function adoptCluster(genesis: Genesis, envelopes: EnvelopeBytes[], deps: ClusterDeps): Promise<Cluster> {
+  const ledger = new Ledger(genesis)
+  const intake = new Intake(ledger, deps.verifier)
+  const added: Entry[] = []
+  await intake.inBatches(envelopes, deps.clock, (batch) => {
+    for (const bytes of batch) {
+      const outcome = intake.take(bytes, added)
+      if (typeof outcome !== 'object') continue
+      const what = `the member there sent a broken history (${outcome.refused}); join by another member`
+      throw new UnavailableError(what)
+    }
+  })
+  const cluster = new Cluster(ledger, deps)
+  if (!cluster.isMember()) {
+    throw new UnavailableError('the member there sent a history without this peer in it; try again')
+  }
+  const offsets = await deps.storage.create(
+    genesis.bytes,
+    added.map((entry) => cluster.bytesOf(entry))
+  )
+  settle(cluster, added, offsets)
+  return cluster
+}
+
+/** Goes on behind a snapshot that was taken over, whole or not at all. MalformedError when it cannot be used. */
+export async function adoptHollowCluster(
+  genesis: Genesis,
+  file: Uint8Array,
+  hollow: Hollow,
+  deps: ClusterDeps
+): Promise<Cluster> {
+  const cluster = upon(genesis, hollow.snapshot, deps, hollow.digest)
+  const { entries } = cluster.ledger
+  const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [cluster.bytesOf(entry)]))
+  const added = hollow.tail.map((bytes) => readBack(cluster.ledger, bytes))
+  cluster.fold.integrate(added)
+  if (!cluster.isMember()) throw new MalformedError('this peer is no member by the auth log with it')
+  cluster.fold.load()
+  const parts = { genesis: genesis.bytes, snapshot: file, behind: auth, envelopes: hollow.tail }
+  const places = await deps.storage.createBehind(parts)
+  cluster.behind?.restore(auth.map((bytes, i) => ({ bytes, offset: places.behind[i] as number })))
+  settle(cluster, added, places.envelopes)
+  return cluster
+}
+
+/** Of what a snapshot has, and nothing else. */
+function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
+  if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
+  const ledger = new Ledger(genesis)
+  restoreEntries(ledger, head)
+  const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
+  const cluster = new Cluster(ledger, deps, saved, digest)
+  settle(cluster, ledger.entries, offsetsOf(ledger.entries))
+  return cluster
+}
+
+/** All that memory holds is on disk, and is what is shown. */
+function settle({ held }: Cluster, entries: readonly Entry[], offsets: readonly number[]): void {
+  held.settle(entries, offsets)
+  held.view = held.fold.view
+}
+
+const offsetsOf = (stored: ReadonlyArray<{ offset: number }>): number[] => stored.map(({ offset }) => offset)
+
+function readBack(ledger: Ledger, bytes: Uint8Array): Entry {
+  // An entry of the auth log keeps parts of its bytes, which must not keep all that was read with them.
+  const own = bytes[1] === envelopeKindNumber('auth') ? bytes.slice() : bytes
+  const item = openEnvelope(parseEnvelope(own), { own: true })
+  if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
+  return ledger.add(item)
+}
