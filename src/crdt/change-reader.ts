@@ -26,7 +26,7 @@ export function readOperations(chunk: Uint8Array): Operations | null {
   const list = readRows(readTable(columns), actors, start)
   const isOrdinary = isPlain && time === 0 && reader.left === 0
   if (!isOrdinary || list == null || start + list.length > NUMBER_MAX) return null
-  return { start, list, message: message === '' ? null : message }
+  return { start, list, message: message === '' ? null : message, isPlain: true }
 }
 
 /** Beyond it Automerge counts with fewer bits than it reads. */
@@ -145,7 +145,8 @@ function readRows(table: Table, actors: readonly string[], start: number): Opera
       isPlain = false
     } else if (isPlain) {
       const set = action === 'set' ? value : undefined
-      list.push({ id: `${start + i}@${actors[0]}`, action, object, key, element, replaces, value: set })
+      const insert = table.inserts[i] === true
+      list.push({ id: `${start + i}@${actors[0]}`, action, object, key, element, insert, replaces, value: set })
     }
   }
   table.values.end()

@@ -34,12 +34,23 @@ export function parseChunk(bytes: Uint8Array): Chunk {
   if (reader.uleb() !== reader.left) throw new MalformedError('its length is wrong')
   const hash = createHash('sha256').update(bytes.subarray(8)).digest()
   if (!equalBytes(hash.subarray(0, 4), checksum)) throw new MalformedError('its checksum is wrong')
-  const count = reader.uleb()
-  if (count > changeDepsMax) throw new MalformedError('it names too many predecessors')
-  const deps: string[] = []
-  for (let i = 0; i < count; i++) deps.push(hex(reader.take(32)))
+  const deps = readDeps(reader)
   const actor = hex(reader.take(reader.uleb()))
   return { hash, deps, actor, seq: reader.uleb() }
+}
+
+/** Hex hashes of the changes before one that {@link parseChunk} has read. */
+export function depsOf(chunk: Uint8Array): string[] {
+  const reader = new ByteReader(chunk)
+  reader.take(9)
+  reader.uleb()
+  return readDeps(reader)
+}
+
+function readDeps(reader: ByteReader): string[] {
+  const count = reader.uleb()
+  if (count > changeDepsMax) throw new MalformedError('it names too many predecessors')
+  return Array.from({ length: count }, () => hex(reader.take(32)))
 }
 
 /** The uncompressed form of a change that Automerge made here: it deflates long ones. */

@@ -10,7 +10,7 @@ import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from './envelope.ts'
 import { Fold, type SavedFold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
 import { Held } from './held.ts'
-import { Intake } from './intake.ts'
+import { Intake, type Reader } from './intake.ts'
 import { intentsOf, type Intent } from './intent.ts'
 import { openEnvelope, type Entry, type Ledger, type Unheld } from './ledger.ts'
 import { encodeNote, parseNote, type ActorNote } from './note.ts'
@@ -52,10 +52,10 @@ export class Cluster {
   constructor(ledger: Ledger, deps: ClusterDeps, saved: SavedFold | null = null, digest: string | null = null) {
     this.genesis = ledger.genesis
     this.#deps = deps
-    const { signer, storage, verifier, log } = deps
+    const { signer, storage, verifier, reader, log } = deps
     const actor = actorOf('change', signer.publicKey, storage.incarnation)
     const fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
-    this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier) })
+    this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier, reader) })
     this.snapshots = new Snapshots(this, deps)
     this.#mending = new Mending(this, { self: signer.peerId, log })
     if (saved == null || digest == null) return
@@ -470,6 +470,7 @@ export interface ClusterDeps {
   /** Entries behind the last snapshot that make the next one. */
   snapshotEvery: number
   verifier: Verifier | null
+  reader: Reader
   listeners: {
     view(view: View, previous: View): void
     local(envelope: EnvelopeBytes): void

@@ -1,9 +1,10 @@
 import { decodeChange, encodeChange, getBackend, init, isImmutableString } from '@automerge/automerge'
 import { equalBytes, MalformedError } from './bytes.ts'
 import { readOperations } from './change-reader.ts'
-import { plainChunk } from './chunk.ts'
+import { depsOf, plainChunk } from './chunk.ts'
 import { GENESIS_ACTOR } from './genesis.ts'
 import { applyBatchMax, viaLengthMax } from './limits.ts'
+import { SortedMap } from './sorted-map.ts'
 
 /**
  * The Automerge document behind the state; nothing else touches Automerge. It works on the handle beneath Automerge's
@@ -20,6 +21,9 @@ export class Document {
   #saved: SavedDocument | null = null
   #made: Handle | null = null
   readonly #actor: string | undefined
+  /** Changes that nothing applied builds on; null when only Automerge knows. Asked for all of a thousand, it takes 1 ms. */
+  #heads: SortedMap<true> | null = null
+  #deferred: Applicable[] = []
 
   /** A document that begins with the genesis change. `actor` is who its own changes are by. */
   constructor(genesisChunk: Uint8Array, actor?: string, saved: SavedDocument | null = null) {
@@ -35,6 +39,7 @@ export class Document {
       this.#made = loaded(this.#saved ?? { bytes: new Uint8Array(), heads: [] }, this.#actor)
       this.#saved = null
     }
+    if (this.#deferred.length > 0) throw new Error('what was deferred has to be applied first')
     return this.#made
   }
 
@@ -45,12 +50,34 @@ export class Document {
 
   /** What the constructor takes. */
   save(): SavedDocument {
-    return this.#saved ?? { bytes: this.#handle.save(), heads: this.heads() }
+    return this.#saved ?? { bytes: this.#handle.save(), heads: this.#handle.getHeads() }
   }
 
-  apply(chunks: Uint8Array[]): void {
-    for (let i = 0; i < chunks.length; i += applyBatchMax) {
-      this.#handle.applyChanges(chunks.slice(i, i + applyBatchMax))
+  /** Applies changes that it does not hold; all that they build on is held, or stands before them. */
+  apply(changes: readonly Applicable[]): void {
+    this.defer(changes)
+    this.applyDeferred()
+  }
+
+  /**
+   * Takes changes in as {@link apply} does and gives them to Automerge later, many at once: for one by a new author it goes
+   * through the whole document. Nothing but {@link heads} may be asked before {@link applyDeferred}.
+   */
+  defer(changes: readonly Applicable[]): void {
+    let heads = this.heads()
+    for (const { hash, chunk } of changes) {
+      for (const dep of depsOf(chunk)) heads = heads.without(dep)
+      heads = heads.with(hash, true)
+    }
+    this.#heads = heads
+    this.#deferred.push(...changes)
+  }
+
+  applyDeferred(): void {
+    const changes = this.#deferred
+    this.#deferred = []
+    for (let i = 0; i < changes.length; i += applyBatchMax) {
+      this.#handle.applyChanges(changes.slice(i, i + applyBatchMax).map(({ chunk }) => chunk))
     }
   }
 
@@ -78,12 +105,14 @@ export class Document {
     }
     if (handle.pendingOps() === 0) return null
     handle.commit(via, 0)
+    this.#heads = null
     return lastChange(handle)
   }
 
   /** Makes a change that changes nothing and says `message`. */
   note(message: string): Uint8Array {
     this.#handle.emptyChange(message, 0)
+    this.#heads = null
     return lastChange(this.#handle)
   }
 
@@ -92,6 +121,13 @@ export class Document {
     const found = this.#handle.getWithType(bucketOf(kind, id), id)
     if (found == null) return undefined
     return found[0] === 'map' ? plain(this.#handle.materialize(found[1])) : null
+  }
+
+  /** True when that operation has made what stands under this id, and nobody has written anything else there. */
+  isMadeBy(object: string, kind: Kind, id: string): boolean {
+    const all: unknown[] = this.#handle.getAll(bucketOf(kind, id), id)
+    const [only] = all as Array<[type: string, object: string]>
+    return all.length === 1 && only?.[0] === 'map' && only[1] === object
   }
 
   /** {@link read} for whoever reads most of it, several times as fast; to be used at once, not after a change. */
@@ -113,14 +149,26 @@ export class Document {
     return chunk == null ? null : plainChunk(chunk)
   }
 
-  heads(): string[] {
-    return this.#saved?.heads ?? this.#handle.getHeads()
+  /** Hex hashes of the changes that nothing in it builds on. */
+  heads(): SortedMap<true> {
+    if (this.#heads == null) {
+      let heads: SortedMap<true> = SortedMap.empty
+      for (const hash of this.#saved?.heads ?? this.#handle.getHeads()) heads = heads.with(hash, true)
+      this.#heads = heads
+    }
+    return this.#heads
   }
 
   /** Gives the memory back. The document must not be used any more. */
   free(): void {
     this.#made?.free()
   }
+}
+
+/** A change, and the hash that it has. */
+export interface Applicable {
+  hash: string
+  chunk: Uint8Array
 }
 
 export interface SavedDocument {
@@ -159,6 +207,8 @@ export interface Operations {
   list: Operation[]
   /** What the change says of itself. */
   message: string | null
+  /** Made of what records are made of, and of nothing else. */
+  isPlain: boolean
 }
 
 export interface Operation {
@@ -170,6 +220,8 @@ export interface Operation {
   key: string | null
   /** Of a list: `_head` or the id of the operation that inserted the element. */
   element: string | null
+  /** It makes an element of a list, after that one. */
+  insert: boolean
   /** Ids of the operations that it replaces. */
   replaces: string[]
   /** What is set; undefined for an operation that sets nothing. */
@@ -200,10 +252,11 @@ export function operationsIn({ ops, startOp, actor, message }: DecodedChange): O
     object: op.obj,
     key: op.key ?? null,
     element: (op as { elemId?: string }).elemId ?? null,
+    insert: (op as { insert?: boolean }).insert === true,
     replaces: op.pred,
     value: (op as { value?: unknown }).value
   }))
-  return { start: startOp, list, message }
+  return { start: startOp, list, message, isPlain: false }
 }
 
 /** On whose behalf a change was made, as its author says; null when on nobody's. */

@@ -1,6 +1,7 @@
 import { MalformedError } from './bytes.ts'
-import { Document, type FieldValue, type Kind, type SavedDocument, type Writer } from './document.ts'
+import { Document, type Applicable, type FieldValue, type Kind, type SavedDocument, type Writer } from './document.ts'
 import type { AuthorizedEntry, Entry, Ledger } from './ledger.ts'
+import type { MadeRecord } from './made-records.ts'
 import type { Membership, Signed } from './membership.ts'
 import { MembersView } from './members-view.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
@@ -8,7 +9,7 @@ import { SetDigest } from './set-digest.ts'
 import { membersOf } from './validity.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
-import { rejectedShownMax } from './limits.ts'
+import { applyBatchMax, rejectedShownMax } from './limits.ts'
 import type { RejectedChange, View } from './view.ts'
 
 /**
@@ -29,7 +30,9 @@ export class Fold {
   readonly #rule: typeof membersOf
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
-  #document: Document
+  #made: Document
+  /** Valid changes that Automerge has not been given yet. */
+  #deferred: Entry[] = []
   #records: Records
   #membership: Membership
   /** Changes that are held but not applied. */
@@ -53,7 +56,7 @@ export class Fold {
     this.#ledger = ledger
     this.#actor = actor
     this.#chunkOf = chunkOf
-    this.#document = new Document(ledger.genesis.chunk, actor, saved?.document)
+    this.#made = new Document(ledger.genesis.chunk, actor, saved?.document)
     this.#records = new Records()
     this.#rule = rule
     this.#membership = rule(ledger.genesis, [])
@@ -109,7 +112,22 @@ export class Fold {
       if (entry.valid) applicable.push(entry)
       else this.#invalid.add(entry)
     }
-    this.#take(applicable, peers)
+    if (applicable.every(({ isNew }) => isNew)) this.#takeNew(applicable, peers)
+    else this.#take(applicable, peers)
+  }
+
+  /** The document with all that is valid in it. */
+  get #document(): Document {
+    const deferred = this.#deferred
+    if (deferred.length > 0) {
+      this.#deferred = []
+      try {
+        this.#made.applyDeferred()
+      } catch (error) {
+        this.#quarantine(deferred, error)
+      }
+    }
+    return this.#made
   }
 
   /** Makes a change of this peer's own and applies it; null when nothing was written. To be followed by {@link took}. */
@@ -168,7 +186,7 @@ export class Fold {
 
   /** Gives the memory back. Only `view` may be used from then on. */
   free(): void {
-    this.#document.free()
+    this.#made.free()
   }
 
   /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
@@ -246,8 +264,9 @@ export class Fold {
 
   /** A new document of all valid changes. */
   #replay(): void {
-    this.#document.free()
-    this.#document = new Document(this.#ledger.genesis.chunk, this.#actor)
+    this.#made.free()
+    this.#made = new Document(this.#ledger.genesis.chunk, this.#actor)
+    this.#deferred = []
     this.#records = new Records()
     const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
     const valid = changes.filter((entry) => entry.valid)
@@ -257,12 +276,31 @@ export class Fold {
 
   /** Applies valid changes and shows what they did, and what is new about these peers. */
   #take(entries: Entry[], peers: Iterable<PeerId> | 'all'): void {
+    const deferred = this.#deferred.splice(0)
     try {
-      this.#document.apply(entries.map((entry) => this.#chunkOf(entry)))
+      this.#made.apply(this.#applicable(entries))
       this.#show(entries, peers)
     } catch (error) {
-      this.#quarantine(entries, error)
+      this.#quarantine([...deferred, ...entries], error)
     }
+  }
+
+  /**
+   * Valid changes that make records of which nobody has said anything: what is shown follows from them alone, so Automerge
+   * gets them together with others, before the document is next asked for.
+   */
+  #takeNew(entries: Entry[], peers: Iterable<PeerId>): void {
+    if (this.#deferred.length + entries.length > applyBatchMax) {
+      this.#take(entries, peers)
+      return
+    }
+    this.#made.defer(this.#applicable(entries))
+    this.#deferred.push(...entries)
+    this.#show(entries, peers, { areNew: true })
+  }
+
+  #applicable(entries: readonly Entry[]): Applicable[] {
+    return entries.map((entry) => ({ hash: entry.hash, chunk: this.#chunkOf(entry) }))
   }
 
   /**
@@ -274,11 +312,11 @@ export class Fold {
     const sound = this.#ledger.entries.filter((entry) => entry.valid && entry.kind === 'change' && !later.has(entry))
     const anew = (): Document => {
       const document = new Document(this.#ledger.genesis.chunk, this.#actor)
-      document.apply(sound.map((entry) => this.#chunkOf(entry)))
+      document.apply(this.#applicable(sound))
       return document
     }
     // A document that has broken once is not even asked to free its memory: the collector does that.
-    this.#document = anew()
+    this.#made = anew()
     for (const entry of entries) {
       entry.valid = this.#isValid(entry)
       if (!entry.valid) {
@@ -286,30 +324,47 @@ export class Fold {
         continue
       }
       try {
-        this.#document.apply([this.#chunkOf(entry)])
-        for (const { kind, id } of entry.touches) this.#document.read(kind, id)
+        this.#made.apply(this.#applicable([entry]))
+        for (const { kind, id } of entry.touches) this.#made.read(kind, id)
         sound.push(entry)
       } catch {
         entry.forbidden = `it cannot be applied: ${cause instanceof Error ? cause.message : String(cause)}`
         entry.valid = false
         this.#invalid.add(entry)
-        this.#document = anew()
+        this.#made = anew()
       }
     }
     this.#records = new Records()
     this.#show(sound, 'all')
   }
 
-  /** The next view, after `applied` were applied and something else counts about `peers`. */
-  #show(applied: Entry[], peers: Iterable<PeerId> | 'all'): void {
+  /**
+   * The next view, after `applied` were applied and something else counts about `peers`. `areNew`: nobody has said anything of
+   * what they make.
+   */
+  #show(applied: Entry[], peers: Iterable<PeerId> | 'all', { areNew = false } = {}): void {
     const touched = new Map<string, { kind: Kind; id: string; by: Entry }>()
+    const made = new Map<string, MadeRecord>()
     for (const entry of applied) {
       if (!entry.valid) continue
-      for (const { kind, id } of entry.touches) touched.set(`${kind}/${id}`, { kind, id, by: entry })
+      for (const { kind, id } of entry.touches) {
+        const key = `${kind}/${id}`
+        // What another one of them has touched is not what it was made.
+        if (touched.has(key)) made.delete(key)
+        else for (const one of entry.made) if (one.kind === kind && one.id === id) made.set(key, one)
+        touched.set(key, { kind, id, by: entry })
+      }
+      entry.made = NONE_MADE
     }
     const records = this.#records
-    const read = peers === 'all' ? this.#document.reader() : (kind: Kind, id: string) => this.#document.read(kind, id)
-    records.update(touched.values(), read)
+    const read = peers === 'all' ? this.#made.reader() : (kind: Kind, id: string) => this.#document.read(kind, id)
+    // All that there is is applied together, or nobody has said anything of them before.
+    const areAlone = peers === 'all' || areNew
+    records.update(touched.values(), (kind, id) => {
+      const one = made.get(`${kind}/${id}`)
+      const isMade = one != null && (areAlone || this.#document.isMadeBy(one.object, kind, id))
+      return isMade ? one.fields : read(kind, id)
+    })
     const { genesis } = this.#ledger
     if (peers === 'all') this.#members.updateAll(this.#membership, records.peers)
     else {
@@ -318,6 +373,8 @@ export class Fold {
     }
     const { members, departed } = this.#members
     const authHead = this.#authDigest.value
+    const documentHeads = this.#made.heads()
+    let heads: readonly string[] | null = null
     this.view = {
       revision: this.view.revision + 1,
       cluster: this.view.cluster ?? { id: genesis.clusterId, name: genesis.name },
@@ -330,7 +387,10 @@ export class Fold {
       tokens: records.tokens,
       policy: records.policy,
       rejected: this.#rejected(),
-      heads: [...this.#document.heads(), authHead].sort()
+      // A thousand peers that join have a thousand heads, and few who look at the view look at those.
+      get heads() {
+        return (heads ??= [...documentHeads.with(authHead, true).keys()])
+      }
     }
   }
 
@@ -377,6 +437,7 @@ function splitKey(key: string): [kind: Kind, id: string] {
   return [key.slice(0, at) as Kind, key.slice(at + 1)]
 }
 
+const NONE_MADE: readonly MadeRecord[] = []
 const NONE_REJECTED: readonly RejectedChange[] = []
 
 /** The view of a peer that is in no cluster. */

@@ -24,6 +24,8 @@ export class Held {
   /** Entries that are on disk: the first so many of the ledger. */
   #durable = 0
   #vector: VersionVector = {}
+  /** What {@link vector} answers, until something else is durable. */
+  #named: VersionVector | null = null
   #lastWrittenAt = 0
   /** What is durable. */
   view: View
@@ -61,7 +63,12 @@ export class Held {
     return this.ledger.entries.slice(0, this.#durable)
   }
 
+  /** The same object as long as it says the same; nobody may change it. */
   vector(): VersionVector {
+    return (this.#named ??= this.#name())
+  }
+
+  #name(): VersionVector {
     const vector = { ...this.#vector }
     // Of what cannot be told apart all is wanted, whatever number it bears.
     for (const actor of this.ledger.provenActors()) {
@@ -80,6 +87,7 @@ export class Held {
       if (this.ledger.at(entry.actor, entry.seq) === entry) this.#vector[entry.actor] = entry.seq
     }
     this.#durable += entries.length
+    this.#named = null
   }
 
   /** The time to put on an entry, never back: who reads the history sees each author's changes in their order. */
@@ -90,6 +98,7 @@ export class Held {
   /** What is not on disk is forgotten. */
   rollBack(): void {
     this.ledger.cut(this.#durable)
+    this.#named = null
     this.intake.clear()
     this.fold.rebuild(this.view.revision)
     // Nothing durable has changed, so nobody is told; but the next view must grow from the one that is known.

@@ -4,10 +4,22 @@ import { MalformedError } from './bytes.ts'
 import { parseEnvelope, signatureOf, verifyEnvelope, type Envelope } from './envelope.ts'
 import { EquivocationError, flawOf } from './evidence.ts'
 import { equivocationsMax, verifiedEnvelopesMax, verifyAsideMin } from './limits.ts'
-import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
+import { openEnvelope, type Entry, type Ledger, type Unheld } from './ledger.ts'
 import { Pending } from './pending.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import type { Verifier } from './signer.ts'
+
+/** Reads envelopes of others: what is in one follows from its bytes alone. Both throw MalformedError. */
+export interface Reader {
+  parse(bytes: EnvelopeBytes): Envelope
+  /** What is inside, of one that {@link parse} has read. */
+  open(envelope: Envelope): Unheld
+}
+
+export const ownReader: Reader = {
+  parse: parseEnvelope,
+  open: (envelope) => openEnvelope(envelope, { own: false })
+}
 
 /**
  * What comes from others, on its way into the ledger.
@@ -23,15 +35,17 @@ export class Intake {
   /** Envelopes whose signature `check` has just verified, so that gossip costs one verification and not two. */
   readonly #verified = new Set<string>()
   readonly #verifier: Verifier | null
+  readonly #reader: Reader
   /** Read, and verified by the verifier: what {@link take} does not do again. */
   readonly #signed = new WeakMap<EnvelopeBytes, Envelope>()
   /** Envelopes that contradict a held one of the same author. Whoever reads them empties the list. */
   found: Array<{ held: Entry; bytes: EnvelopeBytes }> = []
 
   /** `verifier`: where there is one, signatures are verified beside. */
-  constructor(ledger: Ledger, verifier: Verifier | null = null) {
+  constructor(ledger: Ledger, verifier: Verifier | null = null, reader: Reader = ownReader) {
     this.#ledger = ledger
     this.#verifier = verifier
+    this.#reader = reader
   }
 
   /** Hands over a batch after the other, to be taken; meanwhile the signatures of the next one are verified. */
@@ -54,12 +68,12 @@ export class Intake {
   take(bytes: EnvelopeBytes, added: Entry[]): 'accepted' | 'known' | 'waiting' | { refused: string } {
     try {
       const signed = this.#signed.get(bytes)
-      const envelope = signed ?? parseEnvelope(bytes)
+      const envelope = signed ?? this.#reader.parse(bytes)
       if (this.#ledger.get(envelope.hash) != null) return 'known'
       if (this.#pending.has(envelope.hash)) return 'waiting'
       if (signed == null && !this.#isSigned(envelope))
         return { refused: "its signature is not its author's for this cluster" }
-      const item = openEnvelope(envelope, { own: false })
+      const item = this.#reader.open(envelope)
       if (item.auth?.operation === 'proof') {
         const flaw = flawOf(item.auth, this.#ledger.genesis.clusterId)
         if (flaw != null) return { refused: flaw }
@@ -83,7 +97,7 @@ export class Intake {
   /** See `Replicated.check`. */
   check(bytes: EnvelopeBytes): 'accept' | 'ignore' | 'reject' {
     try {
-      const envelope = parseEnvelope(bytes)
+      const envelope = this.#reader.parse(bytes)
       // Somebody of another cluster, or whose admission has not come yet: no reason to blame who handed it on.
       if (!this.#ledger.isNamed(envelope.authorId)) return 'ignore'
       return this.#isSigned(envelope) ? 'accept' : 'reject'

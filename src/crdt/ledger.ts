@@ -5,6 +5,7 @@ import { canonicalOperationsOf, GENESIS_OPERATIONS, operationsOf, type Operation
 import type { Envelope } from './envelope.ts'
 import { EquivocationError, provenFrom } from './evidence.ts'
 import { GENESIS_ACTOR, type Genesis } from './genesis.ts'
+import { madeRecords, type MadeRecord } from './made-records.ts'
 import type { VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
 import { TouchIndex, type Touch } from './touch.ts'
@@ -132,7 +133,7 @@ export class Ledger {
   /** Appends one that waits for nothing. */
   add(item: Unheld): Entry {
     const { envelope, auth, operations } = item
-    const { touches, forbidden, needsAdmin } =
+    const { touches, forbidden, needsAdmin, areNew } =
       operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId)
     const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
     const deps = new Set(envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? []))
@@ -152,6 +153,8 @@ export class Ledger {
       operationCount: operations?.list.length ?? 0,
       auth,
       touches,
+      made: item.made,
+      isNew: areNew && item.made.length === touches.length,
       forbidden,
       needsAdmin,
       valid: false,
@@ -258,13 +261,14 @@ export class Ledger {
   }
 }
 
-const NO_TOUCHES = { touches: [], forbidden: null, needsAdmin: false }
+const NO_TOUCHES = { touches: [], forbidden: null, needsAdmin: false, areNew: false }
 
 /** An envelope that is verified and fully read, but not held yet. */
 export interface Unheld {
   envelope: Envelope
   auth: AuthEntry | null
   operations: Operations | null
+  made: readonly MadeRecord[]
   /** The operations of other changes that it names, once they have been looked for. */
   foreign?: OperationName[]
 }
@@ -274,8 +278,9 @@ export interface Unheld {
  * this version can hold.
  */
 export function openEnvelope(envelope: Envelope, { own }: { own: boolean }): Unheld {
-  if (envelope.kind === 'auth') return { envelope, auth: parseAuthEntry(envelope), operations: null }
-  if (envelope.kind !== 'change') return { envelope, auth: null, operations: null }
+  const nothing: Unheld = { envelope, auth: null, operations: null, made: [] }
+  if (envelope.kind === 'auth') return { ...nothing, auth: parseAuthEntry(envelope) }
+  if (envelope.kind !== 'change') return nothing
   let operations: Operations | null
   try {
     operations = own ? operationsOf(envelope.body) : canonicalOperationsOf(envelope.body)
@@ -283,7 +288,7 @@ export function openEnvelope(envelope: Envelope, { own }: { own: boolean }): Unh
     throw new MalformedError('the change inside cannot be read')
   }
   if (operations == null) throw new MalformedError('the change inside is not in its one proper form')
-  return { envelope, auth: null, operations }
+  return { envelope, auth: null, operations, made: madeRecords(operations) }
 }
 
 interface OperationName {
@@ -329,6 +334,10 @@ export interface Entry {
   readonly operationCount: number
   readonly auth: AuthEntry | null
   readonly touches: readonly Touch[]
+  /** Records that it makes, as it makes them, until they have been shown. */
+  made: readonly MadeRecord[]
+  /** When it was added, `made` was all that any change had said of the records that it touches. */
+  readonly isNew: boolean
   /** Why it must never be applied; null when it may be. */
   forbidden: string | null
   /** It touches more than its author's own peer record. */

@@ -49,7 +49,7 @@ export function restoreCluster(
 /** Verifies all of a cluster's history that a member handed over, then stores it, whole or not at all. */
 export async function adoptCluster(genesis: Genesis, envelopes: EnvelopeBytes[], deps: ClusterDeps): Promise<Cluster> {
   const ledger = new Ledger(genesis)
-  const intake = new Intake(ledger, deps.verifier)
+  const intake = new Intake(ledger, deps.verifier, deps.reader)
   const added: Entry[] = []
   await intake.inBatches(envelopes, deps.clock, (batch) => {
     for (const bytes of batch) {

@@ -20,6 +20,7 @@ import { Epochs } from './epoch.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { checkHollow } from './hollow.ts'
 import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
+import { ownReader, type Reader } from './intake.ts'
 import { createInvite, parseInvite } from './invite.ts'
 import type { Entry } from './ledger.ts'
 import type { Found } from './log-records.ts'
@@ -83,6 +84,8 @@ export interface ReplicaOptions {
   epochEvery?: number
   /** Verifies many signatures at once; left out: one after the other, here. */
   verifier?: Verifier
+  /** Reads what others have written; left out: each replica by itself. */
+  reader?: Reader
 }
 
 /** The replicated state of one peer on its disk. See {@link ReplicatedState} for what each method promises. */
@@ -453,6 +456,7 @@ export class Replica implements ReplicatedState {
       storage: this.#storage,
       snapshotEvery: this.#options.snapshotEvery ?? snapshotEveryEntries,
       verifier: this.#options.verifier ?? null,
+      reader: this.#options.reader ?? ownReader,
       listeners: {
         view: (view, previous) => {
           this.#notify(this.#onView, view, previous)

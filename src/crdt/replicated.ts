@@ -33,6 +33,7 @@ export interface BehindState {
 export interface Replicated {
   /** null as long as this peer belongs to no cluster. */
   clusterId(): string | null
+  /** The same object until something else is durable; nobody may change it. */
   vector(): VersionVector
   /** Envelopes that somebody with `vector` misses, in an order in which they can be applied; in chunks of at most `maxBytes`. */
   missing(vector: VersionVector, maxBytes: number): Iterable<EnvelopeBytes[]>

@@ -1,7 +1,8 @@
 import { decodeChange, encodeChange } from '@automerge/automerge'
 import assert from 'node:assert/strict'
-import { plainChunk } from '../../src/crdt/chunk.ts'
-import { Document, genesisChunk } from '../../src/crdt/document.ts'
+import { hex } from '../../src/crdt/bytes.ts'
+import { parseChunk, plainChunk } from '../../src/crdt/chunk.ts'
+import { Document, genesisChunk, type Applicable } from '../../src/crdt/document.ts'
 
 const ACTOR = 'ab'.repeat(36)
 
@@ -14,7 +15,7 @@ describe('the document', () => {
       for (const id of ids) if (id.endsWith('7')) writer.remove('services', id)
       writer.put('services', 'odd', { name: 'odd', ['__proto__']: 'x', constructor: 'y' })
     })
-    const [before] = document.heads()
+    const [before] = document.heads().keys()
     for (const put of [
       { action: 'set', key: 'id1', value: 'a text' },
       { action: 'set', key: 'id2', value: null },
@@ -22,7 +23,7 @@ describe('the document', () => {
       { action: 'makeMap', key: '__proto__' },
       { action: 'set', key: 'toString', value: 3, datatype: 'int' }
     ]) {
-      document.apply([beside(before as string, put)])
+      document.apply([named(beside(before as string, put))])
     }
     const read = document.reader()
     const odd = ['odd', '__proto__', 'toString', 'hasOwnProperty', 'missing']
@@ -38,7 +39,39 @@ describe('the document', () => {
     assert.notEqual(read('services', '__proto__'), undefined)
     document.free()
   })
+
+  it('knows its heads as Automerge does, of what is written side by side and on top of each other', () => {
+    const authors = [0, 1, 2].map((i) => ({
+      document: new Document(genesisChunk(), `${i}d`.repeat(36)),
+      held: new Set()
+    }))
+    const all: Applicable[] = []
+    const [first] = authors
+    const counts = new Set<number>()
+    for (let round = 0; round < 60; round++) {
+      const author = authors[round % 3] as (typeof authors)[number]
+      const { document, held } = author
+      const change = named(
+        document.change((writer) => writer.put('services', `s${round % 7}`, { name: `${round}` })) as Uint8Array
+      )
+      all.push(change)
+      held.add(change)
+      // The first hears of all at once, the others now and then.
+      for (const one of round % 5 === 4 ? authors : [first as (typeof authors)[number]]) {
+        const news = all.filter((other) => !one.held.has(other))
+        one.document.apply(news)
+        for (const other of news) one.held.add(other)
+      }
+      const heads = first?.document.heads() as ReturnType<Document['heads']>
+      counts.add(heads.size)
+      assert.deepEqual([...heads.keys()], first?.document.save().heads.toSorted(), `round ${round}`)
+    }
+    assert.ok(counts.size >= 3)
+    for (const { document } of authors) document.free()
+  })
 })
+
+const named = (chunk: Uint8Array): Applicable => ({ hash: hex(parseChunk(chunk).hash), chunk })
 
 let seq = 0
 
