@@ -10,6 +10,7 @@ import { redeem } from '../../src/mesh/join/join.ts'
 import { settleIn } from '../../src/mesh/join/settle-in.ts'
 import { Refusals } from '../../src/mesh/refusals.ts'
 import { AntiEntropy } from '../../src/mesh/sync/anti-entropy.ts'
+import type { Audience } from '../../src/mesh/network.ts'
 import { Backfill } from '../../src/mesh/sync/backfill.ts'
 import { lightApplyMs } from '../limits.ts'
 import type { AgentParts, Asked, Started } from './agent.ts'
@@ -61,8 +62,10 @@ class LightAgent {
     this.#backfill = new Backfill({ network, replica, clock, random, log, refusals })
     const fetch = (peer: string): void => this.#sync.want(peer)
     // Nobody is connected to all, so whoever hears something hands it on.
-    this.#gossip = new ChangeGossip({ network, replica, log, refusals, audience: () => 'all', fetch })
     const view = (): View => replica.view()
+    const members = (): number => view().members.size
+    const audience = (): Audience => 'all'
+    this.#gossip = new ChangeGossip({ network, replica, clock, log, refusals, audience, members, fetch })
     this.#neighbours = new Neighbours({ network, view, clock, random: random.fork('neighbours') })
   }
 

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto'
+import type { Clock } from '../clock.ts'
 import type { EnvelopeBytes, Replicated } from '../crdt/replicated.ts'
 import type { PeerId } from '../crdt/schema.ts'
 import type { Logger } from '../log.ts'
 import { Background } from './background.ts'
-import { gossipBytesMax, intakeEnvelopesMax, syncBatchBytes } from './limits.ts'
+import { gossipBytesMax, intakeEnvelopesMax, intakeGapMs, syncBatchBytes } from './limits.ts'
 import type { Audience, Network } from './network.ts'
 import type { Refusals } from './refusals.ts'
 
@@ -19,10 +20,12 @@ const HASH_BYTES = 32
 export class ChangeGossip {
   readonly #network: Network
   readonly #replica: Replicated
+  readonly #clock: Clock
   readonly #fetch: (peer: PeerId) => void
   readonly #log: Logger
   readonly #refusals: Refusals
   readonly #audience: () => Audience
+  readonly #members: () => number
   readonly #background: Background
   readonly #releases: Array<() => void> = []
   #intake: Array<{ envelope: EnvelopeBytes; from: PeerId }> = []
@@ -32,16 +35,20 @@ export class ChangeGossip {
   constructor(parts: {
     network: Network
     replica: Replicated
+    clock: Clock
     log: Logger
     refusals: Refusals
     /** Who has to be told for all to know. */
     audience: () => Audience
+    members: () => number
     fetch: (peer: PeerId) => void
   }) {
     this.#refusals = parts.refusals
     this.#audience = parts.audience
+    this.#members = parts.members
     this.#network = parts.network
     this.#replica = parts.replica
+    this.#clock = parts.clock
     this.#fetch = parts.fetch
     this.#log = parts.log.module('mesh:gossip')
     this.#background = new Background((error) => this.#log.debug({ error }, 'gossip failed; sync repairs it'))
@@ -103,11 +110,11 @@ export class ChangeGossip {
       return
     }
     this.#intake.push({ envelope: data.subarray(1), from })
-    if (!this.#draining) this.#background.run(() => this.#drain())
+    if (!this.#draining) this.#background.run((signal) => this.#drain(signal))
   }
 
-  /** What arrives while the disk is busy shares its next write. */
-  async #drain(): Promise<void> {
+  /** What arrives while the disk is busy, or soon after, shares its next write. */
+  async #drain(signal: AbortSignal): Promise<void> {
     this.#draining = true
     try {
       while (this.#intake.length > 0) {
@@ -118,6 +125,7 @@ export class ChangeGossip {
           from
         )
         if (result.gap) this.#fetch(from)
+        await this.#clock.sleep(intakeGapMs(this.#members()), { signal })
       }
     } finally {
       this.#draining = false

@@ -193,6 +193,13 @@ export const actorDepthMax = 64
 export const actorEventFieldsMax = 16
 
 /**
+ * Changes that come by gossip are taken in at once, and what follows within this comes in together: each intake costs a
+ * view, an fdatasync and a look at all that is asked for. In a larger cluster more is written at a time, and each costs more.
+ * Where it costs little there is next to no gap: what waits here is what syncs hand over once more.
+ */
+export const intakeGapMs = (members: number): number => Math.min(100, members / 10)
+
+/**
  * Redial: first wait and longest wait. It never gives up, so the cap bounds the chatter towards a peer that is gone: some 50
  * dials a second, whatever the members.
  */

@@ -119,7 +119,8 @@ export class MeshRuntime implements Mesh {
     this.#backfill = new Backfill({ network, replica, clock, random, log, refusals })
     const audience = (): Audience => audienceFor(replica.view().members.keys(), { network, roster: this.#roster })
     const fetch = (peer: PeerId): void => this.#sync.want(peer)
-    this.#gossip = new ChangeGossip({ network, replica, log, refusals, audience, fetch })
+    const members = (): number => replica.view().members.size
+    this.#gossip = new ChangeGossip({ network, replica, clock, log, refusals, audience, members, fetch })
     const roleOf = (peer: PeerId): Role | null => replica.view().members.get(peer)?.role ?? null
     this.actors = new ActorExchange({ network, clock, log, roleOf })
     this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })

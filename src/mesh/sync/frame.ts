@@ -85,11 +85,18 @@ export function parseFrame(message: Uint8Array): Frame {
   }
 }
 
-/** Equal for equal vectors of one cluster, whatever the order of their keys. */
+/** Digests of vectors, which are the same object as long as they say the same: most syncs find nothing new. */
+const digests = new WeakMap<VersionVector, { cluster: string; digest: Uint8Array }>()
+
+/** Equal for equal vectors of one cluster, whatever the order of their keys. A vector must not be changed after. */
 export function vectorDigest(cluster: string, vector: VersionVector): Uint8Array {
+  const known = digests.get(vector)
+  if (known?.cluster === cluster) return known.digest
   const hash = createHash('sha256').update(`arctic-vector-v1\0${cluster}\0`)
   for (const actor of Object.keys(vector).toSorted()) hash.update(`${actor}:${vector[actor]}\n`)
-  return hash.digest()
+  const digest = hash.digest()
+  digests.set(vector, { cluster, digest })
+  return digest
 }
 
 function parseVector(content: Buffer): VersionVector {
