@@ -72,6 +72,9 @@ export const revokeTriesMax = 120
 /** Signatures whose check is not repeated, twice as many at most: each message goes to all peers within seconds. */
 export const signaturesKept = 65_536
 
+/** Envelopes that are read once for all hosts, twice as many at most: a thousand joins are two thousand of some 600 bytes. */
+export const readingsKept = 8_192
+
 /** Members of a rehearsal: one that is waited for at a terminal takes a minute at most. */
 export const rehearsedPeersMax = 100
 /** Flows that are listened for; more say nothing new about a change. */

@@ -14,7 +14,7 @@ export function runText(result: RunResult, replay: string): string {
   } = result
   const lines = [
     `${scenario}, ${peers} peers, seed ${seed}: ${violations.length === 0 ? 'nothing is violated' : `${violations.length} violated`}`,
-    `  ${virtual.toFixed(1)} s of virtual time in ${wall.toFixed(1)} s, ${(virtual / wall).toFixed(1)} times as fast`,
+    `  ${virtual.toFixed(1)} s of virtual time in ${wall.toFixed(1)} s, ${(virtual / wall).toFixed(1)} times as fast; at most ${result.memory_megabytes} MB`,
     `  ${result.changes} changes made, ${result.refused} refused; ${result.deliveries} messages delivered, ${result.applies} times applied`,
     `  ${settled == null ? 'not all agreed in time' : `all agreed ${(settled / 1_000).toFixed(2)} s after the last fault`}`,
     `  faults: ${result.faults === '' ? 'none' : result.faults.split(';').join(' ')}`,

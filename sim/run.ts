@@ -33,6 +33,8 @@ export interface RunResult {
   violations: Violation[]
   virtual_seconds: number
   wall_seconds: number
+  /** The most that the process has held so far, resident. */
+  memory_megabytes: number
   /** Virtual ms from the end of all faults until all agreed; null when they never did. */
   settled_ms: number | null
   changes: number
@@ -90,6 +92,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     violations: world.violations,
     virtual_seconds: Math.round(world.now) / 1000,
     wall_seconds: Math.round(performance.now() - began) / 1000,
+    memory_megabytes: Math.round(process.resourceUsage().maxRSS / 1024),
     settled_ms: settled,
     changes: operators.changes,
     refused: operators.refused,

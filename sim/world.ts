@@ -1,3 +1,4 @@
+import './memory.ts'
 import type { Operator } from '../src/actors/operator/operator.ts'
 import { ArcticError, UnavailableError } from '../src/errors.ts'
 import { desiredFor } from '../src/actors/reconcile/desired.ts'
@@ -7,6 +8,7 @@ import type { Envelope } from '../src/crdt/envelope.ts'
 import type { EnvelopeBytes, VersionVector } from '../src/crdt/replicated.ts'
 import type { AgentKind, Asked } from './host/agent.ts'
 import { SimHost, type HostOptions } from './host/host.ts'
+import { sharedReader } from './host/readings.ts'
 import { recordedMax, revokeAgainMs, revokeTriesMax, settleHoldMs, settlePollMs, violationsMax } from './limits.ts'
 import type { NetworkKind } from './net/host-network.ts'
 import { Wire } from './net/wire.ts'
@@ -72,6 +74,7 @@ export class World {
   readonly violations: Violation[] = []
   /** The last envelopes that members made, as somebody on the wire would have them. */
   readonly recorded: EnvelopeBytes[] = []
+  readonly reader = sharedReader()
   /** The state that a kernel was found in when it was what this view asks for. */
   readonly #programmed = new WeakMap<View, DesiredState>()
   workBeganAt = 0

@@ -68,7 +68,9 @@ export interface Started {
 export async function startAgent(host: SimHost, clock: HostClock, log: Logger): Promise<SimAgent> {
   const { world, signer, index } = host
   const random = host.random.fork(`life ${host.lives}`)
-  const replica = await Replica.open({ dir: '/state', signer, clock, random, log, disk: host.disk.session(clock) })
+  const { reader } = world
+  const disk = host.disk.session(clock)
+  const replica = await Replica.open({ dir: '/state', signer, clock, random, log, disk, reader })
   const subscriptions = countSubscriptions(replica)
   const dataplane = new SimDataplane({
     kernel: host.kernel,
