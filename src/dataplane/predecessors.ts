@@ -143,7 +143,8 @@ export class Predecessors {
     const { clock, isSucceeded, log } = this.#options
     // It hears of the death as the agent does.
     await clock.sleep(orphanLookMs)
-    for (const { path, client } of [...this.#all]) {
+    const all = [...this.#all]
+    for (const { path, client } of all) {
       if (this.#stopping || !isSucceeded()) return
       const hello = await this.#helloOf(path)
       if (hello?.has_successor !== false) continue
