@@ -1,6 +1,8 @@
 import { flushCompileCache } from 'node:module'
+import { systemClock } from './clock.ts'
 import { readAgentConfig, type AgentConfig } from './config.ts'
 import { ArcticError } from './errors.ts'
+import { keepHeapSmall } from './heap.ts'
 import { createLogger } from './log.ts'
 import { LogTail } from './log-tail.ts'
 
@@ -48,6 +50,7 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
     await agent.start({ onFatal: fail })
     // Node writes what it has compiled when it exits, which an agent that is killed never does.
     flushCompileCache()
+    keepHeapSmall(systemClock)
   } catch (error) {
     await agent.stop({ mode: agent.adopted ? 'keep' : 'remove' })
     return complain(error)

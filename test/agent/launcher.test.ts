@@ -61,6 +61,15 @@ describe('bin/arctic', () => {
     assert.doesNotMatch(run('status'), /semi-space/)
   })
 
+  it('gives no flags with which Node compiles its own modules anew', () => {
+    const flags = /--.*/.exec(run('agent'))?.[0].trim().split(' ') ?? []
+    const script =
+      "require('node:http'); require('node:tls'); const { internalBinding } = require('internal/test/binding'); " +
+      "console.log(internalBinding('builtins').getCacheUsage().compiledWithoutCache.size)"
+    const argv = [...flags, '--no-warnings', '--expose-internals', '-e', script]
+    assert.equal(execFileSync(process.execPath, argv, { encoding: 'utf8' }).trim(), '0')
+  })
+
   const run = (...argv: string[]): string => execFileSync(join(tree, 'bin/arctic'), argv, { encoding: 'utf8' })
 
   function put(path: string, text: string): void {
