@@ -11,11 +11,11 @@ import { parseArgs } from 'node:util'
 import { systemClock } from '../src/clock.ts'
 import type { Host } from '../lab/host.ts'
 import { Lab } from '../lab/lab.ts'
-import { cluster, Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import { SERVER } from '../lab/topology.ts'
 import { graceMs, manyFlows } from './limits.ts'
 import { iperfServers } from './load.ts'
+import { carry, pairOn } from './pair.ts'
 import { jain } from './report.ts'
 import { benchSites } from './topology.ts'
 
@@ -36,23 +36,18 @@ async function main(): Promise<void> {
   ensurePrivilege()
   const lab = await Lab.create({ prefix: 'arctic-bandwidth' })
   try {
-    const { client, server, edgeA, edgeB } = await benchSites(lab)
-    const peers = [new Peer(edgeA), new Peer(edgeB)] as const
-    await Promise.all(peers.map((peer) => peer.start()))
-    await cluster(...peers)
-    const service = await peers[0].connect({
-      source: 'edge-a',
-      target: 'edge-b',
-      routes: [['--dest-cidr', '10.2.0.0/24']]
-    })
+    const sites = await benchSites(lab)
+    const { client, server } = sites
+    const peers = await pairOn(sites)
+    const service = await carry(peers)
     for (const port of Object.values(PORT)) await iperfServers(server, [SERVER.v4], port)
     process.stdout.write(
       `| Mbit/s asked | way | 1 flow: Mbit/s (off by) | ${manyFlows} flows: Mbit/s (off by) | Jain | a new flow's part of its share |\n` +
         '| ---: | --- | ---: | ---: | ---: | ---: |\n'
     )
     for (const limit of values.limits.split(',').map(Number)) {
-      await peers[0].ask('services', 'update', service.id, '--bandwidth-limit', String(limit))
-      await Promise.all(peers.map((peer) => peer.active(service.id)))
+      await peers[0].ask('services', 'update', service, '--bandwidth-limit', String(limit))
+      await Promise.all(peers.map((peer) => peer.active(service)))
       for (const way of ['up', 'down'] as const) {
         const one = await transfer(client, { way, flows: 1, seconds })
         const many = await transfer(client, { way, flows: manyFlows, seconds })

@@ -9,9 +9,9 @@
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Lab } from '../lab/lab.ts'
-import { cluster, Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import { roundsDefault, secondsDefault } from './limits.ts'
+import { carry, pairOn } from './pair.ts'
 import { table, TCP_COLUMNS } from './report.ts'
 import { inRounds, type Contender } from './rounds.ts'
 import { carriedBy, haproxy, mesh, serve, type Path } from './tcp.ts'
@@ -31,12 +31,8 @@ try {
     labs.push(lab)
     const sites = await benchSites(lab)
     const env = { ARCTIC_ENGINES: resolve(directory) }
-    const peers = [new Peer(sites.edgeA, { env }), new Peer(sites.edgeB, { env })] as const
-    await Promise.all(peers.map((peer) => peer.start()))
-    await cluster(...peers)
-    const routes = [['--dest-cidr', '10.2.0.0/24']]
-    const { id } = await peers[0].connect({ source: 'edge-a', target: 'edge-b', routes })
-    await Promise.all(peers.map((peer) => peer.active(id)))
+    const peers = await pairOn(sites, { env })
+    await carry(peers)
     await serve(sites)
     if (contenders.length === 0) contenders.push(await haproxy(sites))
     contenders.push(await mesh(directory, sites, peers))

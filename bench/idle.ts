@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
 import { Lab } from '../lab/lab.ts'
-import { cluster, Peer } from '../lab/peer.ts'
+import type { Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import type { Task } from '../lab/task.ts'
 import type { TwoSites } from '../lab/topology.ts'
@@ -17,6 +17,7 @@ import { idleFlows, tcpServer } from '../lab/traffic/tools.ts'
 import { entry, exit } from './haproxy.ts'
 import { flowsPerPair, flowsPerProxy, roundsDefault } from './limits.ts'
 import { pssBytes, rssBytes } from './memory.ts'
+import { carry, pairOn } from './pair.ts'
 import { median } from './rounds.ts'
 import { replaceSection } from './section.ts'
 import { enginePid } from './tcp.ts'
@@ -99,12 +100,8 @@ class Pair {
 
   static async up(lab: Lab): Promise<Pair> {
     const sites = await benchSites(lab)
-    const peers = [new Peer(sites.edgeA), new Peer(sites.edgeB)] as const
-    await Promise.all(peers.map((peer) => peer.start()))
-    await cluster(...peers)
-    const route = [['--dest-cidr', `${MESH}/32`]]
-    const { id } = await peers[0].connect({ source: 'edge-a', target: 'edge-b', routes: route })
-    await Promise.all(peers.map((peer) => peer.active(id)))
+    const peers = await pairOn(sites)
+    await carry(peers, `${MESH}/32`)
     await tcpServer(sites.server, MESH, { echo: PORT })
     const pids = async (engine: string): Promise<[number, number]> => [
       await enginePid(peers[0], engine),

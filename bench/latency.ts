@@ -13,7 +13,6 @@ import { isoTime, systemClock } from '../src/clock.ts'
 import type { BadWire } from '../lab/bad-wire.ts'
 import type { Host } from '../lab/host.ts'
 import { Lab } from '../lab/lab.ts'
-import { cluster, Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import { EDGE_B, type TwoSites } from '../lab/topology.ts'
 import { ping, pingPong, stranger, tcpServer } from '../lab/traffic/tools.ts'
@@ -29,6 +28,7 @@ import {
   roundsDefault
 } from './limits.ts'
 import { bulk, iperfServers } from './load.ts'
+import { carry, pairOn } from './pair.ts'
 import { table, type Column } from './report.ts'
 import { inRounds, type Contender, type Figures } from './rounds.ts'
 import { replaceSection } from './section.ts'
@@ -79,17 +79,13 @@ async function main(): Promise<void> {
 async function set(lab: Lab, rounds: number): Promise<Stage> {
   const { wire, ...sites } = await badBenchSites(lab, 1)
   const { edgeA, edgeB, server } = sites
-  const peers = [new Peer(edgeA), new Peer(edgeB)] as const
-  await Promise.all(peers.map((peer) => peer.start()))
-  await cluster(...peers)
+  const peers = await pairOn(sites)
   await addServerAddress(sites, LIMITED)
   for (const [address, flags] of [
     [MESH, []],
     [LIMITED, ['--bandwidth-limit', String(limitedMbps)]]
   ] as const) {
-    const routes = [['--dest-cidr', `${address}/32`]]
-    const { id } = await peers[0].connect({ source: 'edge-a', target: 'edge-b', routes, flags })
-    await Promise.all(peers.map((peer) => peer.active(id)))
+    await carry(peers, `${address}/32`, flags)
   }
   for (const address of [MESH, PLAIN, LIMITED]) await tcpServer(server, address, { echo: ECHO })
   await iperfServers(server, [LIMITED], BULK)

@@ -11,10 +11,10 @@ import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
 import { available } from '../lab/command.ts'
 import { Lab } from '../lab/lab.ts'
-import { cluster, Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import { measureIp } from './ip.ts'
 import { roundsDefault, secondsDefault } from './limits.ts'
+import { carry, pairOn } from './pair.ts'
 import { circumstances, IP_COLUMNS, table, TCP_COLUMNS } from './report.ts'
 import { namedSections } from './section.ts'
 import { measureTcp } from './tcp.ts'
@@ -49,12 +49,8 @@ async function main(): Promise<void> {
   try {
     const sites = await benchSites(lab)
     // The exit's dial-outs and the carriers are what is measured, not somebody's log on a disk.
-    const peers = [new Peer(sites.edgeA), new Peer(sites.edgeB)] as const
-    await Promise.all(peers.map((peer) => peer.start()))
-    await cluster(...peers)
-    const routes = [['--dest-cidr', '10.2.0.0/24']]
-    const { id } = await peers[0].connect({ source: 'edge-a', target: 'edge-b', routes })
-    await Promise.all(peers.map((peer) => peer.active(id)))
+    const peers = await pairOn(sites)
+    await carry(peers)
 
     const options = { rounds, seconds, progress: (text: string): void => void process.stderr.write(`${text}\n`) }
     const parts: string[] = []

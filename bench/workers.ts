@@ -9,11 +9,11 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
 import { Lab } from '../lab/lab.ts'
-import { cluster, Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import { cpuModel } from './cpu.ts'
 import { manyFlows, roundsDefault, secondsDefault } from './limits.ts'
 import { bulk, iperfServers, type Target } from './load.ts'
+import { carry, pairOn } from './pair.ts'
 import { table, type Column } from './report.ts'
 import { inRounds, type Contender, type Figures } from './rounds.ts'
 import { replaceSection } from './section.ts'
@@ -55,12 +55,8 @@ try {
     labs.push(lab)
     const sites = await benchSites(lab)
     const starter = (): string[] => ['taskset', '--cpu-list', cores]
-    const peers = [new Peer(sites.edgeA, { starter }), new Peer(sites.edgeB, { starter })] as const
-    await Promise.all(peers.map((peer) => peer.start()))
-    await cluster(...peers)
-    const routes = [['--dest-cidr', '10.2.0.0/24']]
-    const { id } = await peers[0].connect({ source: 'edge-a', target: 'edge-b', routes })
-    await Promise.all(peers.map((peer) => peer.active(id)))
+    const peers = await pairOn(sites, { starter })
+    await carry(peers)
     await iperfServers(sites.server, [MESH], PORT, CORES.load)
     const pids = await Promise.all(peers.map((peer) => enginePid(peer, 'pegasus')))
     contenders.push({ name, pids, path: { client: sites.client, target: { address: MESH, port: PORT } } })
