@@ -1,3 +1,4 @@
+import { fstatSync } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
@@ -38,6 +39,7 @@ export async function tailEngineLog(
     if (offset > engineLogBytesMax) offset = await empty(file)
   }
   const poll = clock.every(engineLogPollMs, () => {
+    if (sizeOf(file) === offset) return
     reading = reading
       .then(readNew)
       .catch((error: unknown) => out.warn({ error: String(error) }, 'engine log cannot be read'))
@@ -47,6 +49,15 @@ export async function tailEngineLog(
     await reading
     await readNew().catch(() => {})
     await file.close()
+  }
+}
+
+/** Asked on this thread, which takes microseconds: asked of libuv's, an idle agent woke mostly for this. null: not known. */
+function sizeOf({ fd }: FileHandle): number | null {
+  try {
+    return fstatSync(fd).size
+  } catch {
+    return null
   }
 }
 
