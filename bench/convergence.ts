@@ -1,7 +1,8 @@
 /**
  * How long until everybody has a change, by number of peers, in the simulator: no network, no root, one process.
  *
- *   node bench/convergence.ts                     10 to 1,000 peers; writes its section of bench/RESULTS.md and the plot
+ *   node --max-old-space-size=12000 bench/convergence.ts
+ *                                                 10 to 1,000 peers, 4 GB; writes its section of bench/RESULTS.md and the plot
  *   node bench/convergence.ts --peers 10,30 -n 5  prints only
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -186,9 +187,10 @@ ${results.map(row).join('\n')}
 ![Convergence by number of peers](plots/convergence.svg)
 
 "whole" are all of an agent but libp2p and the kernel, each connected to each. "light" are replica, gossip and anti-entropy
-alone, each connected to about 16 others and without beats. Gossip that is lost comes by another way, or else by anti-entropy 1 to
-5 s later. Wall figures depend on what else the machine does and count the whole simulated world; RSS is the process's, which keeps
-what earlier rows took.
+alone, each connected to about 16 others and without beats; nobody but the first has a record of itself. Whole agents hear a change
+once, from its author, and fetch what was lost when a beat shows it; to light ones it comes by another way, or else by anti-entropy
+1 to 5 s later. Wall figures depend on what else the machine does and count the whole simulated world; RSS is the process's, which
+keeps what earlier rows took.
 `
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main()
