@@ -37,6 +37,7 @@ describe('sim: the command', function () {
       'deliveries',
       'events',
       'faults',
+      'memory_megabytes',
       'peers',
       'refused',
       'replay',
