@@ -266,6 +266,11 @@ export class Cluster {
     return this.#change(() => this.fold.write(write, viaNow()))
   }
 
+  /** Resolves when all that memory holds is durable: for whoever asked for what is there already. UnavailableError. */
+  stored(): Promise<void> {
+    return this.#storing
+  }
+
   /** What has come of the history behind the snapshot that was taken over; null when all is here. */
   get behind(): Behind | null {
     return this.#behind

@@ -37,7 +37,8 @@ import type { View } from './view.ts'
 
 /**
  * The writes that an operator asks for, each one change. All are checked against what will be durable if everything
- * that is being written succeeds, and from the check to the change nothing waits. Errors as in {@link ReplicatedState}.
+ * that is being written succeeds, and from the check to the change nothing waits. What is as it is asked for already may still be on
+ * its way to the disk, for another call. Errors as in {@link ReplicatedState}.
  */
 
 interface Sources {
@@ -49,7 +50,7 @@ interface Sources {
 export async function writePeer(cluster: Cluster, record: PeerRecord): Promise<PeerRecord> {
   const { id, ...fields } = record
   const held = cluster.fold.view.members.get(id)?.record
-  if (held != null && equalRecords(held, record)) return held
+  if (held != null && equalRecords(held, record)) return await durably(cluster, held)
   if (held?.name !== record.name) checkNameIsFree(cluster.fold.view, record.name, id)
   await cluster.change((writer) => writer.put('peers', id, changedFields(held, fields)))
   return record
@@ -60,7 +61,7 @@ export async function renamePeer(cluster: Cluster, id: PeerId, name: string): Pr
   const { view } = cluster.fold
   const held = view.members.get(id)?.record
   if (held == null) throw new PeerNotFoundError(id, 'it is not a member, or has not said anything of itself yet')
-  if (held.name === name) return held
+  if (held.name === name) return await durably(cluster, held)
   checkNameIsFree(view, name, id)
   await cluster.change((writer) => writer.put('peers', id, { name }))
   return { ...held, name }
@@ -91,7 +92,7 @@ export async function updateService(
   const held = view.services.get(id) ?? cluster.fold.mergedService(id)
   if (held == null) throw new ServiceNotFoundError(id)
   const patched = patchService(held, patch)
-  if (equalRecords(held, patched)) return held
+  if (equalRecords(held, patched)) return await durably(cluster, held)
   const service = { ...patched, updated_at: isoTime(clock.now()) }
   // A route may stand on what the service is about to lose; it would silently fall out of the view.
   for (const route of view.routesOf.get(id) ?? []) patchRoute(route, {}, service)
@@ -133,7 +134,7 @@ export async function updateRoute(
   const service = serviceOf(view, serviceId)
   const held = routeOf(view, serviceId, id)
   const route = patchRoute(held, patch, service)
-  if (equalRecords(held, route)) return held
+  if (equalRecords(held, route)) return await durably(cluster, held)
   await cluster.change((writer) => writer.put('routes', id, changedFields(held, route)))
   return route
 }
@@ -169,7 +170,8 @@ export async function revokeToken(cluster: Cluster, id: TokenId): Promise<void> 
 export async function setPolicy(cluster: Cluster, patch: Partial<Policy>): Promise<Policy> {
   const held = cluster.fold.view.policy
   const policy = checkPolicy({ ...held, ...patch })
-  if (!equalRecords(held, policy)) await cluster.change((writer) => writer.put('policies', POLICY_ID, { ...policy }))
+  if (equalRecords(held, policy)) return await durably(cluster, policy)
+  await cluster.change((writer) => writer.put('policies', POLICY_ID, { ...policy }))
   return policy
 }
 
@@ -205,6 +207,11 @@ function routeOf(view: View, serviceId: ServiceId, id: RouteId): RouteRecord {
   const route = view.routes.get(id)
   if (route?.service_id !== serviceId) throw new RouteNotFoundError(id, serviceId)
   return route
+}
+
+async function durably<T>(cluster: Cluster, held: T): Promise<T> {
+  await cluster.stored()
+  return held
 }
 
 /** The fields that differ: two peers that change different fields of a record shall both win. */

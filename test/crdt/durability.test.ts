@@ -2,7 +2,7 @@ import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Disk, DiskFile } from '../../src/crdt/disk.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { Bench, serviceInput, signer } from './support.ts'
+import { Bench, peerRecord, serviceInput, signer } from './support.ts'
 import { memoryDisk } from './support/memory-disk.ts'
 
 /** A disk whose flushes wait, while it is held, until somebody says how they end. */
@@ -89,6 +89,39 @@ describe('crdt: what is acknowledged to others is on disk', function () {
     await rejects(second, { code: 'unavailable' })
     equal(b.view().services.size, 0)
   })
+
+  for (const [what, error] of [
+    ['is acknowledged with it', null],
+    ['fails with it', Object.assign(new Error('no space left'), { code: 'ENOSPC' })]
+  ] as const) {
+    it(`a write of what another call is still writing ${what}`, async () => {
+      const a = await bench.open(await bench.dir(), signer(1), held.disk)
+      const b = await bench.open(await bench.dir(), signer(2))
+      await a.init({ name: 'one', record: peerRecord(a.self, 'a') })
+      const token = a.createInvite({ ttlMs: 60_000, uses: 1, role: 'admin', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
+      await a.admit({ token, peer: b.self, name: 'b' })
+      const { id } = await a.createService(serviceInput(a, b))
+      const [route] = await a.addRoutes(id, [{ dest_cidr: '10.0.0.0/8' }])
+      const writes: ReadonlyArray<() => Promise<unknown>> = [
+        () => a.putPeer({ ...peerRecord(a.self, 'a'), mesh_addresses: ['/ip4/127.0.0.1/tcp/1'] }),
+        () => a.renamePeer(a.self, 'another'),
+        () => a.updateService(id, { name: 'other' }),
+        () => a.updateRoute(id, route!.id, { dest_cidr: '10.0.0.0/9' }),
+        () => a.setPolicy({ max_services: 7 })
+      ]
+      for (const write of writes) {
+        held.hold()
+        const [first, second] = [write(), write()]
+        for (const one of [first, second]) one.catch(() => {})
+        while (held.waiting === 0) await turn()
+        for (let i = 0; i < 20; i++) await turn()
+        deepEqual([await settled(first), await settled(second)], [false, false], String(write))
+        held.end(error)
+        if (error == null) await Promise.all([first, second])
+        else for (const one of [first, second]) await rejects(one, { code: 'unavailable' }, String(write))
+      }
+    })
+  }
 
   it('what waits in memory for something before it is not known, but missing', async () => {
     const [a, c] = [await bench.founder(), await bench.open(await bench.dir(), signer(3))]
