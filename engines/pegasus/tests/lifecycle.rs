@@ -156,10 +156,15 @@ fn an_idle_flow_costs_little_memory() {
     let before = (a.rss_kib(), b.rss_kib());
     let mut clients: Vec<_> = (0..FLOWS).map(|_| connect(&lab, v4(7))).collect();
     clients.iter_mut().for_each(|client| assert!(echoes(client, b"x")));
+    // How many carriers are kept warm beside those in use goes by how fast the flows came.
+    let warm_carriers = a.stats()["peers"][0]["carriers_idle"].as_u64().unwrap();
     for (engine, before) in [(&a, before.0), (&b, before.1)] {
-        let each = (engine.rss_kib() - before) as f64 / FLOWS as f64;
-        eprintln!("{}: {each:.2} KiB per idle flow, {before} KiB with 50", engine.name);
-        assert!(each < 4.0, "{} takes {each} KiB per idle flow", engine.name);
+        let each = (engine.rss_kib() - before) as f64 / (FLOWS + warm_carriers) as f64;
+        eprintln!(
+            "{}: {each:.2} KiB per idle flow, {warm_carriers} warm carriers among them, {before} KiB with 50",
+            engine.name
+        );
+        assert!(each < 3.0, "{} takes {each} KiB for each", engine.name);
     }
 }
 
