@@ -91,7 +91,10 @@ function flow(key: number, length: number): Promise<End> {
       got += chunk.length
     })
     socket.on('end', () => finish(got === length ? 'whole' : 'cut'))
-    socket.on('error', () => finish(connected ? 'reset' : 'refused'))
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      say('error', { code: error.code ?? error.message, connected, got, from: socket.localPort ?? null })
+      finish(connected ? 'reset' : 'refused')
+    })
   })
 }
 

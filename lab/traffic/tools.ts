@@ -127,14 +127,15 @@ export interface CheckedFlows {
 export async function checkedFlows(
   host: Host,
   { address, port, seed, atOnce }: { address: string; port: number; seed: string; atOnce: number }
-): Promise<{ stop: () => Promise<CheckedFlows> }> {
+): Promise<{ stop: () => Promise<CheckedFlows>; errors: () => unknown[] }> {
   const task = await host.spawn(tool('checked-flows', address, port, seed, atOnce))
   await task.says((line) => line['event'] === 'begun')
   return {
     stop: async () => {
       task.kill('SIGTERM')
       return (await task.says((line) => line['event'] === 'done', { timeoutMs: 60_000 })) as unknown as CheckedFlows
-    }
+    },
+    errors: () => task.json().filter(({ event }) => event === 'error')
   }
 }
 
