@@ -1,6 +1,7 @@
 import nodeCrypto, { type KeyObject } from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
 import { signaturesKept } from '../limits.ts'
+import { Generations, textOf } from './generations.ts'
 
 /**
  * All hosts of a world are one process, and each of them checks the signature of each message: the same question a
@@ -12,16 +13,12 @@ import { signaturesKept } from '../limits.ts'
 export function shareSignatures(): () => void {
   sharers++
   return () => {
-    if (--sharers === 0) answers = older = new Map()
+    if (--sharers === 0) answers.clear()
   }
 }
 
-type Answers = Map<string, boolean>
-
 let sharers = 0
-/** Two generations: what is in neither is computed. */
-let answers: Answers = new Map()
-let older: Answers = new Map()
+const answers = new Generations<boolean>(signaturesKept)
 /** Keys are known by number, for a key's own bytes cost more to read than what is saved. */
 const numbers = new WeakMap<KeyObject, number>()
 let keys = 0
@@ -44,16 +41,12 @@ function verify(...asked: Question): boolean {
   let number = numbers.get(key)
   if (number == null) numbers.set(key, (number = keys++))
   const question = `${number} ${textOf(signature)}${textOf(data)}`
-  const known = answers.get(question) ?? older.get(question)
+  const known = answers.get(question)
   if (known != null) return known
   const answer = compute(...asked)
-  if (answers.size >= signaturesKept) [older, answers] = [answers, new Map()]
   answers.set(question, answer)
   return answer
 }
-
-const textOf = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 
 Object.defineProperty(nodeCrypto, 'verify', { value: verify, configurable: true, writable: true })
 syncBuiltinESMExports()

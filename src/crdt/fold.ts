@@ -347,11 +347,11 @@ export class Fold {
     const made = new Map<string, MadeRecord>()
     for (const entry of applied) {
       if (!entry.valid) continue
+      for (const one of entry.made) made.set(`${one.kind}/${one.id}`, one)
       for (const { kind, id } of entry.touches) {
         const key = `${kind}/${id}`
         // What another one of them has touched is not what it was made.
         if (touched.has(key)) made.delete(key)
-        else for (const one of entry.made) if (one.kind === kind && one.id === id) made.set(key, one)
         touched.set(key, { kind, id, by: entry })
       }
       entry.made = NONE_MADE

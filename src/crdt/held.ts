@@ -26,6 +26,7 @@ export class Held {
   #vector: VersionVector = {}
   /** What {@link vector} answers, until something else is durable. */
   #named: VersionVector | null = null
+  /** Wall-clock ms of the newest entry that this peer has written. */
   #lastWrittenAt = 0
   /** What is durable. */
   view: View
@@ -51,11 +52,6 @@ export class Held {
 
   get durableCount(): number {
     return this.#durable
-  }
-
-  /** Wall-clock ms of the newest entry that this peer has written. */
-  get lastWrittenAt(): number {
-    return this.#lastWrittenAt
   }
 
   /** Entries that are on disk, in the order of the log. */

@@ -37,8 +37,8 @@ import type { View } from './view.ts'
 
 /**
  * The writes that an operator asks for, each one change. All are checked against what will be durable if everything
- * that is being written succeeds, and from the check to the change nothing waits. What is as it is asked for already may still be on
- * its way to the disk, for another call. Errors as in {@link ReplicatedState}.
+ * that is being written succeeds, and from the check to the change nothing waits. What is as it is asked for already may still
+ * be on its way to the disk, for another call. Errors as in {@link ReplicatedState}.
  */
 
 interface Sources {

@@ -108,7 +108,7 @@ export class EngineClient {
 
   /** Another engine is at work in its place: it takes nothing new, and ends with its last flow. @throws {EngineGoneError} */
   standAside(): Promise<void> {
-    return this.#request('standing_aside undefined', { type: 'stand_aside' }, engineStatsTimeoutMs)
+    return this.#request('standing_aside', { type: 'stand_aside' }, engineStatsTimeoutMs)
   }
 
   /** Asks the engine to end its flows and exit; it answers by closing. */
@@ -143,7 +143,8 @@ export class EngineClient {
     } else if (message.type === 'error') {
       this.#settleAll(new EngineGoneError(`the engine refused: ${message.code ?? ''} ${message.message ?? ''}`))
     } else {
-      const key = `${message.type} ${message.type === 'applied' ? message.generation : message.id}`
+      const number = message.type === 'applied' ? message.generation : message.id
+      const key = number == null ? message.type : `${message.type} ${number}`
       const waiting = this.#waiting.get(key)
       this.#waiting.delete(key)
       waiting?.timer.cancel()

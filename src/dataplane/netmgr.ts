@@ -18,6 +18,7 @@ import {
   without,
   type PolicyTunnel
 } from './policy.ts'
+import type { Family } from './prefix.ts'
 import { Reading } from './reading.ts'
 import { changesOf } from './ruleset-change.ts'
 import type { NftObject } from './ruleset-objects.ts'
@@ -263,7 +264,7 @@ export class NetManager {
   }
 
   async #policy(
-    rules: Record<4 | 6, string[]>,
+    rules: Record<Family, string[]>,
     routes: string[]
   ): Promise<{ added: string[]; prune: () => Promise<void> }> {
     const found = await this.#policyFound.current()

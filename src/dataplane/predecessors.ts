@@ -94,11 +94,8 @@ export class Predecessors {
 
   /** The one that is at work because its successor is gone, if there is one. */
   async atWork(): Promise<{ path: string; workers: number | undefined } | null> {
-    for (const { path } of this.#all) {
-      const hello = await this.#helloOf(path)
-      if (hello?.has_successor === false) return { path, workers: hello.workers }
-    }
-    return null
+    const [one] = await this.#withoutSuccessor()
+    return one == null ? null : { path: one.path, workers: one.client.hello.workers }
   }
 
   leave(): void {
@@ -143,11 +140,8 @@ export class Predecessors {
     const { clock, isSucceeded, log } = this.#options
     // It hears of the death as the agent does.
     await clock.sleep(orphanLookMs)
-    const all = [...this.#all]
-    for (const { path, client } of all) {
+    for (const { client } of await this.#withoutSuccessor()) {
       if (this.#stopping || !isSucceeded()) return
-      const hello = await this.#helloOf(path)
-      if (hello?.has_successor !== false) continue
       const { pid } = client.hello
       try {
         await client.standAside()
@@ -158,11 +152,15 @@ export class Predecessors {
     }
   }
 
-  /** As it is now: the one of a connection that stands is of when it was made. */
-  async #helloOf(path: string): Promise<EngineClient['hello'] | null> {
-    const client = await this.#connect(path)
-    client?.close()
-    return client?.hello ?? null
+  /** Asked anew: the hello of a connection that stands is of when it was made. */
+  async #withoutSuccessor(): Promise<Predecessor[]> {
+    const found: Predecessor[] = []
+    for (const one of this.#all.slice()) {
+      const client = await this.#connect(one.path)
+      client?.close()
+      if (client?.hello.has_successor === false) found.push(one)
+    }
+    return found
   }
 
   #connect(path: string): Promise<EngineClient | null> {

@@ -44,13 +44,15 @@ export class Coming {
 
   /** What to name to a peer that names `theirs`: what is here, and what of theirs is on its way. */
   counted(theirs: VersionVector): Counted {
-    const vector = { ...this.#vector() }
+    const here = this.#vector()
+    let vector = here
     const on: Delivery[] = []
     for (const [delivery, { coming }] of this.#deliveries) {
       let raises = false
       for (const [actor, seq] of Object.entries(coming)) {
         const both = Math.min(seq, theirs[actor] ?? 0)
         if (both <= (vector[actor] ?? 0)) continue
+        if (vector === here) vector = { ...here }
         vector[actor] = both
         raises = true
       }
