@@ -6,7 +6,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::channel,
+        mpsc::{Sender, channel},
     },
     thread,
     time::Instant,
@@ -16,6 +16,8 @@ use control::{NotHandedOver, ObjectError, ask_for_hand_over};
 
 use super::{Estate, Link, Neighbour, VERSION};
 use crate::{engine::Pegasus, kcp::relay_pair, leaving::Successor, limits::NEIGHBOUR_TIMEOUT, worker::Command};
+
+const OUT_OF_FILES: &str = "it is out of file descriptors";
 
 /// Whom this engine succeeds, and who succeeds it.
 pub struct Succession {
@@ -88,23 +90,10 @@ impl Pegasus {
         if self.shared.neighbours.has(Neighbour::After) {
             return Err("another engine is taking its place");
         }
-        let no_files = |_| "it is out of file descriptors";
-        let (link, theirs) = Link::pair().map_err(no_files)?;
+        let (link, theirs) = Link::pair().map_err(|_| OUT_OF_FILES)?;
         let link = Arc::new(link);
-        self.succession.successors += 1;
-        let successor = self.succession.successors;
         let (done, all_done) = channel();
-        let mut relays = Vec::new();
-        for mailbox in &self.mailboxes {
-            let relay = if self.ports.has_door() {
-                let (relay, ours) = relay_pair().map_err(no_files)?;
-                relays.push(relay);
-                Some(ours)
-            } else {
-                None
-            };
-            mailbox.post(Command::Lend { successor, relay, done: done.clone() });
-        }
+        let (successor, relays) = self.lend_door(&done)?;
         // Nobody reads the door any more when the successor begins to: it knows its own conversations, and we ours.
         let deadline = Instant::now() + NEIGHBOUR_TIMEOUT;
         for _ in &self.mailboxes {
@@ -130,26 +119,34 @@ impl Pegasus {
         Ok(theirs)
     }
 
+    /// Has all workers stop to read the door, for one more successor. Answers the other ends of the relays that they read instead.
+    fn lend_door(&mut self, done: &Sender<()>) -> Result<(Successor, Vec<OwnedFd>), &'static str> {
+        self.succession.successors += 1;
+        let successor = self.succession.successors;
+        let mut relays = Vec::new();
+        for mailbox in &self.mailboxes {
+            let relay = if self.ports.has_door() {
+                let (theirs, ours) = relay_pair().map_err(|_| OUT_OF_FILES)?;
+                relays.push(theirs);
+                Some(ours)
+            } else {
+                None
+            };
+            mailbox.post(Command::Lend { successor, relay, done: done.clone() });
+        }
+        Ok((successor, relays))
+    }
+
     /// The engine that took this one's place had a successor itself and is dead: to be left for that one, whom nothing links
     /// to here. Flows over KCP end, since their datagrams come to the other.
     pub fn step_aside(&mut self) -> Result<(), &'static str> {
         if self.succession.is_leaving() || self.shared.neighbours.has(Neighbour::After) {
             return Err("another engine has taken its place, and lives");
         }
-        self.succession.successors += 1;
-        let successor = self.succession.successors;
-        for mailbox in &self.mailboxes {
-            let relay = if self.ports.has_door() {
-                let (theirs, ours) = relay_pair().map_err(|_| "it is out of file descriptors")?;
-                self.succession.silent.push(theirs);
-                Some(ours)
-            } else {
-                None
-            };
-            let (done, _) = channel();
-            mailbox.post(Command::Lend { successor, relay, done });
-            mailbox.post(Command::Leave { successor });
-        }
+        let (done, _) = channel();
+        let (successor, relays) = self.lend_door(&done)?;
+        self.succession.silent.extend(relays);
+        self.mailboxes.iter().for_each(|mailbox| mailbox.post(Command::Leave { successor }));
         self.succession.leaving.store(true, Relaxed);
         control::log::info("another engine is at work: nothing new is taken", &[]);
         Ok(())
