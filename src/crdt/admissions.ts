@@ -49,7 +49,8 @@ export async function admit(
 }
 
 export async function revoke(cluster: Cluster, self: PeerId, peer: PeerId): Promise<void> {
-  if (cluster.fold.membership.departed.get(peer)?.how === 'revoked') return
+  // It may still be on its way to the disk, for another call.
+  if (cluster.fold.membership.departed.get(peer)?.how === 'revoked') return await cluster.stored()
   if (!cluster.ledger.isNamed(peer)) throw new PeerNotFoundError(peer, 'it was never a member')
   if (peer === self) throw new InvalidRequestError('a peer cannot revoke itself; use "arctic cluster leave"')
   await authorize(cluster, (previous) => encodeRevoke({ previous, peer, cut: cluster.ledger.cutOf(peer) }))
@@ -61,7 +62,7 @@ export async function setRole(cluster: Cluster, peer: PeerId, role: Role): Promi
   const { members } = membership
   const member = members.get(peer)
   if (member == null) throw new PeerNotFoundError(peer, 'it is not a member')
-  if (member.role === role) return
+  if (member.role === role) return await cluster.stored()
   if (role !== 'admin' && [...members.values()].filter((one) => one.role === 'admin').length === 1) {
     throw new ConflictError(
       409,

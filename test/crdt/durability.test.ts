@@ -107,7 +107,9 @@ describe('crdt: what is acknowledged to others is on disk', function () {
         () => a.renamePeer(a.self, 'another'),
         () => a.updateService(id, { name: 'other' }),
         () => a.updateRoute(id, route!.id, { dest_cidr: '10.0.0.0/9' }),
-        () => a.setPolicy({ max_services: 7 })
+        () => a.setPolicy({ max_services: 7 }),
+        () => a.setRole(b.self, 'member'),
+        () => a.revoke(b.self)
       ]
       for (const write of writes) {
         held.hold()
