@@ -112,6 +112,14 @@ function addressCommands(wanted: WantedDevice, link: IpLink | null): string[] {
   ]
 }
 
+/**
+ * Has the kernel tell the neighbours, by ARP and neighbour discovery, whose the device's addresses are now: another service's
+ * device may have had them a moment ago. Being given a MAC address is what makes it speak, also when it is the same one
+ * (`arp_notify`, `ndisc_notify`; see sysctl.ts).
+ */
+export const announceCommands = (wanted: WantedDevice): string[] =>
+  wanted.kind === 'macvlan' && wanted.addresses.length > 0 ? [`link set dev ${wanted.name} address ${wanted.mac}`] : []
+
 /** An interface address keeps its host bits; only the spelling is made the kernel's. */
 function canonical(cidr: string): string {
   const [host = '', length = ''] = cidr.split('/')

@@ -2,7 +2,7 @@ import { isIPv4 } from 'node:net'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import { ArpGuard } from './arp-guard.ts'
-import { DeviceError, deviceCommands, staleDevices, type WantedDevice } from './devices.ts'
+import { announceCommands, DeviceError, deviceCommands, staleDevices, type WantedDevice } from './devices.ts'
 import { ProgramFailedError } from './exec.ts'
 import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts'
 import { ip, type PolicyListing } from './ip.ts'
@@ -107,15 +107,15 @@ export class NetManager {
     { links }: HostFacts
   ): Promise<{ failures: Map<string, DeviceError>; changed: boolean }> {
     const failures = new Map<string, DeviceError>()
-    let changed = false
+    const changed: WantedDevice[] = []
     for (const device of devices) {
       try {
         const commands = deviceCommands(device, links)
-        changed ||= commands.length > 0
-        if (commands.length > 0) this.#facts.changed()
-        await ip.batch(null, commands)
-        if (commands.length > 0) this.#log.info({ device: device.name, kind: device.kind }, 'device is up')
-        if (commands.length > 0 || !this.#settled.has(device.name)) await this.#setSysctls(device.name)
+        if (commands.length > 0) {
+          await this.#bringTo(device, commands)
+          changed.push(device)
+          this.#log.info({ device: device.name, kind: device.kind }, 'device is up')
+        } else if (!this.#settled.has(device.name)) await this.#setSysctls(device.name)
       } catch (error) {
         failures.set(device.name, deviceError(device, error))
         if (!(error instanceof DeviceError)) await this.#dropHalfMade(device)
@@ -123,7 +123,8 @@ export class NetManager {
     }
     this.#wanted.devices = devices.filter(({ name }) => !failures.has(name))
     await this.#guardAddresses()
-    return { failures, changed }
+    await this.#announce(changed)
+    return { failures, changed: changed.length > 0 || failures.size > 0 }
   }
 
   /** Removes devices of ours that were not in the last `makeDevices`. */
@@ -219,9 +220,8 @@ export class NetManager {
       try {
         const commands = deviceCommands(device, facts.links)
         if (commands.length === 0) continue
-        this.#facts.changed()
-        await ip.batch(null, commands)
-        await this.#setSysctls(device.name)
+        await this.#bringTo(device, commands)
+        await this.#announce([device])
         onRepaired(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
       } catch (error) {
         this.#log.warn({ device: device.name, error: String(error) }, 'device cannot be put back')
@@ -322,6 +322,20 @@ export class NetManager {
         { error: String(error) },
         'other interfaces of this host may answer ARP for the addresses of services'
       )
+    }
+  }
+
+  async #bringTo(device: WantedDevice, commands: readonly string[]): Promise<void> {
+    this.#facts.changed()
+    await ip.batch(null, commands)
+    await this.#setSysctls(device.name)
+  }
+
+  async #announce(devices: readonly WantedDevice[]): Promise<void> {
+    try {
+      await ip.batch(null, devices.flatMap(announceCommands))
+    } catch (error) {
+      this.#log.warn({ error: String(error) }, 'neighbours were not told of the addresses of services')
     }
   }
 

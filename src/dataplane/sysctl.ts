@@ -34,7 +34,8 @@ export const sysctl: Sysctl = {
  * What our own devices need, by device name. `conf.all.*` is never written: it belongs to the host. Reverse-path
  * filtering is loose at most, because replies come by another way than the main table knows; the kernel takes the greater of
  * `all` and the device's value, so where `all` is strict the host's owner has decided. A device of ours answers ARP for its
- * own addresses only: whoever learned its MAC for another of the host's would have all traffic carried.
+ * own addresses only: whoever learned its MAC for another of the host's would have all traffic carried. It says of its own
+ * addresses when it has new ones (`announceCommands`).
  */
 export function deviceSysctls(
   device: string,
@@ -46,6 +47,7 @@ export function deviceSysctls(
     [`ipv4/conf/${device}/forwarding`, '1'],
     [`ipv4/conf/${device}/arp_ignore`, '1'],
     [`ipv4/conf/${device}/arp_announce`, '2'],
+    [`ipv4/conf/${device}/arp_notify`, '1'],
     [`ipv4/conf/${device}/send_redirects`, '0'],
     [`ipv4/conf/${device}/accept_redirects`, '0']
   ]
@@ -53,6 +55,7 @@ export function deviceSysctls(
     [`ipv6/conf/${device}/disable_ipv6`, '0'],
     [`ipv6/conf/${device}/accept_ra`, '0'],
     [`ipv6/conf/${device}/accept_redirects`, '0'],
+    [`ipv6/conf/${device}/ndisc_notify`, '1'],
     [`ipv6/conf/${device}/forwarding`, '1']
   ]
   return ipv6 ? [...v4, ...v6] : v4

@@ -95,9 +95,12 @@ export function watchKernel({ marks, clock, log, onChange, onDisturbance }: Watc
     ),
     // With a device go the routes by it, of which the kernel says nothing.
     monitor('ip', ['-o', 'monitor', 'link', 'address'], () => ({ parts: ['networks', 'policy'], look: true })),
-    // Others' routes say by which interface what is reached, which the next apply wants to know.
+    // Others' routes say by which interface what is reached, which the next apply wants to know. One without a gateway is
+    // an attached network, which no broader route may go on taking.
     monitor('ip', ['-o', '-N', 'monitor', 'rule', 'route'], (line) =>
-      line.includes(ours) ? { parts: ['policy'], look: true } : { parts: ['networks'], look: false }
+      line.includes(ours)
+        ? { parts: ['policy'], look: true }
+        : { parts: ['networks'], look: !/ (via|nhid|table|lookup) /.test(line) }
     )
   ]
   const sweep = clock.every(repairSweepMs, disturbAll)

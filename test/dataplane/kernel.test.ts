@@ -181,6 +181,25 @@ describe('dataplane in the kernel', function () {
     await driver.stop('remove')
   })
 
+  it('stops taking a network, and takes it again, within a second of its being attached by a route and detached', async () => {
+    await driver.start()
+    const broad = [route(1, one, { destCidr: '10.66.0.0/15' })]
+    await driver.apply(desired({ ...steady, outbound: [outbound(one, b, broad)] }))
+    await new Promise((resolve) => setTimeout(resolve, monitorStartMs + 500))
+    const taken = async (expected: boolean): Promise<void> => {
+      const since = performance.now()
+      while (edge.run('nft', 'list', 'chain', 'inet', 'arctic', 'route4').includes('10.66.7.0/24') === expected) {
+        assert.ok(performance.now() - since < 1_000, `10.66.7.0/24 taken: not ${expected} after a second`)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
+    edge.run('ip', 'route', 'add', '10.66.7.0/24', 'dev', 'e0')
+    await taken(false)
+    edge.run('ip', 'route', 'del', '10.66.7.0/24', 'dev', 'e0')
+    await taken(true)
+    await driver.stop('remove')
+  })
+
   it('adopts running engines and devices after SIGKILL of the agent, and cleans up what is no longer wanted', async () => {
     await driver.start()
     await driver.apply(steady)
@@ -265,6 +284,30 @@ describe('dataplane in the kernel', function () {
     await driver.start()
     const refused = await driver.apply(withDevice)
     assert.equal(refused.services[id]?.failure?.reason, 'InterfaceConflict')
+    await driver.stop('remove')
+  })
+
+  it('an address that goes from one service to another is found at its new device at once', async () => {
+    const addresses = { ipv4Cidr: '10.1.0.50/24', ipv6Cidr: 'fd01::50/64' }
+    const having = (n: number): DesiredState => {
+      const id = deviceServiceId(n)
+      return desired({ peers: [b], outbound: [outbound(id, b, [route(n, id, {})], { interface: addresses })] })
+    }
+    const neighbours = (): string[] =>
+      ['10.1.0.50', 'fd01::50'].map(
+        (address) => /lladdr (\S+)/.exec(client.run('ip', 'neigh', 'show', address))?.[1] ?? 'nobody'
+      )
+    await driver.start()
+    for (const n of [1, 2]) {
+      const { services } = await driver.apply(having(n))
+      const mac = services[deviceServiceId(n)]?.interface?.mac
+      const since = performance.now()
+      if (n === 1) for (const address of ['10.1.0.50', 'fd01::50']) client.run('ping', '-c1', '-W5', address)
+      while (neighbours().some((known) => known !== mac)) {
+        assert.ok(performance.now() - since < 2_500, `the neighbours know ${neighbours().join()}, it is ${mac}`)
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
     await driver.stop('remove')
   })
 
