@@ -17,7 +17,8 @@ import { chain, objectText, set, type NftObject } from './ruleset-objects.ts'
  *    general ones. A hit goes to the chain of the service, which sets the mark.
  * 3. `output`: the same for programs on this host, except what carries the engines' bypass mark. The address of a
  *    service's device stands for the device here.
- * 4. policy routing by mark (`policy.ts`), then `guard`: a marked packet leaves by its own device or not at all.
+ * 4. policy routing by mark (`policy.ts`), then `guard`: a marked packet leaves by its own device or not at all. Intercepted
+ *    TCP for which there is no socket is reset (`unheard`).
  * 5. `source_nat…`: what came out of a tunnel takes this host's address.
  */
 export interface Steering {
@@ -148,8 +149,10 @@ function tunnels({ marks, tunnels: steered }: Steering): NftObject[] {
       chain(`out_${index}`, [
         ...special('drop'),
         `ct direction reply ct mark & ${hex(marks.mask)} == ${hex(mark)} accept`,
-        // Conntrack knows a reply of a flow that is not this tunnel's: nothing that came out of it may join there.
+        // Conntrack knows a reply of a flow that is not this tunnel's: nothing that came out of it may join there. What it
+        // makes nothing of (a false checksum, say) it does not masquerade either.
         `ct direction reply counter name uncovered_${index} drop`,
+        `ct state invalid counter name uncovered_${index} drop`,
         `jump cover_${index}`,
         `counter name uncovered_${index} drop`
       ])
@@ -197,7 +200,7 @@ function hooks({
       : [
           `meta mark ${ours} == ${hex(marks.tproxy)} meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:${port} accept`,
           `meta mark ${ours} == ${hex(marks.tproxy)} meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:${port} accept`,
-          // Nobody listens: the packet stays marked, reaches this host's TCP and is answered with a reset.
+          // Nobody listens: the packet stays marked, and `unheard` answers with a reset.
           `meta mark ${ours} == ${hex(marks.tproxy)} accept`
         ]
   const leaveOld = [
@@ -278,6 +281,14 @@ function hooks({
             `meta mark ${ours} != 0 accept`,
             'jump route'
           ])
+    ]),
+    // Intercepted TCP for which there is no socket: the engine is gone. The kernel's own reset would not come, since IPv4 sends
+    // nothing of its own accord from an address that is not the host's.
+    hook('unheard', 'filter', 'input', 'filter', [
+      `meta mark ${ours} != ${hex(marks.tproxy)} accept`,
+      'meta l4proto != tcp accept',
+      'socket transparent 1 accept',
+      'reject with tcp reset'
     ]),
     // Bytes to the client are counted where both the tunnel and the client's side are known.
     ...countReplies(steeredTunnels, own, draining),

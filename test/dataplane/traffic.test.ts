@@ -201,6 +201,38 @@ describe('dataplane with both engines', function () {
     await Promise.all([a.stop('remove'), b.stop('remove')])
   })
 
+  it('resets new and open flows as long as neither agent nor engine is there', async () => {
+    await both(everything)
+    const flows = ['10.2.0.2', 'fd02::2'].map((address) => hosts.talk(hosts.client, address))
+    for (const flow of flows) assert.match(await flow.hear(), /^from /)
+    const [pegasus] = await a.engines()
+    await a.kill()
+    process.kill(pegasus?.pid ?? 0, 'SIGKILL')
+    for (const from of [hosts.client, hosts.a])
+      for (const address of ['10.2.0.2', 'fd02::2'])
+        assert.match(hosts.ask(from, 'tcp', address, 'x'), /^ECONN(REFUSED|RESET)$/, address)
+    a = restartA()
+    await a.start()
+    await a.apply(desiredOf(everything).a)
+    assert.equal(hosts.ask(hosts.client, 'tcp', '10.2.0.2', 'x'), 'from 10.2.0.1\nx')
+    await Promise.all([a.stop('remove'), b.stop('remove')])
+  })
+
+  it('carries no packet that conntrack, and so masquerading, makes nothing of', async () => {
+    await both(everything)
+    // Errors about packets that never were.
+    const forge = 'chain forge {\n type filter hook output priority 0;\n icmp type echo-request icmp type set 3\n}\n'
+    hosts.client.input('nft', ['-f', '-'], `table inet forge {\n${forge}}\n`)
+    const sources =
+      'chain sources {\n type filter hook input priority 0;\n ip saddr 10.1.0.0/24 counter name client\n}\n'
+    hosts.server.input('nft', ['-f', '-'], `table inet watch {\ncounter client {}\n${sources}}\n`)
+    hosts.client.run('sh', '-c', 'ping -c3 -i0.2 -W1 10.2.0.2 || true')
+    assert.equal(hosts.ask(hosts.client, 'udp', '10.2.0.2', 'x'), 'from 10.2.0.1: x')
+    assert.match(hosts.server.run('nft', 'list', 'counter', 'inet', 'watch', 'client'), /packets 0 /)
+    assert.match(hosts.b.run('nft', 'list', 'counter', 'inet', 'arctic', 'uncovered_1'), /packets [1-9]/)
+    await Promise.all([a.stop('remove'), b.stop('remove')])
+  })
+
   it('sends nothing in the clear while the tunnel is missing', async () => {
     await both(everything)
     const leaked = hosts.watchForLeaks()
