@@ -59,6 +59,13 @@ export function formatAddress(bytes: Uint8Array): string {
 
 export const formatCidr = ({ bytes, prefix }: Cidr): string => `${formatAddress(bytes)}/${prefix}`
 
+/** The IPv4 range that a range of `::ffff:0:0/96` (RFC 4291, IPv4-mapped addresses) stands for; null for all others. */
+export function mappedIpv4({ bytes, prefix }: Cidr): Cidr | null {
+  const mapped =
+    bytes.length === 16 && prefix >= 96 && bytes.every((byte, i) => i >= 12 || byte === (i < 10 ? 0 : 0xff))
+  return mapped ? { family: 4, bytes: bytes.slice(12), prefix: prefix - 96 } : null
+}
+
 /** The same range without host bits. */
 export function networkOf({ family, bytes, prefix }: Cidr): Cidr {
   return { family, bytes: bytes.map((byte, i) => byte & byteMask(prefix - i * 8)), prefix }

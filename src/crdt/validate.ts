@@ -6,7 +6,7 @@ import {
   TransparentTcpOnlyError
 } from '../errors.ts'
 import { nameLengthMax } from '../limits.ts'
-import { formatCidr, parseAddress, parseCidr, parseInterfaceCidr, type Cidr } from './cidr.ts'
+import { formatCidr, mappedIpv4, parseAddress, parseCidr, parseInterfaceCidr, type Cidr } from './cidr.ts'
 import { isUlid } from './ids.ts'
 import { ROLES } from './invite.ts'
 import {
@@ -131,12 +131,23 @@ export function newRoute(input: RouteInput, id: string, service: ServiceRecord):
     dest_cidr: input.dest_cidr ?? null,
     priority: input.priority ?? DEFAULT_PRIORITY
   }
-  return checkRoute(route, service)
+  return refuseMapped(checkRoute(route, service))
 }
 
 export function patchRoute(record: RouteRecord, patch: RouteInput, service: ServiceRecord): RouteRecord {
   onlyFields('a route update', patch, ROUTE_FIELDS)
-  return checkRoute({ ...record, ...defined(patch) }, service)
+  return refuseMapped(checkRoute({ ...record, ...defined(patch) }, service))
+}
+
+/** No packet has such an address, so that the route would match nothing. Asked at the door only: a record that has one is harmless. */
+function refuseMapped(route: RouteRecord): RouteRecord {
+  for (const field of ['source_cidr', 'dest_cidr'] as const) {
+    const value = route[field]
+    const meant = value == null ? null : mappedIpv4(parseCidr(field, value))
+    if (value == null || meant == null) continue
+    throw new InvalidCidrError(field, value, 'is an IPv4 range written as IPv6, which no packet has', formatCidr(meant))
+  }
+  return route
 }
 
 /** Canonical form of a record, known fields only. `service` is the one it belongs to. */

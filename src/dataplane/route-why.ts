@@ -33,10 +33,14 @@ export function explain(
 ): Explanation {
   const never = whyNeverTaken(host, packet.source, packet.dest)
   let runnerUp: Route | null = null
+  let left: string | null = null
   const candidates: Candidate[] = []
   for (const route of routes) {
     if (route === winner) continue
-    const mismatch = whyNot(route, packet, host)
+    const other = whyNot(route, packet)
+    const attached = other == null ? whyLeft(route, packet, host) : null
+    left ??= attached
+    const mismatch = other ?? attached
     if (mismatch == null && never == null) runnerUp ??= route
     candidates.push({
       serviceId: route.serviceId,
@@ -46,7 +50,7 @@ export function explain(
     })
   }
   if (winner == null) {
-    const reason = never ?? 'no route matches, the packet is not touched'
+    const reason = never ?? left ?? 'no route matches, the packet is not touched'
     return { winner, reason, candidates: candidates.slice(0, traceCandidatesMax) }
   }
   const reason = describe(winner)
@@ -72,13 +76,18 @@ function lost(
 }
 
 /** Why a route cannot match a packet, or null when it does. */
-function whyNot(route: Route, packet: Packet, host: HostNetworks): string | null {
+function whyNot(route: Route, packet: Packet): string | null {
   if (route.device != null && route.device !== packet.interface) {
     return `it takes what enters by ${route.device} only, and the packet ${packet.interface == null ? 'does not' : `enters by ${packet.interface}`}`
   }
   const { source, dest } = route
   if (source != null && !contains(source, packet.source)) return `the source is not in ${formatPrefix(source)}`
   if (dest != null && !contains(dest, packet.dest)) return `the destination is not in ${formatPrefix(dest)}`
+  return null
+}
+
+/** Why a route that covers a packet leaves it alone nevertheless, or null. */
+function whyLeft({ dest }: Route, packet: Packet, host: HostNetworks): string | null {
   const attached = attachedNetworkOf(host.attached, packet.dest)
   if (attached != null && attached.length > Math.max(0, lengthOf(dest))) {
     const what = dest == null ? 'a route without destination' : `a destination as broad as ${formatPrefix(dest)}`

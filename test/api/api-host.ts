@@ -54,14 +54,15 @@ export class ApiHost {
     rmSync(this.directory, { recursive: true, force: true })
   }
 
-  /** One request; `body` is sent as JSON unless it is a string, which goes as it is. */
+  /** One request; `body` is sent as JSON unless it is a string or bytes, which go as they are. */
   async ask(
     method: string,
     path: string,
     body?: unknown,
     { headers = {}, tcp = false }: { headers?: Record<string, string>; tcp?: boolean } = {}
   ): Promise<Answer> {
-    const payload = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
+    const asItIs = body === undefined || typeof body === 'string' || Buffer.isBuffer(body)
+    const payload = asItIs ? body : JSON.stringify(body)
     const [host, port] = (this.http.tcpAddress ?? '').split(':')
     const sent = request({
       ...(tcp ? { host, port } : { socketPath: this.socket }),

@@ -103,6 +103,8 @@ describe('cli: usage', () => {
       'status --json',
       '-o json status',
       'status --output=json',
+      'status -o=json',
+      'status -ojson',
       'cluster -j sync'
     ]) {
       const ran = await runCaptured(args.split(' '), { env })

@@ -39,6 +39,7 @@ describe('api: refusals', () => {
       ['/v1/services/%zz/routes', '{}', null, 400, /path is not valid/],
       ['/v1/services', '{"target_peer_id":', null, 400, /not valid JSON/],
       ['/v1/services', '{"__proto__":{"x":1}}', null, 400, /not valid JSON/],
+      ['/v1/services', '{"target_peer_id":"x"}', 'text/plain', 415, /Content-Type: application\/json/],
       ['/v1/services', 'target_peer_id=x', 'application/x-www-form-urlencoded', 415, /Content-Type: application\/json/],
       ['/v1/services', `"${'x'.repeat(8 * 1024 * 1024)}"`, null, 413, /exceeds 1048576 bytes/],
       ['/v1/services', '[]', null, 400, /the body must be a JSON object/],
@@ -50,6 +51,31 @@ describe('api: refusals', () => {
       assert.deepEqual([got, code], [status, 'invalid_request'], body.slice(0, 40))
       assert.match(told, message)
     }
+  })
+
+  it('of a body that is not what it says: bytes that are no UTF-8, one field twice, something packed', async () => {
+    const before = (await host.ask('GET', '/v1/services')).json.length
+    const named = (name: Buffer): Buffer =>
+      Buffer.concat([Buffer.from('{"target_peer_id":"x","name":"'), name, Buffer.from('"}')])
+    const cases: Array<[body: Buffer | string, headers: Record<string, string>, status: number, message: RegExp]> = [
+      [named(Buffer.from([0xff, 0xc3])), {}, 400, /^the body is not UTF-8; /],
+      ['{"name":"a","target_peer_id":"x","name":"a"}', {}, 400, /^the field "name" is given twice; keep one of them$/],
+      ['{"name":"a","target_peer_id":"x","n\\u0061me":"b"}', {}, 400, /^the field "name" is given twice/],
+      ['{"target_peer_id":"x","x":[{"a":{"b":1},"b":2},{"b":{},"b":2}]}', {}, 400, /^the field "b" is given twice/],
+      ['{}', { 'content-encoding': 'gzip' }, 415, /^the body has a Content-Encoding; send it as it is/]
+    ]
+    for (const [body, headers, status, message] of cases) {
+      const [got, code, told] = await refusal('POST', '/v1/services', body, headers)
+      assert.deepEqual([got, code], [status, 'invalid_request'], String(body))
+      assert.match(told, message)
+    }
+    assert.equal((await host.ask('GET', '/v1/services')).json.length, before)
+  })
+
+  it('is not made where fields only look as if they were given twice', async () => {
+    const body = '{"name":"{\\"name\\": \\"name\\":1, }{","target_peer_id":"x"}'
+    const [, code, message] = await refusal('POST', '/v1/services', body)
+    assert.equal(code, 'peer_not_found', message)
   })
 
   it('of a field names it, and the one that was probably meant', async () => {

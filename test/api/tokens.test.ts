@@ -205,8 +205,9 @@ describe('api: tokens', () => {
     const made = await host.cli([
       'tokens',
       'create',
+      '--scope=services.read',
       '--scope',
-      'services.read, peers.read',
+      'peers.read',
       '--ttl',
       '1d',
       '--name',

@@ -185,6 +185,11 @@ describe('crdt/validate', function () {
       /^invalid_cidr: .*is IPv6 while source_cidr is IPv4/
     ],
     ['host bits', { dest_cidr: '10.0.0.1/8' }, /did you mean 10\.0\.0\.0\/8/],
+    [
+      'an IPv4 range in the clothes of IPv6, which would match no packet',
+      { dest_cidr: '::ffff:10.2.0.0/112' },
+      /^invalid_cidr: dest_cidr "::ffff:a02:0\/112" is an IPv4 range written as IPv6, .*did you mean 10\.2\.0\.0\/16\?$/
+    ],
     ['half a priority', { dest_cidr: '10.0.0.0/8', priority: 1.5 }, /priority must be a whole number from 0 to 65535/],
     ['too high a priority', { dest_cidr: '10.0.0.0/8', priority: 65_536 }, /priority/],
     ['a negative priority', { dest_cidr: '10.0.0.0/8', priority: -1 }, /priority/],

@@ -92,6 +92,10 @@ describe('route table', () => {
       'narrower'
     )
     assert.equal(winner([{ id: 'own', destCidr: '10.1.0.1/32' }], packet('10.3.0.2', '10.1.0.1'), host), null)
+    assert.equal(
+      table([{ id: 'all', destCidr: '0.0.0.0/0' }], host).explain(inside).reason,
+      'the destination lies in the directly attached network 10.1.0.0/24, which a destination as broad as 0.0.0.0/0 does not take'
+    )
   })
 
   it('never takes what belongs to a link or to this host', () => {

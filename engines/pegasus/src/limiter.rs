@@ -35,8 +35,9 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Rounded up: what is less than a byte per second is still a limit.
     pub fn set_mbps(&self, mbps: f64) {
-        self.bytes_per_second.store((mbps.max(0.0) * 125_000.0) as u64, Relaxed);
+        self.bytes_per_second.store((mbps.max(0.0) * 125_000.0).ceil() as u64, Relaxed);
     }
 
     pub fn is_limited(&self) -> bool {
@@ -190,6 +191,15 @@ mod tests {
             }
         }
         got
+    }
+
+    #[test]
+    fn a_limit_below_a_byte_per_second_is_a_limit_and_0_is_none() {
+        let bucket = Bucket::default();
+        bucket.set_mbps(1e-9);
+        assert!(bucket.is_limited());
+        bucket.set_mbps(0.0);
+        assert!(!bucket.is_limited());
     }
 
     #[test]

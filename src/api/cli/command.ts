@@ -47,6 +47,8 @@ export interface Flag {
   kind: FlagKind
   /** It may stand without its value, which is then `true`; what follows it is its value when it reads as one. */
   bare?: true
+  /** Given several times it is a list, the same as one value with commas. */
+  many?: true
   /** What the value is called in help. */
   placeholder?: string
   live?: Live
@@ -88,5 +90,5 @@ export interface Context {
   /** For what talks with its user by itself. */
   streams: { stdin: Readable & { isTTY?: boolean }; stdout: Writable & { isTTY?: boolean } }
   /** Reads stdin to its end. */
-  readInput: () => Promise<string>
+  readInput: () => Promise<Buffer>
 }

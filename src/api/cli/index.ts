@@ -168,7 +168,7 @@ function chooseFormat(globals: Readonly<Record<string, FlagValue>>): Format {
   return 'json'
 }
 
-async function readInput(stdin: Readable): Promise<string> {
+async function readInput(stdin: Readable): Promise<Buffer> {
   const { inputBytesMax } = await import('./limits.ts')
   const chunks: Buffer[] = []
   let bytes = 0
@@ -179,5 +179,5 @@ async function readInput(stdin: Readable): Promise<string> {
       throw new Failure('invalid_request', `stdin holds more than ${inputBytesMax} bytes; give less`)
     chunks.push(part)
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
 }

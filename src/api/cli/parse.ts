@@ -51,7 +51,12 @@ export function parse(argv: readonly string[]): Parsed {
     }
     const isGlobal = GLOBAL_FLAGS.includes(read.flag)
     const into = isGlobal ? globals : given
-    if (Object.hasOwn(into, read.flag.name) && into[read.flag.name] !== read.value) {
+    const before = Object.hasOwn(into, read.flag.name) ? into[read.flag.name] : undefined
+    if (before !== undefined && read.flag.many === true) {
+      into[read.flag.name] = `${before},${read.value}`
+      continue
+    }
+    if (before !== undefined && before !== read.value) {
       failure ??= usageFailure(`--${read.flag.name} is given twice with different values`, help)
     }
     into[read.flag.name] = read.value
@@ -181,7 +186,10 @@ function readOption(
   help: string
 ): { flag: Flag; value: FlagValue } | { failure: Failure } {
   const wrong = (message: string): { failure: Failure } => ({ failure: usageFailure(message, help) })
-  const { name, rawName, value, inlineValue } = option
+  const { name, rawName, inlineValue } = option
+  // `-o=json` is what kubectl's users type; node:util takes the sign for a part of the value.
+  const short = !rawName.startsWith('--')
+  const value = short && inlineValue === true && option.value?.startsWith('=') ? option.value.slice(1) : option.value
   const flag = known.find((one) => one.name === name)
   if (flag == null) {
     const negated = known.find((one) => one.negatable === true && `no-${one.name}` === name)

@@ -13,6 +13,7 @@ import type { Access } from './access.ts'
 import type { EventHub } from './event-hub.ts'
 import { answerClientError, answerFailures, answerFrameworkFailure } from './failure.ts'
 import { Idempotency } from './idempotency.ts'
+import { bodyText, refuseRepeatedFields } from './json-body.ts'
 import {
   connectionsMax,
   headerBytesMax,
@@ -85,7 +86,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   }).withTypeProvider<TypeBoxProvider>()
 
   app.addHook('preValidation', () => validators.load())
-  takeMissingBodyAsEmpty(app)
+  readBodies(app)
   const limit = new RateLimit(clock)
   app.addHook('onRequest', async (request, reply) => {
     if (!access.isTrusted(request)) {
@@ -137,12 +138,33 @@ const serverOptions = {
   requireHostHeader: false
 }
 
-/** `POST /v1/cluster/init` with no body, or an empty one, is `{}`: all its fields are optional. */
-function takeMissingBodyAsEmpty(app: App): void {
+/**
+ * Bodies are JSON in UTF-8, as they are. `POST /v1/cluster/init` with no body, or an empty one, is `{}`: all its fields are
+ * optional.
+ */
+function readBodies(app: App): void {
   const parse = app.getDefaultJsonParser('error', 'error')
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) => {
-    if (text === '') done(null, {})
-    else void parse(request, text as string, done)
+  app.removeContentTypeParser('text/plain')
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, bytes, done) => {
+    try {
+      const text = bodyText(bytes as Buffer)
+      if (text === '') return done(null, {})
+      void parse(request, text, (error, body) => {
+        try {
+          if (error == null) refuseRepeatedFields(text)
+          done(error, body)
+        } catch (refused) {
+          done(refused as Error)
+        }
+      })
+    } catch (refused) {
+      done(refused as Error)
+    }
+  })
+  app.addHook('preParsing', async ({ headers }) => {
+    const encoding = headers['content-encoding']
+    if (encoding == null || encoding === 'identity') return
+    throw Object.assign(new Error('the body has a Content-Encoding; send it as it is'), { statusCode: 415 })
   })
   app.addHook('preValidation', async (request) => {
     if (request.body === undefined && (request.method === 'POST' || request.method === 'PUT')) request.body = {}

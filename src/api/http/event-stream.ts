@@ -37,7 +37,7 @@ export class EventStream {
     out.write(': open\n\n')
     const alive = (): void => {
       if (!this.#isWelcome()) this.end()
-      else if (!out.writableNeedDrain) out.write(': alive\n\n')
+      else if (!out.writableNeedDrain && !out.writableEnded) out.write(': alive\n\n')
     }
     const heartbeat = this.#clock.every(eventHeartbeatMs, alive)
     const end = (): void => this.end()
@@ -58,7 +58,7 @@ export class EventStream {
     await this.#opened.promise
     const out = this.#out
     if (!this.#isWelcome()) return this.end()
-    if (out.destroyed || out.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`)) return
+    if (out.destroyed || out.writableEnded || out.write(`event: ${type}\ndata: ${JSON.stringify(data)}\n\n`)) return
     await new Promise<void>((resolve) => {
       const done = (): void => {
         out.off('drain', done)

@@ -183,7 +183,7 @@ describe('cli: apply, diff, export, confirm', () => {
     await host.stop()
     assert.deepEqual(host.errors, [])
   })
-  const write = (text: string): void => writeFileSync(file, text)
+  const write = (text: string | Buffer): void => writeFileSync(file, text)
   const MESH = `# two sites
 services:
   - name: web
@@ -254,7 +254,10 @@ services:
           .map((key, n) => `${key}: &${key} [${Array.from({ length: 9 }, () => `*${'abcdefgh'[n]}`).join()}]`)
           .join('\n')}\nservices: *i`,
         /cannot be read/
-      ]
+      ],
+      ['services: &a [*a]', /cannot be read/],
+      ['services: []\n---\nservices: []', /holds several documents; give one at a time/],
+      [Buffer.from('services: [{name: "\xff", source_peer: a, target_peer: b}]', 'latin1'), /is not UTF-8/]
     ] as const) {
       write(text)
       const ran = await host.cli(['apply', '-f', file])

@@ -46,7 +46,7 @@ export const clusterCommands: readonly Command[] = [
     args: [{ name: 'TOKEN', help: 'what "arctic cluster invite" printed; - reads it from stdin' }],
     examples: ['arctic cluster join TOKEN', 'arctic cluster join - < token-file'],
     async run({ api, print, readInput }, { args }) {
-      const token = args['TOKEN'] === '-' ? (await readInput()).trim() : args['TOKEN']
+      const token = args['TOKEN'] === '-' ? String(await readInput()).trim() : args['TOKEN']
       if (token === '') throw usageFailure('stdin held no token', 'cluster join')
       const cluster = await api.post<ClusterJson>('/v1/cluster/join', { token }, { timeoutMs: longRequestTimeoutMs })
       await print.data(cluster, async () => (await import('../views/cluster.ts')).clusterText(cluster, print.colours))

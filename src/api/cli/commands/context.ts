@@ -112,7 +112,7 @@ async function describe(context: Context): Promise<SavedContext | null> {
   }
   const { readFingerprint, readUrl } = await import('../target.ts')
   const url = readUrl(api)
-  const token = flag('token') === '-' ? (await context.readInput()).trim() : flag('token')
+  const token = flag('token') === '-' ? String(await context.readInput()).trim() : flag('token')
   const pinned = flag('fingerprint')
   const fingerprint = pinned == null ? await ask(context, url) : readFingerprint(pinned)
   if (fingerprint === null) return null

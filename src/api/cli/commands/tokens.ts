@@ -15,6 +15,7 @@ export const tokenCommands: readonly Command[] = [
         kind: 'text',
         placeholder: 'SCOPE[,SCOPE]',
         live: 'scope',
+        many: true,
         required: true,
         help: 'what it may do: RESOURCE.read, RESOURCE.write (which includes read) or admin; see "explain token"'
       },
