@@ -31,11 +31,13 @@ const NAMES = ['pegasus', 'tempest'] as const
 /** Both engines: their processes, what each was last told (on disk too), and the number of that state. */
 export class Engines {
   readonly #options: EnginesOptions
+  readonly #log: Logger
   readonly #processes: Record<EngineName, EngineProcess>
   #generation = 0
 
   constructor(options: EnginesOptions) {
     this.#options = options
+    this.#log = options.log.module('dataplane')
     const dir = options.enginesDir ?? fileURLToPath(new URL('engines/target/release', root))
     const process = (engine: EngineName): EngineProcess =>
       new EngineProcess({
@@ -99,19 +101,22 @@ export class Engines {
     state: object,
     extra: object = {}
   ): Promise<EngineOutcome> {
-    try {
-      await writeConfig(this.#configPath(name), { generation, ...extra, ...state })
-      const applied = await this.#processes[name].apply({
+    // Together: nothing that carries packets waits for a file, and a crash in between is met by telling both anew.
+    const [told, kept] = await Promise.allSettled([
+      this.#processes[name].apply({
         generation,
         privateKey: newest[name],
         privateKeyBefore: before?.[name] ?? null,
         state
-      })
-      return outcome(applied)
-    } catch (error) {
-      const message = error instanceof Error ? error.message : String(error)
-      return { ports: new Map(), errors: [{ object: 'engine', code: 'EngineUnavailable', message }] }
+      }),
+      writeConfig(this.#configPath(name), { generation, ...extra, ...state })
+    ])
+    if (kept.status === 'rejected') {
+      this.#log.warn({ engine: name, error: String(kept.reason) }, 'what the engine is told cannot be written down')
     }
+    if (told.status === 'fulfilled') return outcome(told.value)
+    const message = told.reason instanceof Error ? told.reason.message : String(told.reason)
+    return { ports: new Map(), errors: [{ object: 'engine', code: 'EngineUnavailable', message }] }
   }
 
   async end(drainMs: number): Promise<void> {
