@@ -25,8 +25,23 @@ export function parseAddress(text: string): Address | null {
   return bytes == null ? null : { family: bytes.length === 4 ? 4 : 6, value: addressToBigInt(bytes) }
 }
 
-/** A network from `ADDRESS/LENGTH`; host bits are dropped. Null when it is none. */
-export function parsePrefix(text: string): Prefix | null {
+/** A network from `ADDRESS/LENGTH`; host bits are dropped. Null when it is none. The same object for the same text. */
+export function parsePrefix(text: string): Readonly<Prefix> | null {
+  const known = parsed.get(text)
+  if (known != null) return known
+  const prefix = readPrefix(text)
+  if (prefix == null) return null
+  if (parsed.size >= parsedMax) parsed.clear()
+  parsed.set(text, prefix)
+  return prefix
+}
+
+/** Each change looks at all routes of its service once more, and reading one costs more than looking. */
+const parsed = new Map<string, Readonly<Prefix>>()
+/** Some 10 MB at most. */
+const parsedMax = 65_536
+
+function readPrefix(text: string): Prefix | null {
   const slash = text.lastIndexOf('/')
   const address = parseAddress(slash < 0 ? text : text.slice(0, slash))
   if (address == null) return null
