@@ -10,6 +10,9 @@ export const authHeadsKeptMax = 64
 export const historyLimitDefault = 100
 export const historyLimitMax = 10_000
 
+/** Routes are told after this that their service awaits something: most changes are in force by then, and no news to them. */
+export const routesFollowMs = 500
+
 /** How long an endpoint may take to report a new wish before the service counts as degraded: an nft load of 100,000 routes fits. */
 export const programTimeoutMs = 10_000
 

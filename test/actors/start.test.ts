@@ -153,6 +153,35 @@ describe('actors of several agents', () => {
     }
   })
 
+  it('tells a route nothing of a change that is soon in force, and what it awaits of one that is not', async () => {
+    const { operator } = a.actors
+    const { id } = await operator.createService({ target_peer_id: 'b' })
+    const [first] = await operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+    await lab.clock.advance(600)
+    const steps = async (): Promise<number> => (await operator.actorHistory(`route:${first!.id}`)).length
+    const state = async (route = first!.id): Promise<unknown> => (await actorsOf(a)).get(`route:${route}`)?.state
+    const before = await steps()
+    const [second] = await operator.addRoutes(id, [{ dest_cidr: '10.3.0.0/24' }])
+    await lab.clock.advance(50)
+    assert.deepEqual([await state(), await state(second!.id)], ['active', 'active'])
+    await lab.clock.advance(600)
+    assert.equal(await steps(), before)
+
+    let open = (): void => {}
+    b.dataplane.gate = new Promise((resolve) => {
+      open = resolve
+    })
+    await operator.addRoutes(id, [{ dest_cidr: '10.4.0.0/24' }])
+    await lab.clock.advance(400)
+    assert.equal(await state(), 'active')
+    await lab.clock.advance(200)
+    assert.equal(await state(), 'pending')
+    b.dataplane.gate = null
+    open()
+    await lab.clock.advance(50)
+    assert.equal(await state(), 'active')
+  })
+
   it('holds a deleted service as deleting until the host has let go of it', async () => {
     const { id } = await a.actors.operator.createService({ target_peer_id: 'b' })
     await lab.clock.advance(50)

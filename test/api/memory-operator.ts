@@ -39,7 +39,6 @@ import type {
   RouteInput,
   RoutePatch,
   RouteRecord,
-  ServiceInput,
   ServicePatch,
   ServiceRecord,
   TokenRecord
@@ -297,10 +296,10 @@ export class MemoryOperator implements Operator {
     this.told.set(id, { name: name ?? id, role: null, revoked: true })
   }
 
-  async createService(input: ServiceInput): Promise<ServiceJson> {
+  async createService(input: Parameters<Operator['createService']>[0]): Promise<ServiceJson> {
     this.#member()
     const target = await this.getPeer(input.target_peer_id)
-    const source = await this.getPeer(input.source_peer_id)
+    const source = await this.getPeer(input.source_peer_id ?? EDGE_A)
     const { max_services: max } = this.policy
     if (max != null && this.services.size >= max) throw new ServiceLimitExceededError(max, 'the cluster policy allows')
     if (target.state !== 'admitted') throw new TargetPeerNotAdmittedError(target.id, target.state)

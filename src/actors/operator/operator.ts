@@ -32,6 +32,11 @@ import type { Draft } from './draft.ts'
 import type { LicenseJson } from './license.ts'
 import type { NewTokenJson, TokenJson, TokenRequest } from './tokens.ts'
 
+/** How fresh an answer about services is: with `asKnown` as this peer knows it now, else their ends are asked first. */
+export interface AnswerOptions {
+  asKnown?: boolean
+}
+
 /**
  * Everything an operator can ask of an agent, as one interface: the HTTP API is a thin skin over it and the CLI another
  * one over HTTP. Inputs may name a peer by id, unique id prefix or name. Answers are the JSON of the contract, as is.
@@ -69,14 +74,14 @@ export interface Operator {
   /** `source_peer_id` defaults to this peer. */
   createService(input: Omit<ServiceInput, 'source_peer_id'> & { source_peer_id?: string }): Promise<ServiceJson>
   listServices(input: { target_peer_id?: string; source_peer_id?: string }): Promise<ServiceJson[]>
-  getService(id: ServiceId): Promise<ServiceJson>
+  getService(id: ServiceId, options?: AnswerOptions): Promise<ServiceJson>
   /** Open TCP flows of a service at this peer, an end of it. InvalidRequestError at any other. */
   listFlows(id: ServiceId, query: FlowsQuery): Promise<FlowJson[]>
   /** `ifMatch`: entity tags, see service-tag.ts; ConflictError when none is the service's as this peer knows it now. */
   updateService(id: ServiceId, patch: ServicePatch, options?: { ifMatch?: readonly string[] }): Promise<ServiceJson>
   deleteService(id: ServiceId, options?: { ifMatch?: readonly string[] }): Promise<void>
   addRoutes(service: ServiceId, routes: RouteInput[]): Promise<RouteJson[]>
-  listRoutes(service?: ServiceId): Promise<RouteJson[]>
+  listRoutes(service?: ServiceId, options?: AnswerOptions): Promise<RouteJson[]>
   updateRoute(service: ServiceId, route: RouteId, patch: RoutePatch): Promise<RouteJson>
   deleteRoute(service: ServiceId, route: RouteId): Promise<void>
   /** Signs what the history has come to, for who joins. */

@@ -13,7 +13,7 @@ import { KeyedSerial } from './keyed-serial.ts'
 import { checkServiceTag } from './service-tag.ts'
 import { routeJson, serviceJson } from './json.ts'
 import { licensedServices } from './license.ts'
-import type { RouteJson, ServiceJson } from './operator.ts'
+import type { AnswerOptions, RouteJson, ServiceJson } from './operator.ts'
 import { refreshReports } from './refresh.ts'
 import { resolvePeer, resolveSource, resolveTarget } from './peer-ref.ts'
 import { findRoute, findService } from './service-ref.ts'
@@ -78,8 +78,9 @@ export class ServiceNouns {
       .map((service) => this.#json(service))
   }
 
-  async get(id: string): Promise<ServiceJson> {
-    await refreshReports(this.#deps, [findService(id, clusterView(this.#deps))])
+  async get(id: string, { asKnown = false }: AnswerOptions = {}): Promise<ServiceJson> {
+    const service = findService(id, clusterView(this.#deps))
+    if (!asKnown) await refreshReports(this.#deps, [service])
     return this.#json(findService(id, clusterView(this.#deps)))
   }
 
@@ -100,10 +101,10 @@ export class ServiceNouns {
     return records.map((record) => routeJson(record, this.#deps.reconciler.statuses.get(service.id)))
   }
 
-  async listRoutes(id?: ServiceId): Promise<RouteJson[]> {
+  async listRoutes(id?: ServiceId, { asKnown = false }: AnswerOptions = {}): Promise<RouteJson[]> {
     const before = clusterView(this.#deps)
     const service = id == null ? null : findService(id, before)
-    await refreshReports(this.#deps, service == null ? [...before.services.values()] : [service])
+    if (!asKnown) await refreshReports(this.#deps, service == null ? [...before.services.values()] : [service])
     const { reconciler, replica } = this.#deps
     const view = replica.view()
     const records = service == null ? [...view.routes.values()] : (view.routesOf.get(service.id) ?? [])

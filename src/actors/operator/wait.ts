@@ -34,10 +34,11 @@ export async function waitFor(
   /** Ends of services that are done but for these, by peer. */
   const skipped = new Map<PeerId, string>()
   let open: Open[] = services.map((service) => ({ service, spoke: new Set<PeerId>() }))
-  let pauseMs = waitLookMinMs
-  let askAt = begun + pauseMs
   // What was just written is part of what is looked at.
   deps.reconciler.flush()
+  // Ends that tell each change by themselves are asked only when they have been silent for long.
+  let pauseMs = services.every((service) => ends(service).every(deps.reconciler.isTold)) ? waitLookMaxMs : waitLookMinMs
+  let askAt = begun + pauseMs
   for (;;) {
     const late = new Map<Open, StragglerJson[]>()
     const away = new Map<PeerId, string>()

@@ -3,7 +3,9 @@ import type { PeerId, RouteId, ServiceId } from '../../crdt/schema.ts'
 import type { Logger } from '../../log.ts'
 import { addressOf, parseAddress } from '../runtime/address.ts'
 import { childOf } from '../runtime/supervisor.logic.ts'
+import { routesFollowMs } from '../limits.ts'
 import type { Population, Step } from './plan.ts'
+import type { ServiceStatus } from './status-book.ts'
 
 interface LiveService {
   spec: string
@@ -30,6 +32,8 @@ export class LiveActors {
   readonly #deleting = new Set<ServiceId>()
   /** The last fact that each actor was told, by address. */
   readonly #told = new Map<string, string>()
+  /** Services that are on their way to something, and when their routes are told (monotonic ms); the first is due first. */
+  readonly #awaiting = new Map<ServiceId, number>()
 
   constructor(options: LiveActorsOptions) {
     this.#options = options
@@ -71,6 +75,7 @@ export class LiveActors {
         break
       case 'service.stop':
         this.#services.delete(step.id)
+        this.#awaiting.delete(step.id)
         this.#deleting.add(step.id)
         this.#told.delete(addressOf('service', step.id))
         this.#service(step.id)?.send({ type: 'service.withdrawn' })
@@ -109,19 +114,45 @@ export class LiveActors {
   }
 
   tellPeer(id: PeerId, facts: Array<{ type: string; name?: string }>): void {
-    this.#tell(addressOf('peer', id), childOf(this.#pool('peers'), addressOf('peer', id)), facts)
+    this.#tell(addressOf('peer', id), () => childOf(this.#pool('peers'), addressOf('peer', id)), facts)
   }
 
   tellTunnel(id: PeerId, fact: { type: string }): void {
-    this.#tell(addressOf('tunnel', id), childOf(this.#pool('tunnels'), addressOf('tunnel', id)), [fact])
+    this.#tell(addressOf('tunnel', id), () => childOf(this.#pool('tunnels'), addressOf('tunnel', id)), [fact])
   }
 
-  /** The fact goes to the service and, without its details, to each of its routes. */
-  tellService(id: ServiceId, fact: { type: string; reason: string; message: string }): void {
-    this.#tell(addressOf('service', id), this.#service(id), [fact])
-    const type = fact.type.replace('service.', 'route.')
+  /**
+   * The service is told at once, and its routes of what it has come to. That it is on its way to something they are told
+   * by {@link tellRoutes}, if it still is then: there may be thousands, and most changes are soon in force.
+   */
+  tellService(id: ServiceId, { phase, reason, message }: ServiceStatus, now: number): void {
+    const fact = phase === 'active' ? 'programmed' : phase === 'degraded' ? 'impaired' : 'awaited'
+    this.#tell(addressOf('service', id), () => this.#service(id), [{ type: `service.${fact}`, reason, message }])
+    if (fact !== 'awaited') {
+      this.#awaiting.delete(id)
+      this.#tellRoutesOf(id, fact)
+    } else if (!this.#awaiting.has(id)) {
+      this.#awaiting.set(id, now + routesFollowMs)
+    }
+  }
+
+  /** When the next routes are due, monotonic ms. */
+  routesDue(): number | null {
+    for (const at of this.#awaiting.values()) return at
+    return null
+  }
+
+  tellRoutes(now: number): void {
+    for (const [id, at] of this.#awaiting) {
+      if (at > now) return
+      this.#awaiting.delete(id)
+      this.#tellRoutesOf(id, 'awaited')
+    }
+  }
+
+  #tellRoutesOf(id: ServiceId, fact: string): void {
     for (const route of this.#services.get(id)?.routes.keys() ?? []) {
-      this.#tell(addressOf('route', route), this.#route(id, route), [{ type }])
+      this.#tell(addressOf('route', route), () => this.#route(id, route), [{ type: `route.${fact}` }])
     }
   }
 
@@ -158,12 +189,13 @@ export class LiveActors {
 
   #tell(
     address: string,
-    ref: AnyActorRef | null,
-    facts: Array<{ type: string; reason?: string; name?: string }>
+    find: () => AnyActorRef | null,
+    facts: Array<{ type: string; reason?: string; message?: string; name?: string }>
   ): void {
-    if (ref == null) return
     const digest = facts.map(({ type, reason }) => `${type} ${reason ?? ''}`).join()
     if (this.#told.get(address) === digest) return
+    const ref = find()
+    if (ref == null) return
     this.#told.set(address, digest)
     for (const fact of facts) ref.send(fact)
   }

@@ -33,7 +33,7 @@ import { OwnReports } from './own-reports.ts'
 import { failsAlone, Quarantine, suspectsOf, type Held } from './quarantine.ts'
 import { Singletons } from './singletons.ts'
 import { specIn } from './spec.ts'
-import { StatusBook, type ServiceStatus } from './status-book.ts'
+import { StatusBook } from './status-book.ts'
 import { Synced } from './synced.ts'
 import { tellViewChanges } from './view-events.ts'
 
@@ -59,7 +59,7 @@ export interface ReconcilerOptions {
  * 3. What the mesh may ask of us is `reportFor` of the last applied state, the engines and the target's reachability.
  * 4. Every touched service's status is `phaseOf` what is seen now.
  * 5. The actors that live are those that this host's side of the view wants (`own-side.ts`); a deleted service's actor lives until the host let go of it.
- * 6. Every actor knows the newest fact about it, and the feed has told each change once.
+ * 6. Every actor knows the newest fact about it, routes a moment later that their service awaits something, and the feed has told each change once.
  * 7. One timer stands for the next moment at which time alone would change any of this.
  */
 export class Reconciler {
@@ -195,11 +195,12 @@ export class Reconciler {
     return mesh.report(peer).get(service) ?? null
   }
 
-  /** Peers that share a service with this one tell every change by themselves; others are right when they were asked. */
+  /** Peers that share a service with this one tell it every change by themselves. */
+  isTold = (peer: PeerId): boolean => peer === this.#options.mesh.self || this.live.population().tunnels.has(peer)
+
+  /** Of others what they say is right when they were asked. */
   #isFresh(peer: PeerId): boolean {
-    const { mesh } = this.#options
-    if (peer === mesh.self || this.live.population().tunnels.has(peer)) return true
-    return this.#peers.askedLately(peer)
+    return this.isTold(peer) || this.#peers.askedLately(peer)
   }
 
   // External events: each marks what it touches and asks for an evaluation.
@@ -255,13 +256,15 @@ export class Reconciler {
     this.request()
   }
 
-  /** Evaluates soon: at once when nothing was evaluated lately, else together with what else comes in a few ms. */
+  /**
+   * Evaluates soon, together with what else comes in a few ms; when nothing was evaluated lately, as soon as others have
+   * been told of what has happened here.
+   */
   request(): void {
     if (this.#requested === 'soon' || this.#stopped) return
     this.#requested = 'soon'
     const idleMs = this.#options.clock.monotonic() - this.#evaluatedAt
-    if (idleMs >= evaluateEveryMs) queueMicrotask(() => this.#run())
-    else this.#soon = this.#options.clock.after(evaluateEveryMs - idleMs, () => this.#run())
+    this.#soon = this.#options.clock.after(Math.max(0, evaluateEveryMs - idleMs), () => this.#run())
   }
 
   /** Evaluates now, so that an answer shows what was just written. */
@@ -424,11 +427,13 @@ export class Reconciler {
   }
 
   #tellServices(): void {
+    const now = this.#options.clock.monotonic()
     for (const id of this.#dirtyServices) {
       const status = this.statuses.get(id)
-      if (status != null && this.live.population().services.has(id)) this.live.tellService(id, factOf(status))
+      if (status != null && this.live.population().services.has(id)) this.live.tellService(id, status, now)
     }
     this.#dirtyServices.clear()
+    this.live.tellRoutes(now)
   }
 
   /** Whether the host was told of a state without the service, and has taken it. */
@@ -460,7 +465,8 @@ export class Reconciler {
     const waits = [
       msUntil(this.statuses.nextDeadline(), clock.now()),
       msUntil(this.#peers.reachability.nextDeadline(), clock.monotonic()),
-      msUntil(this.synced.nextDeadline(), clock.monotonic())
+      msUntil(this.synced.nextDeadline(), clock.monotonic()),
+      msUntil(this.live.routesDue(), clock.monotonic())
     ].filter((ms) => ms != null)
     if (waits.length > 0) this.#deadline = clock.after(Math.max(1, Math.ceil(Math.min(...waits))), () => this.request())
   }
@@ -496,13 +502,6 @@ export class Reconciler {
     this.#singletons.tellKeys(this.#options.keys?.ring.before != null)
   }
 }
-
-/** What a service's actor is told of its status. */
-const factOf = ({ phase, reason, message }: ServiceStatus): { type: string; reason: string; message: string } => ({
-  type: phase === 'active' ? 'service.programmed' : phase === 'degraded' ? 'service.impaired' : 'service.awaited',
-  reason,
-  message
-})
 
 const msUntil = (at: number | null, now: number): number | null => (at == null ? null : at - now)
 

@@ -58,6 +58,24 @@ describe('waiting for a change', () => {
     assert.equal((await a.sees(service.id)).status.phase, 'active')
   })
 
+  it('asks nobody who tells it by itself, unless that one is silent for long', async () => {
+    const open = closeGate(b)
+    const service = await routed()
+    const waiting = wait(service)
+    a.mesh.refreshed.length = 0
+    await lab.clock.advance(200)
+    assert.deepEqual(a.mesh.refreshed, [])
+    await lab.clock.advance(100)
+    assert.deepEqual(a.mesh.refreshed, [peerId('b')])
+    open()
+    await lab.clock.advance(20)
+    assert.equal(done(waiting), true)
+    a.mesh.refreshed.length = 0
+    assert.equal((await a.actors.operator.getService(service.id, { asKnown: true })).status.phase, 'active')
+    const [route] = await a.actors.operator.listRoutes(service.id, { asKnown: true })
+    assert.deepEqual([route?.status, a.mesh.refreshed], ['active', []])
+  })
+
   it('names who has not, and why, when the time is up; what was written stays', async () => {
     const open = closeGate(b)
     const service = await routed()

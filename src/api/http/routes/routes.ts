@@ -22,7 +22,7 @@ export function routeRoutes(app: App, operator: Operator): void {
     at == null ? operator.listRoutes(service) : (await operator.at(at)).listRoutes(service)
   /** What a route's change is waited for: its service; one that was deleted meanwhile is not. */
   const serviceOf = (id: string) => async (): Promise<ServiceJson[]> => {
-    const service = await found(operator.getService(id))
+    const service = await found(operator.getService(id, { asKnown: true }))
     return service == null ? [] : [service]
   }
 
@@ -44,7 +44,7 @@ export function routeRoutes(app: App, operator: Operator): void {
       const added = await operator.addRoutes(params.id, body.routes)
       const ids = new Set(added.map(({ id }) => id))
       const waited = await wait.for(serviceOf(params.id))
-      const now = waited == null ? added : ((await found(operator.listRoutes(params.id))) ?? added)
+      const now = waited == null ? added : ((await found(operator.listRoutes(params.id, { asKnown: true }))) ?? added)
       return reply.code(201).send(now.filter(({ id }) => ids.has(id)))
     }
   )
@@ -82,7 +82,8 @@ export function routeRoutes(app: App, operator: Operator): void {
       const changed = await operator.updateRoute(params.id, params.route_id, body)
       return wait.in(changed, {
         of: serviceOf(params.id),
-        now: async () => (await found(operator.listRoutes(params.id)))?.find(({ id }) => id === changed.id)
+        now: async () =>
+          (await found(operator.listRoutes(params.id, { asKnown: true })))?.find(({ id }) => id === changed.id)
       })
     }
   )

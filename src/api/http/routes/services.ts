@@ -21,7 +21,7 @@ import { found, Wait } from '../wait.ts'
 export function serviceRoutes(app: App, operator: Operator): void {
   const tags = ['services']
   const waited = (wait: Wait, service: ServiceJson): Promise<ServiceJson> =>
-    wait.in(service, { of: () => [service], now: () => found(operator.getService(service.id)) })
+    wait.in(service, { of: () => [service], now: () => found(operator.getService(service.id, { asKnown: true })) })
 
   app.post(
     '/v1/services',
@@ -37,8 +37,7 @@ export function serviceRoutes(app: App, operator: Operator): void {
     },
     async ({ body, query }, reply) => {
       const wait = new Wait(operator, reply, query.wait)
-      const source_peer_id = body.source_peer_id ?? (await operator.status()).peer.id
-      const made = await operator.createService({ ...body, source_peer_id })
+      const made = await operator.createService(body)
       return sendService(reply.code(201), await waited(wait, made))
     }
   )
@@ -132,7 +131,7 @@ export function serviceRoutes(app: App, operator: Operator): void {
     async ({ params, headers, query }, reply) => {
       const wait = new Wait(operator, reply, query.wait)
       // Nobody can say any more whose it was once it is deleted.
-      const service = wait.asked ? [await operator.getService(params.id)] : []
+      const service = wait.asked ? [await operator.getService(params.id, { asKnown: true })] : []
       await operator.deleteService(params.id, readIfMatch(headers['if-match']))
       await wait.for(() => service)
       return reply.code(204).send()
