@@ -82,6 +82,9 @@ export const inviteTtlDefaultMs = 3_600_000
 export const inviteTtlMaxMs = 30 * 24 * 3_600_000
 export const inviteUsesMax = 1_000
 
+/** What this process is, its addresses above all, is looked at this often: a host that moves is found again by then. */
+export const ownRecordEveryMs = 5_000
+
 /** Founding a cluster answers with this peer's own record, which is written next: a few ms on any disk that works. */
 export const ownRecordWaitMs = 1_000
 

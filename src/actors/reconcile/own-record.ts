@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../clock.ts'
 import type { PeerId, PeerRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type { Logger } from '../../log.ts'
-import { applyRetryMaxMs, applyRetryMinMs } from '../limits.ts'
+import { applyRetryMaxMs, applyRetryMinMs, ownRecordEveryMs } from '../limits.ts'
 import type { ReplicaPort } from '../ports.ts'
 
 export interface OwnRecordOptions {
@@ -17,7 +17,8 @@ export interface OwnRecordOptions {
 
 /**
  * Keeps this peer's record in the view saying what this process is: addresses, keys, version. The name is the record's
- * once there is one, since `peers rename` changes it there.
+ * once there is one, since `peers rename` changes it there. Looks when the record has changed, when it is told that the
+ * process has (`changed`), and now and then, since addresses change without a word.
  */
 export class OwnRecord {
   readonly #options: OwnRecordOptions
@@ -25,25 +26,40 @@ export class OwnRecord {
   #changedMeanwhile = false
   #failures = 0
   #timer: Timer | null = null
+  #regular: Timer | null = null
+  /** As it was when it was last found to be right; null when that is not known any more. */
+  #right: PeerRecord | null = null
   #stopped = false
 
   constructor(options: OwnRecordOptions) {
     this.#options = options
   }
 
+  start(): void {
+    this.#regular = this.#options.clock.every(ownRecordEveryMs, () => this.changed())
+  }
+
   stop(): void {
     this.#stopped = true
     this.#timer?.cancel()
+    this.#regular?.cancel()
+  }
+
+  changed(): void {
+    this.#right = null
+    this.look(this.#options.replica.view())
   }
 
   look(view: View): void {
     const member = view.members.get(this.#options.self)
+    if (member?.record != null && member.record === this.#right) return
     if (this.#writing) this.#changedMeanwhile = true
     if (member == null || this.#writing || this.#timer != null || this.#stopped) return
     if (!this.#options.keysInForce()) return
     const now = this.#options.selfRecord()
     const wanted = { ...now, name: member.record?.name ?? now.name }
     if (member.record == null || !sameRecord(member.record, wanted)) void this.#write(wanted)
+    else this.#right = member.record
   }
 
   async #write(record: PeerRecord): Promise<void> {

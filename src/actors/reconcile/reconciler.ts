@@ -135,6 +135,7 @@ export class Reconciler {
   start(): void {
     this.counters.start()
     this.keys?.start()
+    this.#ownRecord.start()
     this.#singletons.tellEngines()
     this.#tellKeys()
     this.flush()
@@ -164,8 +165,7 @@ export class Reconciler {
         return service != null && this.reportOf(peer, id)?.spec === specIn(replica.view(), service)
       },
       onChange: () => {
-        const view = replica.view()
-        this.#ownRecord.look(view)
+        this.#ownRecord.changed()
         this.#tellKeys()
         this.request()
       }

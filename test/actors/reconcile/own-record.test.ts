@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { applyRetryMinMs } from '../../../src/actors/limits.ts'
+import { applyRetryMinMs, ownRecordEveryMs } from '../../../src/actors/limits.ts'
 import { OwnRecord } from '../../../src/actors/reconcile/own-record.ts'
 import type { PeerRecord } from '../../../src/crdt/schema.ts'
 import type { View } from '../../../src/crdt/view.ts'
@@ -27,6 +27,7 @@ describe("this peer's own record", () => {
   })
 
   let looker: OwnRecord | null = null
+  let asked = 0
   const own = (record: PeerRecord): OwnRecord => {
     looker = new OwnRecord({
       replica: {
@@ -42,7 +43,10 @@ describe("this peer's own record", () => {
       clock,
       log: new FakeLog(),
       self: peerId('a'),
-      selfRecord: () => record,
+      selfRecord: () => {
+        asked++
+        return { ...record }
+      },
       keysInForce: () => keysInForce
     })
     return looker
@@ -58,6 +62,23 @@ describe("this peer's own record", () => {
       written.map(({ version }) => version),
       ['0.2.0']
     )
+  })
+
+  it('follows addresses that change, although nobody says so, and asks for them no more than now and then', async () => {
+    const now = peerRecord('a')
+    const record = own(now)
+    record.start()
+    record.look(view)
+    await clock.settle()
+    asked = 0
+    for (let n = 0; n < 100; n++) record.look({ ...view, services: new Map() })
+    assert.ok(asked <= 1, `${asked} times`)
+    now.data_addresses = ['192.0.2.7:7947']
+    await clock.advance(ownRecordEveryMs)
+    await clock.settle()
+    assert.deepEqual(written.at(-1)?.data_addresses, ['192.0.2.7:7947'])
+    record.stop()
+    assert.equal(clock.pending, 0)
   })
 
   it('keeps the name that the cluster knows', async () => {
