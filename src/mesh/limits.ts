@@ -164,6 +164,8 @@ export const reportPagesMax = 256
 export const reportCountersMs = 1_000
 /** A report fetch that takes longer is given up; the next beat asks again. */
 export const reportTimeoutMs = 5_000
+/** Who tells each change by itself may announce it before it has told it, by so much; then it is asked. */
+export const reportToldMs = 250
 /** Report fetches under way at once. */
 export const reportFetchesMax = 8
 /** Services one peer may report on; the same as the most the replica is made for. */

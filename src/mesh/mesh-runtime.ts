@@ -125,7 +125,7 @@ export class MeshRuntime implements Mesh {
     this.actors = new ActorExchange({ network, clock, log, roleOf })
     this.#redial = new Redial({ network, clock, random, log, addressesOf: (peer) => this.#addressesOf(peer) })
     this.#admission = new Admission({ network, replica, clock, log, refusals })
-    this.#book = new ReportBook({ incarnation, clock, onChange: () => this.#presence.changed() })
+    this.#book = new ReportBook({ incarnation, clock, onChange: () => this.#reported() })
     this.#reports = new ReportExchange({
       network,
       book: this.#book,
@@ -377,6 +377,7 @@ export class MeshRuntime implements Mesh {
     this.#gossip.start(cluster)
     this.#presence.start(cluster)
     this.#redial.members(this.#wanted(replica.view()), { prompt: !this.#joining })
+    this.#reports.follow(this.#partners(replica.view()))
     // A join writes it itself, when others can be told.
     if (!this.#joining) this.#background.run(() => replica.putPeer(this.#record()))
   }
@@ -396,6 +397,7 @@ export class MeshRuntime implements Mesh {
     this.#gossip.leave()
     this.#presence.stop()
     this.#redial.members([])
+    this.#reports.follow(new Set())
     for (const peer of previous.members.keys()) this.#reports.forget(peer)
     this.#twins.forget(() => false)
     this.actors.membersChanged()
@@ -421,11 +423,12 @@ export class MeshRuntime implements Mesh {
       }
     }
     this.#presence.headsChanged()
-    // Who became a partner just now may have reported before this peer cared.
-    for (const peer of this.#partners(view)) {
-      const beat = this.#roster.beatOf(peer)
-      if (beat != null && !this.#partners(previous).has(peer)) this.#reports.announced(peer, beat.report)
-    }
+    this.#reports.follow(this.#partners(view))
+  }
+
+  /** Partners that do not follow learn of it by a beat. */
+  #reported(): void {
+    if (!this.#reports.tell(this.#partners(this.#parts.replica.view()))) this.#presence.changed()
   }
 
   #heard(beat: Beat): void {

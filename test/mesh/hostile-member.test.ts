@@ -168,7 +168,8 @@ describe('a page of reports', () => {
   it('is read as it was written, without what newer versions add', () => {
     deepEqual(parsePage(json(page)), page)
     deepEqual(parsePage(json({ ...page, colour: 1, changed: [{ ...report, colour: 1 }] })), page)
-    deepEqual(parseQuestion(json({ since: 1, incarnation: 2, colour: 3 })), { since: 1, incarnation: 2 })
+    const question = { since: 1, incarnation: 2, follow: false }
+    deepEqual(parseQuestion(json({ since: 1, incarnation: 2, colour: 3 })), question)
   })
 
   it('is none with any field of it another, and whatever it is, it is refused with a sentence', () => {

@@ -1,7 +1,7 @@
 import { UnavailableError } from '../../src/errors.ts'
 import type { Channel, Network } from '../../src/mesh/network.ts'
 
-type Streams = Pick<Network, 'self' | 'open' | 'handle' | 'connected' | 'onConnect'>
+type Streams = Pick<Network, 'self' | 'open' | 'handle' | 'connected' | 'onConnect' | 'onDisconnect'>
 
 /** What a sender may have under way, bytes: beyond it `send` waits for the reader, as over a real stream. */
 const WINDOW = 256 * 1024
@@ -109,6 +109,11 @@ export class MemoryNetwork implements Streams {
   onConnect(listener: Parameters<Network['onConnect']>[0]): () => void {
     this.#onConnect.add(listener)
     return () => void this.#onConnect.delete(listener)
+  }
+
+  /** Nothing tells it of a loss here: streams end by themselves. */
+  onDisconnect(): () => void {
+    return () => {}
   }
 
   get listeners(): number {

@@ -4,10 +4,14 @@ import { InvalidRequestError } from '../../errors.ts'
 import { reportCountersMs, reportRemovalsMax, reportsPerPeerMax } from '../limits.ts'
 import type { ServiceReport } from '../mesh.ts'
 
-/** What changed since a sequence number, or everything when that is too long ago or of another incarnation. */
-export interface ReportDelta {
+/** How far a book has come, or a reader of it. */
+export interface Mark {
   incarnation: number
   seq: number
+}
+
+/** What changed since a sequence number, or everything when that is too long ago or of another incarnation. */
+export interface ReportDelta extends Mark {
   /** True: `changed` is all there is, and what is not in it is gone. */
   whole: boolean
   changed: ServiceReport[]
@@ -45,7 +49,7 @@ export class ReportBook {
     this.#counters = null
   }
 
-  version(): { incarnation: number; seq: number } {
+  version(): Mark {
     return { incarnation: this.#incarnation, seq: this.#seq }
   }
 

@@ -1,16 +1,28 @@
 import { MisspokenError } from '../misspoken.ts'
 import { reportRemovalsMax, reportsPerMessageMax, reportTextMax } from '../limits.ts'
 import type { ServiceReport } from '../mesh.ts'
-import type { ReportDelta } from './book.ts'
+import type { Channel } from '../network.ts'
+import type { Mark, ReportDelta } from './book.ts'
 
 /** One message of an answer; `more` follow. */
 export type Page = ReportDelta & { more: boolean }
 
-/** A question: what is new since. MisspokenError for anything else. */
-export function parseQuestion(message: Uint8Array): { since: number; incarnation: number } {
-  const { since, incarnation } = parseObject(message)
+/** A question: what is new since, and from then on (`follow`). MisspokenError for anything else. */
+export function parseQuestion(message: Uint8Array): { since: number; incarnation: number; follow: boolean } {
+  const { since, incarnation, follow } = parseObject(message)
   if (!isCount(since) || !isCount(incarnation)) throw malformed('a question has no numbers')
-  return { since, incarnation }
+  return { since, incarnation, follow: follow === true }
+}
+
+/** Sends a delta as one answer; how far it goes. */
+export async function sendDelta(channel: Channel, delta: ReportDelta): Promise<Mark> {
+  const count = Math.max(1, Math.ceil(delta.changed.length / reportsPerMessageMax))
+  for (let i = 0; i < count; i++) {
+    const changed = delta.changed.slice(i * reportsPerMessageMax, (i + 1) * reportsPerMessageMax)
+    const page: Page = { ...delta, changed, removed: i === 0 ? delta.removed : [], more: i < count - 1 }
+    await channel.send(Buffer.from(JSON.stringify(page)))
+  }
+  return { incarnation: delta.incarnation, seq: delta.seq }
 }
 
 /**
