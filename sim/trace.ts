@@ -13,7 +13,7 @@ export interface TimelineEvent {
 const batchMax = 512
 
 /**
- * What happened, as one hash: every delivery, every apply and every change of heads goes in, with its time. Two runs of
+ * What happened, as one hash: every delivery, every apply and every entry that a host holds from then on goes in, with its time. Two runs of
  * one seed are the same run exactly when their hashes are equal.
  */
 export class Trace {
@@ -21,7 +21,7 @@ export class Trace {
   readonly #now: () => number
   #lines: string[] = []
   readonly timeline: TimelineEvent[] = []
-  readonly counts = { gossip: 0, frames: 0, bytes: 0, applies: 0, heads: 0 }
+  readonly counts = { gossip: 0, frames: 0, bytes: 0, applies: 0, entries: 0 }
 
   constructor(now: () => number) {
     this.#now = now
@@ -44,9 +44,10 @@ export class Trace {
     this.#line(`a ${host} ${generation} ${digest}`)
   }
 
-  heads(host: number, heads: readonly string[]): void {
-    this.counts.heads++
-    this.#line(`h ${host} ${heads.join()}`)
+  /** What a host holds, and so all that it shows, follows from these. */
+  entry(host: number, hash: string): void {
+    this.counts.entries++
+    this.#line(`e ${host} ${hash}`)
   }
 
   note(host: number | null, kind: TimelineEvent['kind'], text: string): void {

@@ -1,4 +1,5 @@
 import './memory.ts'
+import { createHash } from 'node:crypto'
 import type { Operator } from '../src/actors/operator/operator.ts'
 import { ArcticError, UnavailableError } from '../src/errors.ts'
 import { desiredFor } from '../src/actors/reconcile/desired.ts'
@@ -77,6 +78,7 @@ export class World {
   readonly reader = sharedReader()
   /** The state that a kernel was found in when it was what this view asks for. */
   readonly #programmed = new WeakMap<View, DesiredState>()
+  readonly #documents = new WeakMap<View, string>()
   workBeganAt = 0
   readonly network: NetworkKind
   readonly agents: AgentKind
@@ -226,11 +228,23 @@ export class World {
     const views = members.map((host) => ({ host, view: host.agent!.replica.view() }))
     const first = views[0]
     if (first == null) return null
-    const heads = first.view.heads.join()
-    const other = views.find(({ view }) => view.heads.join() !== heads || view.members.size !== first.view.members.size)
+    const document = this.#documentOf(first.view)
+    const other = views.find(
+      ({ view }) => this.#documentOf(view) !== document || view.members.size !== first.view.members.size
+    )
     if (other != null) return `${other.host.name} and ${first.host.name} hold different documents`
     const behind = views.find(({ host, view }) => !this.#hasProgrammed(host, view))
     return behind == null ? null : `${behind.host.name} has not programmed what it holds`
+  }
+
+  /** A thousand members have a thousand heads each: what stands for them is asked for again and again. */
+  #documentOf(view: View): string {
+    let document = this.#documents.get(view)
+    if (document == null) {
+      document = createHash('sha256').update(view.heads.join()).digest('hex')
+      this.#documents.set(view, document)
+    }
+    return document
   }
 
   /** Asked again and again while nothing changes, and then answered by what was found before. */

@@ -100,10 +100,12 @@ export class SimHost {
         const agent = await Promise.race([startAgent(this, life.clock, hostLogger(this)), life.ended])
         if (agent == null) return
         this.agent = agent
-        agent.replica.onLocal((envelope) => this.world.acknowledged(this, parseEnvelope(envelope)))
-        agent.replica.onView((view, before) => {
-          if (view.heads !== before.heads) this.world.trace.heads(this.index, view.heads)
+        agent.replica.onLocal((bytes) => {
+          const envelope = parseEnvelope(bytes)
+          this.world.trace.entry(this.index, envelope.hash)
+          this.world.acknowledged(this, envelope)
         })
+        agent.replica.onReceived(({ hash }) => this.world.trace.entry(this.index, hash))
         this.world.trace.note(this.index, 'life', 'up')
       } catch (error) {
         if (!(error instanceof UnavailableError)) throw error

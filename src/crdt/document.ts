@@ -1,7 +1,7 @@
 import { decodeChange, encodeChange, getBackend, init, isImmutableString } from '@automerge/automerge'
-import { equalBytes, MalformedError } from './bytes.ts'
+import { equalBytes, hex, MalformedError } from './bytes.ts'
 import { readOperations } from './change-reader.ts'
-import { depsOf, plainChunk } from './chunk.ts'
+import { depsOf, parseChunk, plainChunk } from './chunk.ts'
 import { GENESIS_ACTOR } from './genesis.ts'
 import { applyBatchMax, viaLengthMax } from './limits.ts'
 import { SortedMap } from './sorted-map.ts'
@@ -17,29 +17,39 @@ import { SortedMap } from './sorted-map.ts'
  * here must have been verified before: Automerge itself authenticates nothing.
  */
 export class Document {
-  /** A document that was saved is read when it is first needed: most of a start does without. */
-  #saved: SavedDocument | null = null
+  /** What it begins with, as long as nothing more is asked of it: a state that was saved, else the genesis alone. */
+  readonly #genesis: Uint8Array
+  #saved: SavedDocument | null
   #made: Handle | null = null
   readonly #actor: string | undefined
   /** Changes that nothing applied builds on; null when only Automerge knows. Asked for all of a thousand, it takes 1 ms. */
   #heads: SortedMap<true> | null = null
-  #deferred: Applicable[] = []
+  /** Changes of which it was told by {@link expect} and that it has not been given. */
+  #owed = 0
 
-  /** A document that begins with the genesis change. `actor` is who its own changes are by. */
+  /**
+   * A document that begins with the genesis change, or with what was saved. `actor` is who its own changes are by. It is made
+   * or read when it is first asked for more than its heads: most of what an agent does goes without.
+   */
   constructor(genesisChunk: Uint8Array, actor?: string, saved: SavedDocument | null = null) {
+    this.#genesis = genesisChunk
     this.#actor = actor
     this.#saved = saved
-    if (saved != null) return
-    this.#made = newHandle(actor)
-    this.#made.applyChanges([genesisChunk])
   }
 
   get #handle(): Handle {
+    if (this.#owed > 0) throw new Error('what it was told of has to be given first')
+    return this.#own()
+  }
+
+  #own(): Handle {
     if (this.#made == null) {
-      this.#made = loaded(this.#saved ?? { bytes: new Uint8Array(), heads: [] }, this.#actor)
+      if (this.#saved == null) {
+        this.#made = newHandle(this.#actor)
+        this.#made.applyChanges([this.#genesis])
+      } else this.#made = loaded(this.#saved, this.#actor)
       this.#saved = null
     }
-    if (this.#deferred.length > 0) throw new Error('what was deferred has to be applied first')
     return this.#made
   }
 
@@ -48,36 +58,51 @@ export class Document {
     void this.#handle
   }
 
+  /** It is in memory, some MB for a thousand records. */
+  get isOpen(): boolean {
+    return this.#made != null
+  }
+
   /** What the constructor takes. */
   save(): SavedDocument {
-    return this.#saved ?? { bytes: this.#handle.save(), heads: this.#handle.getHeads() }
+    if (this.#saved != null) return this.#saved
+    const handle = this.#handle
+    return { bytes: handle.save(), heads: handle.getHeads() }
+  }
+
+  /** Gives the memory back, until something is asked again. `saved`: what {@link save} has just returned. */
+  close(saved: SavedDocument): void {
+    this.#saved = saved
+    this.#made?.free()
+    this.#made = null
   }
 
   /** Applies changes that it does not hold; all that they build on is held, or stands before them. */
   apply(changes: readonly Applicable[]): void {
-    this.defer(changes)
-    this.applyDeferred()
+    this.expect(changes)
+    this.give(changes)
   }
 
   /**
-   * Takes changes in as {@link apply} does and gives them to Automerge later, many at once: for one by a new author it goes
-   * through the whole document. Nothing but {@link heads} may be asked before {@link applyDeferred}.
+   * Tells of changes as {@link apply} does, which are to be given later, many at once: for one by a new author Automerge goes
+   * through the whole document. Nothing but {@link heads} may be asked before.
    */
-  defer(changes: readonly Applicable[]): void {
+  expect(changes: readonly Applicable[]): void {
     let heads = this.heads()
     for (const { hash, chunk } of changes) {
       for (const dep of depsOf(chunk)) heads = heads.without(dep)
       heads = heads.with(hash, true)
     }
     this.#heads = heads
-    this.#deferred.push(...changes)
+    this.#owed += changes.length
   }
 
-  applyDeferred(): void {
-    const changes = this.#deferred
-    this.#deferred = []
+  /** All that it was told of, in that order. */
+  give(changes: readonly Pick<Applicable, 'chunk'>[]): void {
+    this.#owed -= changes.length
+    const handle = this.#own()
     for (let i = 0; i < changes.length; i += applyBatchMax) {
-      this.#handle.applyChanges(changes.slice(i, i + applyBatchMax).map(({ chunk }) => chunk))
+      handle.applyChanges(changes.slice(i, i + applyBatchMax).map(({ chunk }) => chunk))
     }
   }
 
@@ -153,7 +178,9 @@ export class Document {
   heads(): SortedMap<true> {
     if (this.#heads == null) {
       let heads: SortedMap<true> = SortedMap.empty
-      for (const hash of this.#saved?.heads ?? this.#handle.getHeads()) heads = heads.with(hash, true)
+      for (const hash of this.#saved?.heads ?? this.#made?.getHeads() ?? [hex(parseChunk(this.#genesis).hash)]) {
+        heads = heads.with(hash, true)
+      }
       this.#heads = heads
     }
     return this.#heads
@@ -307,7 +334,7 @@ function genesisObject(kind: Kind, i: number): string {
 }
 
 /** FNV-1a, one byte of it. Part of the format: all peers must find a record in the same bucket. */
-function bucketOf(kind: Kind, id: string): string {
+export function bucketOf(kind: Kind, id: string): string {
   let hash = 0x811c9dc5
   for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193)
   return genesisObject(kind, ((hash >>> 0) % BUCKETS[kind]) + 1)

@@ -1,15 +1,24 @@
 import { MalformedError } from './bytes.ts'
-import { Document, type Applicable, type FieldValue, type Kind, type SavedDocument, type Writer } from './document.ts'
+import {
+  Document,
+  GENESIS_OPERATIONS,
+  type Applicable,
+  type FieldValue,
+  type Kind,
+  type SavedDocument,
+  type Writer
+} from './document.ts'
+import { KnownRecords, type Merged } from './known-records.ts'
 import type { AuthorizedEntry, Entry, Ledger } from './ledger.ts'
-import type { MadeRecord } from './made-records.ts'
 import type { Membership, Signed } from './membership.ts'
 import { MembersView } from './members-view.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
 import { SetDigest } from './set-digest.ts'
 import { membersOf } from './validity.ts'
+import { changeOf, wishesOf } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
-import { applyBatchMax, rejectedShownMax } from './limits.ts'
+import { deferredChangesMax, rejectedShownMax } from './limits.ts'
 import type { RejectedChange, View } from './view.ts'
 
 /**
@@ -18,7 +27,8 @@ import type { RejectedChange, View } from './view.ts'
  * 1. Members follow from all auth entries (`validity.ts`), or from those before and one more (`membership.ts`).
  * 2. A change is valid when its author is a member, nothing in it is forbidden and all changes before it are valid.
  * 3. Valid changes are applied; should one that was applied become invalid, the document is made anew without it.
- * 4. The records that were touched are read, checked and put into the next view (`records.ts`).
+ * 4. The records that were touched are told from the changes (`known-records.ts`), or read from the document, checked and
+ *    put into the next view (`records.ts`). The document is given its changes when something is asked of it.
  *
  * Each step is a function of the set alone, so peers that hold the same envelopes have the same members, heads and
  * records, however they came by them.
@@ -31,8 +41,13 @@ export class Fold {
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
   #made: Document
-  /** Valid changes that Automerge has not been given yet. */
+  /** Valid changes that the document has not been given yet. */
   #deferred: Entry[] = []
+  #known: KnownRecords
+  /** The highest number of an operation in the document. */
+  #lastOperation = GENESIS_OPERATIONS
+  /** The change that {@link write} has just made is in the document already. */
+  #isWritten = false
   #records: Records
   #membership: Membership
   /** Changes that are held but not applied. */
@@ -57,6 +72,7 @@ export class Fold {
     this.#actor = actor
     this.#chunkOf = chunkOf
     this.#made = new Document(ledger.genesis.chunk, actor, saved?.document)
+    this.#known = new KnownRecords(ledger.touches, { isWhole: false })
     this.#records = new Records()
     this.#rule = rule
     this.#membership = rule(ledger.genesis, [])
@@ -65,14 +81,17 @@ export class Fold {
     else this.#restore(saved)
   }
 
-  /** What the entries so far have become. */
+  /** What the entries so far have become. A document that was not in use is not kept in memory for it. */
   save(): SavedFold {
+    const { isOpen } = this.#made
     const records: SavedFold['records'] = [...this.#records.held()].map((record) => [...record, -1])
     for (const [key, { hash }] of this.#records.rejected) {
       const [kind, id] = splitKey(key)
-      records.push([kind, id, this.#document.read(kind, id), this.#ledger.get(hash)?.index ?? -1])
+      records.push([kind, id, this.#read(kind, id), this.#ledger.get(hash)?.index ?? -1])
     }
-    return { document: this.#document.save(), records }
+    const document = this.#document.save()
+    if (!isOpen) this.#made.close(document)
+    return { document, records }
   }
 
   #restore({ records }: SavedFold): void {
@@ -83,6 +102,7 @@ export class Fold {
       if (entry.valid !== this.#isValid(entry)) throw new MalformedError('the rules have changed since')
       if (!entry.valid) this.#invalid.add(entry)
     }
+    this.#count(changes.filter(({ valid }) => valid))
     const last = changes.at(-1)
     if (last == null) throw new MalformedError('it is empty')
     const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
@@ -104,7 +124,6 @@ export class Fold {
       this.#reconsider(peers, new Set(entries))
       return
     }
-    // Of whom an entry could be taken in without judging all anew, nothing was held before.
     const applicable: Entry[] = []
     for (const entry of entries) {
       if (entry.kind !== 'change') continue
@@ -112,38 +131,68 @@ export class Fold {
       if (entry.valid) applicable.push(entry)
       else this.#invalid.add(entry)
     }
-    if (applicable.every(({ isNew }) => isNew)) this.#takeNew(applicable, peers)
-    else this.#take(applicable, peers)
+    // Of whom an entry could be taken in without judging all anew, nothing was held before.
+    this.#take(applicable, peers)
   }
 
   /** The document with all that is valid in it. */
   get #document(): Document {
     const deferred = this.#deferred
-    if (deferred.length > 0) {
-      this.#deferred = []
-      try {
-        this.#made.applyDeferred()
-      } catch (error) {
-        this.#quarantine(deferred, error)
-      }
+    if (deferred.length === 0) return this.#made
+    const changes = this.#applicable(deferred)
+    this.#deferred = []
+    try {
+      this.#made.give(changes)
+    } catch (error) {
+      this.#quarantine(deferred, error)
     }
     return this.#made
   }
 
-  /** Makes a change of this peer's own and applies it; null when nothing was written. To be followed by {@link took}. */
+  /**
+   * Makes a change of this peer's own; null when nothing was written. To be followed by {@link took}. Where it writes what is
+   * known it is made without the document.
+   */
   write(write: (writer: Writer) => void, via: string | null = null): Uint8Array | null {
-    return this.#document.change(write, via)
+    const wishes = wishesOf(write)
+    const ledger = this.#ledger
+    const seq = ledger.count(this.#actor) + 1
+    const deps = this.#made.heads()
+    const last = ledger.at(this.#actor, seq - 1)?.hash
+    const made = changeOf(wishes, (kind, id) => this.#known.standing(kind, id, () => this.#document), {
+      actor: this.#actor,
+      seq,
+      start: this.#lastOperation + 1,
+      // As Automerge does: the author's own change before, whatever is built on that.
+      deps: [...(last == null ? deps : deps.with(last, true)).keys()],
+      message: via
+    })
+    if (made !== undefined) return made
+    const change = this.#document.change((writer) => {
+      for (const [kind, id, fields] of wishes) {
+        if (fields == null) writer.remove(kind, id)
+        else writer.put(kind, id, fields)
+      }
+    }, via)
+    this.#isWritten = change != null
+    return change
   }
 
   /** A change that changes nothing and says `message`. */
   note(message: string): Uint8Array {
+    this.#isWritten = true
     return this.#document.note(message)
   }
 
   /** Takes in the entry of a change that {@link write} or {@link note} has made. */
   took(entry: Entry): void {
     entry.valid = true
-    this.#show([entry], [])
+    const isWritten = this.#isWritten
+    this.#isWritten = false
+    if (isWritten) {
+      this.#know([entry])
+      this.#show([entry], [])
+    } else this.#take([entry], [])
   }
 
   /** Ids of all routes of a service, also of those that are not in the view. */
@@ -153,13 +202,13 @@ export class Fold {
 
   /** A service as it was merged, also when it is left out of the view because its fields do not go together. */
   mergedService(id: string): ServiceRecord | null {
-    const record = this.#document.read('services', id)
+    const record = this.#read('services', id)
     return typeof record === 'object' && record != null ? pickService(record, id) : null
   }
 
   /** A record as it was merged, whether or not it is in the view; null when there is none. */
   record(kind: Kind, id: string): Record<string, FieldValue> | null {
-    const record = this.#document.read(kind, id)
+    const record = this.#read(kind, id)
     return typeof record === 'object' && record != null ? (record as Record<string, FieldValue>) : null
   }
 
@@ -170,13 +219,17 @@ export class Fold {
 
   /** True when the document holds the record, whether or not it is in the view. */
   has(kind: Kind, id: string): boolean {
-    return this.#document.read(kind, id) !== undefined
+    return this.#read(kind, id) !== undefined
   }
 
   /** From now on this peer's changes are by another actor. */
   writeAs(actor: string): void {
     this.#actor = actor
     this.rebuild(this.view.revision)
+  }
+
+  #read(kind: Kind, id: string): unknown {
+    return this.#known.read(kind, id, () => this.#document)
   }
 
   /** Reads the document that was saved now, not when it is first needed. MalformedError when it is not what it was. */
@@ -267,6 +320,8 @@ export class Fold {
     this.#made.free()
     this.#made = new Document(this.#ledger.genesis.chunk, this.#actor)
     this.#deferred = []
+    this.#known = new KnownRecords(this.#ledger.touches, { isWhole: true })
+    this.#lastOperation = GENESIS_OPERATIONS
     this.#records = new Records()
     const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
     const valid = changes.filter((entry) => entry.valid)
@@ -274,29 +329,29 @@ export class Fold {
     this.#take(valid, 'all')
   }
 
-  /** Applies valid changes and shows what they did, and what is new about these peers. */
+  /** Takes in valid changes and shows what they did, and what is new about these peers. */
   #take(entries: Entry[], peers: Iterable<PeerId> | 'all'): void {
-    const deferred = this.#deferred.splice(0)
-    try {
-      this.#made.apply(this.#applicable(entries))
-      this.#show(entries, peers)
-    } catch (error) {
-      this.#quarantine([...deferred, ...entries], error)
+    this.#made.expect(this.#applicable(entries))
+    this.#deferred.push(...entries)
+    this.#know(entries)
+    this.#show(entries, peers)
+    if (this.#deferred.length > deferredChangesMax) void this.#document
+  }
+
+  /** Of valid changes, what they say of records. */
+  #know(entries: readonly Entry[]): void {
+    this.#count(entries)
+    for (const entry of entries) {
+      this.#known.add(entry)
+      entry.operations = null
+      entry.made = NONE_MADE
     }
   }
 
-  /**
-   * Valid changes that make records of which nobody has said anything: what is shown follows from them alone, so Automerge
-   * gets them together with others, before the document is next asked for.
-   */
-  #takeNew(entries: Entry[], peers: Iterable<PeerId>): void {
-    if (this.#deferred.length + entries.length > applyBatchMax) {
-      this.#take(entries, peers)
-      return
+  #count(changes: readonly Entry[]): void {
+    for (const { firstOperation, operationCount } of changes) {
+      this.#lastOperation = Math.max(this.#lastOperation, firstOperation + operationCount - 1)
     }
-    this.#made.defer(this.#applicable(entries))
-    this.#deferred.push(...entries)
-    this.#show(entries, peers, { areNew: true })
   }
 
   #applicable(entries: readonly Entry[]): Applicable[] {
@@ -334,37 +389,25 @@ export class Fold {
         this.#made = anew()
       }
     }
+    // What becomes of a change that Automerge does not take is Automerge's to say.
+    this.#known = new KnownRecords(this.#ledger.touches, { isWhole: false })
     this.#records = new Records()
     this.#show(sound, 'all')
   }
 
-  /**
-   * The next view, after `applied` were applied and something else counts about `peers`. `areNew`: nobody has said anything of
-   * what they make.
-   */
-  #show(applied: Entry[], peers: Iterable<PeerId> | 'all', { areNew = false } = {}): void {
+  /** The next view, after `applied` were applied and something else counts about `peers`. */
+  #show(applied: Entry[], peers: Iterable<PeerId> | 'all'): void {
     const touched = new Map<string, { kind: Kind; id: string; by: Entry }>()
-    const made = new Map<string, MadeRecord>()
     for (const entry of applied) {
       if (!entry.valid) continue
-      for (const one of entry.made) made.set(`${one.kind}/${one.id}`, one)
-      for (const { kind, id } of entry.touches) {
-        const key = `${kind}/${id}`
-        // What another one of them has touched is not what it was made.
-        if (touched.has(key)) made.delete(key)
-        touched.set(key, { kind, id, by: entry })
-      }
-      entry.made = NONE_MADE
+      for (const { kind, id } of entry.touches) touched.set(`${kind}/${id}`, { kind, id, by: entry })
     }
     const records = this.#records
-    const read = peers === 'all' ? this.#made.reader() : (kind: Kind, id: string) => this.#document.read(kind, id)
-    // All that there is is applied together, or nobody has said anything of them before.
-    const areAlone = peers === 'all' || areNew
-    records.update(touched.values(), (kind, id) => {
-      const one = made.get(`${kind}/${id}`)
-      const isMade = one != null && (areAlone || this.#document.isMadeBy(one.object, kind, id))
-      return isMade ? one.fields : read(kind, id)
-    })
+    let merged: Merged | null = null
+    const document = (): Merged => (merged ??= peers === 'all' ? allOf(this.#document) : this.#document)
+    records.update(touched.values(), (kind, id) => this.#known.read(kind, id, document))
+    // The document was given what it had been told of, and did not take it: all is shown anew already.
+    if (records !== this.#records) return
     const { genesis } = this.#ledger
     if (peers === 'all') this.#members.updateAll(this.#membership, records.peers)
     else {
@@ -372,7 +415,7 @@ export class Fold {
       this.#members.update([...peers, ...described], this.#membership, records.peers)
     }
     const { members, departed } = this.#members
-    const authHead = this.#authDigest.value
+    const authHead = this.#authDigest.reading()
     const documentHeads = this.#made.heads()
     let heads: readonly string[] | null = null
     this.view = {
@@ -380,7 +423,9 @@ export class Fold {
       cluster: this.view.cluster ?? { id: genesis.clusterId, name: genesis.name },
       members,
       departed,
-      authHead,
+      get authHead() {
+        return authHead()
+      },
       services: records.services,
       routes: records.routes,
       routesOf: records.routesOf,
@@ -389,7 +434,7 @@ export class Fold {
       rejected: this.#rejected(),
       // A thousand peers that join have a thousand heads, and few who look at the view look at those.
       get heads() {
-        return (heads ??= [...documentHeads.with(authHead, true).keys()])
+        return (heads ??= [...documentHeads.with(authHead(), true).keys()])
       }
     }
   }
@@ -437,7 +482,13 @@ function splitKey(key: string): [kind: Kind, id: string] {
   return [key.slice(0, at) as Kind, key.slice(at + 1)]
 }
 
-const NONE_MADE: readonly MadeRecord[] = []
+/** For whoever reads most of it. */
+const allOf = (document: Document): Merged => ({
+  read: document.reader(),
+  isMadeBy: (object, kind, id) => document.isMadeBy(object, kind, id)
+})
+
+const NONE_MADE: Entry['made'] = []
 const NONE_REJECTED: readonly RejectedChange[] = []
 
 /** The view of a peer that is in no cluster. */

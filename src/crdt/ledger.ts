@@ -133,7 +133,7 @@ export class Ledger {
   /** Appends one that waits for nothing. */
   add(item: Unheld): Entry {
     const { envelope, auth, operations } = item
-    const { touches, forbidden, needsAdmin, areNew } =
+    const { touches, forbidden, needsAdmin } =
       operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId)
     const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
     const deps = new Set(envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? []))
@@ -153,8 +153,7 @@ export class Ledger {
       operationCount: operations?.list.length ?? 0,
       auth,
       touches,
-      made: item.made,
-      isNew: areNew && item.made.length === touches.length,
+      ...(this.#isInOrder(envelope, operations, deps) ? { operations, made: item.made } : NOT_READ),
       forbidden,
       needsAdmin,
       valid: false,
@@ -165,6 +164,14 @@ export class Ledger {
     }
     this.hold(entry)
     return entry
+  }
+
+  /** Whether a change's operations are numbered after all that it builds on, as those of an honest author are. */
+  #isInOrder({ actor, seq }: Envelope, operations: Operations | null, deps: ReadonlySet<Entry>): boolean {
+    if (operations == null) return true
+    const before = this.at(actor, seq - 1)
+    const isAfter = (one: Entry): boolean => one.firstOperation + one.operationCount <= operations.start
+    return (before == null || isAfter(before)) && deps.values().every(isAfter)
   }
 
   /** Appends an entry that was held before, by an earlier start. */
@@ -261,7 +268,9 @@ export class Ledger {
   }
 }
 
-const NO_TOUCHES = { touches: [], forbidden: null, needsAdmin: false, areNew: false }
+/** Automerge alone can tell what comes of it. */
+const NOT_READ = { operations: null, made: [] }
+const NO_TOUCHES = { touches: [], forbidden: null, needsAdmin: false }
 
 /** An envelope that is verified and fully read, but not held yet. */
 export interface Unheld {
@@ -334,10 +343,9 @@ export interface Entry {
   readonly operationCount: number
   readonly auth: AuthEntry | null
   readonly touches: readonly Touch[]
-  /** Records that it makes, as it makes them, until they have been shown. */
+  /** What it does, and the records that it makes, until it has been applied. */
+  operations: Operations | null
   made: readonly MadeRecord[]
-  /** When it was added, `made` was all that any change had said of the records that it touches. */
-  readonly isNew: boolean
   /** Why it must never be applied; null when it may be. */
   forbidden: string | null
   /** It touches more than its author's own peer record. */

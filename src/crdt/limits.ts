@@ -29,6 +29,8 @@ export const changePrefixMin = 8
 export const historyBatchMax = 32
 /** Changes given to Automerge in one call: 0.08 ms each, with 256 at a time 0.12; longer calls only block. */
 export const applyBatchMax = 1024
+/** Changes that Automerge is given only when it is asked something: in half a second, then. Each snapshot asks it. */
+export const deferredChangesMax = 4096
 
 /** Records that one change writes again: some 300 bytes each, see `envelopeBytesMax`. */
 export const reissueRecordsMax = 1000

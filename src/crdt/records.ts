@@ -83,7 +83,7 @@ export class Records {
   }
 
   #putPeer(id: string, value: unknown, by: Entry): void {
-    const checked = value === undefined ? null : attempt(() => checkPeer(pick(value, id, PEER_FIELDS)))
+    const checked = value === undefined ? null : checkedPeer(id, value)
     this.#judge('peers', id, checked, by)
     if (checked == null || !('record' in checked)) this.peers.delete(id)
     else if (!equalRecords(checked.record, this.peers.get(id) ?? {})) this.peers.set(id, checked.record)
@@ -176,6 +176,21 @@ export class Records {
       this.rejected.delete(key)
     }
   }
+}
+
+/** By what was said of a peer, which is one object for all who read it (`made-records.ts`); whoever says it names it once. */
+const checkedPeers = new WeakMap<object, { id: string; checked: ReturnType<typeof checkPeerRecord> }>()
+
+const checkPeerRecord = (id: string, value: unknown): { record: PeerRecord } | { reason: string } =>
+  attempt(() => checkPeer(pick(value, id, PEER_FIELDS)))
+
+function checkedPeer(id: string, value: unknown): ReturnType<typeof checkPeerRecord> {
+  if (typeof value !== 'object' || value == null) return checkPeerRecord(id, value)
+  const known = checkedPeers.get(value)
+  if (known?.id === id) return known.checked
+  const checked = checkPeerRecord(id, value)
+  checkedPeers.set(value, { id, checked })
+  return checked
 }
 
 export interface Touched {

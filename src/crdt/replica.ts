@@ -463,8 +463,8 @@ export class Replica implements ReplicatedState {
           this.#epochs?.all.consider()
         },
         local: (envelope) => this.#notify(this.#onLocal, envelope),
-        received: ({ authorId: author, writtenAt }) =>
-          this.#notify(this.#onReceived, { author, writtenAt, receivedAt: clock.now() })
+        received: ({ authorId: author, hash, writtenAt }) =>
+          this.#notify(this.#onReceived, { author, hash, writtenAt, receivedAt: clock.now() })
       }
     }
   }

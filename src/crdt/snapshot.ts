@@ -183,8 +183,8 @@ export function restoreEntries(ledger: Ledger, { actors, entries, objects }: Sna
               { length: touches.length / 2 },
               (_, i) => touchOf(touches[2 * i] as Kind, touches[2 * i + 1] as string)[0]
             ),
+      operations: null,
       made: [],
-      isNew: false,
       forbidden,
       needsAdmin: needsAdmin === 1,
       valid: valid === 1,

@@ -166,6 +166,8 @@ export interface SnapshotBootstrap {
 /** Wall-clock ms: `receivedAt - writtenAt` is the propagation time, give or take the two clocks' difference. */
 export interface ReceivedEnvelope {
   author: PeerId
+  /** Hex. */
+  hash: string
   writtenAt: number
   /** When it was durable here. */
   receivedAt: number

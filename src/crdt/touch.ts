@@ -29,8 +29,6 @@ const ACTIONS = ['makeMap', 'makeList', 'set', 'del']
  */
 export class TouchIndex {
   readonly #objects = new Map<string, Place>()
-  /** Records that any change has touched, `kind/id`; null when some of them are not known. */
-  #touched: Set<string> | null = new Set()
 
   /** Where an object stands that an operation made; undefined for one that is not known. */
   placeOf(object: string): Place | undefined {
@@ -49,7 +47,6 @@ export class TouchIndex {
   }
 
   restore(objects: readonly PlacedObject[]): void {
-    this.#touched = null
     for (const [id, isMap, kind, owner, field] of objects) {
       const touch = kind == null || owner == null ? null : { kind, id: owner }
       this.#objects.set(id, { isMap: isMap === 1, owner: touch, field })
@@ -58,12 +55,9 @@ export class TouchIndex {
 
   /**
    * `forbidden` is why the change must never be applied, whoever its author is; null when it may be. `needsAdmin`: it
-   * touches more than its author's own peer record. `areNew`: nothing has touched any of these records before.
+   * touches more than its author's own peer record.
    */
-  add(
-    operations: Operation[],
-    author: PeerId
-  ): { touches: Touch[]; forbidden: string | null; needsAdmin: boolean; areNew: boolean } {
+  add(operations: Operation[], author: PeerId): { touches: Touch[]; forbidden: string | null; needsAdmin: boolean } {
     const touches = new Map<string, Touch>()
     let forbidden: string | null = null
     let needsAdmin = false
@@ -87,13 +81,7 @@ export class TouchIndex {
       const renames = action === 'set' && key === 'name' && this.#objects.get(object)?.field === null
       if (touch.kind === 'peers' && !renames) forbidden = `it writes the record of another peer, ${touch.id}`
     }
-    const touched = this.#touched
-    let areNew = touched != null
-    for (const key of touches.keys()) {
-      if (touched?.has(key) === true) areNew = false
-      else touched?.add(key)
-    }
-    return { touches: [...touches.values()], forbidden, needsAdmin, areNew }
+    return { touches: [...touches.values()], forbidden, needsAdmin }
   }
 
   /**

@@ -100,10 +100,7 @@ function sets({ marks, tunnels: steeredTunnels, members }: Steering): NftObject[
     `${hex(marks.tproxy)} . "lo"`,
     ...steeredTunnels.map(({ index, device }) => `${hex(marks.tunnel(index))} . "${device}"`)
   ]
-  const ends = (family: Family): string[] =>
-    members
-      .filter(({ address }) => address.family === family)
-      .map(({ address, port, protocol }) => `${formatAddress(address)} . ${protocol} . ${port}`)
+  const ends = (family: Family): string[] => members.filter(({ address }) => address.family === family).map(endText)
   return [
     set('paths', 'mark . ifname', paths),
     set(
@@ -114,6 +111,18 @@ function sets({ marks, tunnels: steeredTunnels, members }: Steering): NftObject[
     set('members4', 'ipv4_addr . inet_proto . inet_service', ends(4)),
     set('members6', 'ipv6_addr . inet_proto . inet_service', ends(6))
   ]
+}
+
+/** Of every member at every change of any, and an end is the same object as long as it is known. */
+const endTexts = new WeakMap<MemberEndpoint, string>()
+
+function endText(end: MemberEndpoint): string {
+  let text = endTexts.get(end)
+  if (text == null) {
+    text = `${formatAddress(end.address)} . ${end.protocol} . ${end.port}`
+    endTexts.set(end, text)
+  }
+  return text
 }
 
 /** Sets our bits of a mark and leaves the others. */

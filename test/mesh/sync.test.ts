@@ -70,7 +70,18 @@ describe('sync frames', () => {
         }
       })
     )
-    for (const vector of ['[]', 'null', '{"x y":1}', '{"ab":-1}', '{"ab":1.5}', '{"ab":"1"}', '{']) {
+    for (const vector of [
+      '[]',
+      'null',
+      '{"x y":1}',
+      '{"ab":-1}',
+      '{"ab":1.5}',
+      '{"ab":"1"}',
+      '{',
+      '{"ab":1,}',
+      '{"ab":1}}',
+      '{"ab":9007199254740992}'
+    ]) {
       throws(() => parseFrame(Buffer.from(`V${vector}`)), { code: 'invalid_request' })
     }
     throws(() => parseFrame(frames.batch([new Uint8Array(9)]).subarray(0, -1)), /cut short/)

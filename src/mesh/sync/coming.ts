@@ -71,8 +71,8 @@ export class Coming {
     const now = this.#clock.monotonic()
     for (const [one, until] of this.#avoided) if (until <= now) this.#avoided.delete(one)
     if (this.#avoided.has(peer)) return null
-    const coming = Object.fromEntries(Object.entries(theirs).filter(([actor, seq]) => seq > (named[actor] ?? 0)))
-    if (Object.keys(coming).length === 0) return null
+    const coming = lackedBy(named, theirs)
+    if (coming == null) return null
 
     const { promise: whole, resolve } = Promise.withResolvers<boolean>()
     const latest = now + comingMaxMs
@@ -102,4 +102,14 @@ export class Coming {
     wait()
     return delivery
   }
+}
+
+/** What of `theirs` is beyond `named`; null for nothing. */
+function lackedBy(named: VersionVector, theirs: VersionVector): VersionVector | null {
+  let lacked: VersionVector | null = null
+  for (const actor of Object.keys(theirs)) {
+    const seq = theirs[actor] ?? 0
+    if (seq > (named[actor] ?? 0)) (lacked ??= {})[actor] = seq
+  }
+  return lacked
 }

@@ -1,0 +1,150 @@
+import { bucketOf, GENESIS_OBJECTS, KINDS, type FieldValue, type Kind, type Operation } from './document.ts'
+import type { Entry } from './ledger.ts'
+import { isScalar, noneSet, sorted, type MadeRecord } from './made-records.ts'
+import type { TouchIndex } from './touch.ts'
+
+/** What stands under an id: a record, or what was there once, by the operation that had made it. */
+export type Standing = MadeRecord | { readonly gone: string }
+
+/** The merged document, asked where nothing else can tell. */
+export interface Merged {
+  read(kind: Kind, id: string): unknown
+  isMadeBy(object: string, kind: Kind, id: string): boolean
+}
+
+/**
+ * What the valid changes have made of each record, as far as nobody has written side by side with somebody else: then each
+ * operation names the one before it as what it replaces, and the last one counts. That is all that most records ever are, and
+ * it takes Automerge as long as all the rest that becomes of a change. The first operation for which it does not hold
+ * leaves its record to Automerge, for good: nothing is merged here.
+ *
+ * What comes of the same changes is the same in whatever order they come: a record is either told from its changes, which is
+ * what Automerge shows, or asked of Automerge.
+ */
+export class KnownRecords {
+  readonly #touches: TouchIndex
+  /** Of a record of which nothing was said here, nothing was said at all. */
+  readonly #isWhole: boolean
+  /** null: Automerge's. */
+  readonly #held = new Map<Kind, Map<string, Standing | null>>(KINDS.map((kind) => [kind, new Map()]))
+  /** Before these were made something else may have stood there. */
+  readonly #doubtful = new Set<Standing>()
+
+  constructor(touches: TouchIndex, { isWhole }: { isWhole: boolean }) {
+    this.#touches = touches
+    this.#isWhole = isWhole
+  }
+
+  /** A valid change; all that it builds on came before. */
+  add({ operations, made, touches }: Pick<Entry, 'operations' | 'made' | 'touches'>): void {
+    // Most changes do nothing else, and what they make is held once, however many read it.
+    const areMade = made.length === touches.length && made.every((one) => !this.#isHeld(one.kind, one.id))
+    if (areMade) for (const one of made) this.#begin(one)
+    else if (operations?.isPlain === true) this.#walk(operations.list)
+    else for (const { kind, id } of touches) this.#leave(kind, id)
+  }
+
+  /** The record as it is shown; undefined when there is none. */
+  read(kind: Kind, id: string, merged: () => Merged): unknown {
+    const standing = this.standing(kind, id, merged)
+    if (standing === null) return merged().read(kind, id)
+    return standing == null || 'gone' in standing ? undefined : standing.fields
+  }
+
+  /** undefined: nothing was ever there; null: only Automerge can tell. */
+  standing(kind: Kind, id: string, merged: () => Merged): Standing | null | undefined {
+    const held = this.#get(kind, id)
+    if (held === undefined) return this.#isWhole ? undefined : null
+    if (held == null || 'gone' in held || !this.#doubtful.has(held)) return held
+    this.#doubtful.delete(held)
+    if (merged().isMadeBy(held.object, kind, id)) return held
+    this.#leave(kind, id)
+    return null
+  }
+
+  #walk(list: readonly Operation[]): void {
+    const lists = new Map<string, { kind: Kind; id: string; items: unknown[]; last: string }>()
+    for (const operation of list) {
+      const { id: name, object, key, action, element, insert, value } = operation
+      const place = GENESIS_OBJECTS.get(object)
+      const within = lists.get(object)
+      if (place != null) {
+        if (key != null) this.#setWhole(place.kind, key, operation)
+      } else if (within != null) {
+        within.items.push(value)
+        if (!insert || element !== within.last || !isScalar(action, value)) this.#leave(within.kind, within.id)
+        within.last = name
+      } else {
+        const owner = this.#touches.placeOf(object)?.owner
+        // What newer versions keep beside the records.
+        if (owner == null) continue
+        const { kind, id } = owner
+        const items: string[] = []
+        const next = this.#withField(this.#get(kind, id), operation, items)
+        if (next == null) this.#leave(kind, id)
+        else this.#replace(next)
+        if (action === 'makeList') lists.set(name, { kind, id, items, last: '_head' })
+      }
+    }
+  }
+
+  /** An operation on what stands under an id as a whole. */
+  #setWhole(kind: Kind, id: string, { id: name, object, action, replaces }: Operation): void {
+    const held = this.#get(kind, id)
+    const isThere = held != null && !('gone' in held) && !this.#doubtful.has(held)
+    if (object !== bucketOf(kind, id)) this.#leave(kind, id)
+    else if (action === 'makeMap' && replaces.length === 0 && !this.#isHeld(kind, id)) {
+      this.#begin({ kind, id, object: name, fields: {}, setBy: noneSet() })
+    } else if (action === 'del' && isThere && replaces.length === 1 && replaces[0] === held.object) {
+      this.#mapOf(kind).set(id, { gone: held.object })
+    } else this.#leave(kind, id)
+  }
+
+  /** The record with the field that an operation sets, a list with `items`; null when it does not follow what is held. */
+  #withField(
+    held: Standing | null | undefined,
+    { id: name, object, action, key, replaces, value }: Operation,
+    items: string[]
+  ): MadeRecord | null {
+    if (held == null || 'gone' in held || held.object !== object || key == null || key === '__proto__') return null
+    const before = held.setBy[key]
+    const follows = before == null ? replaces.length === 0 : replaces.length === 1 && replaces[0] === before
+    const isList = action === 'makeList'
+    if (!follows || !(isList || isScalar(action, value))) return null
+    const fields = { ...held.fields, [key]: isList ? items : (value as FieldValue) }
+    const setBy = Object.assign(noneSet(), held.setBy, { [key]: name })
+    return { ...held, fields: before == null ? Object.fromEntries(sorted(Object.entries(fields))) : fields, setBy }
+  }
+
+  #begin(record: MadeRecord): void {
+    if (!this.#isWhole && this.#get(record.kind, record.id) === undefined) this.#doubtful.add(record)
+    this.#mapOf(record.kind).set(record.id, record)
+  }
+
+  #replace(next: MadeRecord): void {
+    const held = this.#get(next.kind, next.id)
+    if (held != null && this.#doubtful.delete(held)) this.#doubtful.add(next)
+    this.#mapOf(next.kind).set(next.id, next)
+  }
+
+  /** To Automerge. */
+  #leave(kind: Kind, id: string): void {
+    const held = this.#get(kind, id)
+    if (held != null) this.#doubtful.delete(held)
+    this.#mapOf(kind).set(id, null)
+  }
+
+  /** Something stands there, or is Automerge's. */
+  #isHeld(kind: Kind, id: string): boolean {
+    const held = this.#get(kind, id)
+    return held === null || (held != null && !('gone' in held))
+  }
+
+  #get(kind: Kind, id: string): Standing | null | undefined {
+    return this.#mapOf(kind).get(id)
+  }
+
+  #mapOf(kind: Kind): Map<string, Standing | null> {
+    return this.#held.get(kind) as Map<string, Standing | null>
+  }
+}
