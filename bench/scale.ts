@@ -53,7 +53,7 @@ const FACTS: HostFacts = {
   links: [],
   own: [parseAddress('192.168.0.2') as Address],
   attached: [parsePrefix('192.168.0.0/24') as Prefix],
-  ways: [{ network: parsePrefix('0.0.0.0/0') as Prefix, device: 'eth0' }]
+  ways: [{ network: parsePrefix('0.0.0.0/0') as Prefix, device: 'eth0', direct: false }]
 }
 
 /** CPU of this thread, ms. */

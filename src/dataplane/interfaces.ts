@@ -6,7 +6,14 @@ import { BITS, contains, parseAddress, parsePrefix, prefixOf, samePrefix, type F
 export interface HostFacts extends HostNetworks {
   links: IpLink[]
   /** Networks of the main table by the interface they leave by, longest first; what decides which interface matters. */
-  ways: { network: Prefix; device: string }[]
+  ways: Way[]
+}
+
+export interface Way {
+  network: Prefix
+  device: string
+  /** The network is on that interface itself, not behind a gateway. */
+  direct: boolean
 }
 
 /** Devices of ours carry this alias: how a killed agent's are known again. */
@@ -55,9 +62,11 @@ const isLinkLocal = (network: Prefix): boolean => LINK_LOCAL.some((outer) => out
 const isUnicast = (type: string | undefined): boolean => type == null || type === '1' || type === 'unicast'
 
 function waysOf(routes: readonly IpRoute[], family: Family): HostFacts['ways'] {
-  return routes.flatMap(({ dst, dev, type }) => {
+  return routes.flatMap(({ dst, dev, type, gateway, via }) => {
     const network = dst === 'default' ? { family, length: 0, value: 0n } : parsePrefix(dst)
-    return network == null || dev == null || !isUnicast(type) ? [] : [{ network, device: dev }]
+    return network == null || dev == null || !isUnicast(type)
+      ? []
+      : [{ network, device: dev, direct: gateway == null && via == null }]
   })
 }
 

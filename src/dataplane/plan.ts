@@ -118,23 +118,23 @@ const noPeer = (peer: PeerId): AppliedFailure => ({
 })
 
 /**
- * Parent of a service's device: the one it has, else the interface on whose network its address is, else that of the
- * default route.
+ * Parent of a service's device: the interface on whose network its address is (of several the one it has), else the one it
+ * has, else the interface that leads to that network, else that of the default route.
  */
 function parentDevice(name: string, addresses: readonly (string | null)[], facts: HostFacts): string | null {
   const there = facts.links.find(({ ifname }) => ifname === name)
-  if (there != null && isOurs(there) && there.link != null) return there.link
+  const has = there != null && isOurs(there) ? there.link : undefined
   const foreign = {
     ...facts,
     ways: facts.ways.filter(({ device }) => !facts.links.some((l) => l.ifname === device && isOurs(l)))
   }
-  for (const address of addresses) {
-    const network = address == null ? null : parsePrefix(address)
-    const way =
-      network == null ? undefined : foreign.ways.find((w) => w.network.length > 0 && contains(w.network, network))
-    if (way != null) return way.device
-  }
-  return defaultDevice(foreign)
+  const networks = addresses.map((address) => (address == null ? null : parsePrefix(address))).filter((n) => n != null)
+  const leading = networks.flatMap((network) =>
+    foreign.ways.filter((way) => way.network.length > 0 && contains(way.network, network))
+  )
+  const on = leading.filter(({ direct }) => direct).map(({ device }) => device)
+  if (has != null && (on.length === 0 || on.includes(has))) return has
+  return on[0] ?? leading[0]?.device ?? defaultDevice(foreign)
 }
 
 /** Everything the ruleset and the engines are computed from, once the devices are known. */

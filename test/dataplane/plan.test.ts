@@ -92,6 +92,28 @@ describe('plan of the data plane', () => {
     assert.equal(plan(state, nowhere).failures.get(b)?.reason, 'MacvlanFailed')
   })
 
+  it('moves the device to the interface of the address it is to have, and to no other', () => {
+    const id = deviceServiceId(1)
+    const parent = (ipv4Cidr: string | null, routes4: IpRoute[]): string[] => {
+      const name = id.slice(0, 15).toLowerCase()
+      const there = link(name, [], { link: 'wan', ifalias: `arctic service ${id}` })
+      const state = desired({
+        peers: [target],
+        outbound: [outbound(id, target, [], { interface: { ipv4Cidr, ipv6Cidr: null } })]
+      })
+      return plan(state, hostFacts([link('lan', []), link('wan', []), there], routes4, [])).devices.flatMap((device) =>
+        device.kind === 'macvlan' ? [device.parent] : []
+      )
+    }
+    const lan = { dst: '10.1.0.0/24', dev: 'lan' }
+    assert.deepEqual(parent('10.1.0.50/24', [lan, { dst: 'default', dev: 'wan' }]), ['lan'])
+    // The same network twice, none of them, one only behind a gateway, no address: it stays where it is.
+    assert.deepEqual(parent('10.1.0.50/24', [lan, { dst: '10.1.0.0/24', dev: 'wan' }]), ['wan'])
+    assert.deepEqual(parent('10.7.0.50/24', [lan]), ['wan'])
+    assert.deepEqual(parent('10.7.0.50/24', [{ dst: '10.0.0.0/8', dev: 'lan', gateway: '10.1.0.9' }]), ['wan'])
+    assert.deepEqual(parent(null, [lan, { dst: 'default', dev: 'lan' }]), ['wan'])
+  })
+
   it('refuses the second of two services whose devices would have one name', () => {
     const ids = ['01AAAAAAAAAAAAAXXXXXXXXXX1', '01AAAAAAAAAAAAAXXXXXXXXXX2']
     const device = { ipv4Cidr: null, ipv6Cidr: null }
