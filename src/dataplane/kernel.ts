@@ -65,6 +65,8 @@ export interface KernelDataplaneOptions {
   macvlanParent?: string
 }
 
+const STOPPED: AppliedFailure = { reason: 'Stopped', message: 'the agent is stopping' }
+
 const NOTHING: DesiredState = { self: '', peers: [], outbound: [], inbound: [], endpoints: [] }
 
 /**
@@ -100,6 +102,7 @@ export class KernelDataplane implements Dataplane {
   #waiting: Promise<AppliedState> | null = null
   #watch: KernelWatch | null = null
   #running = false
+  #stopped = false
   /** Null until `start` has it: without it nothing of this host is ours to touch, not even to clean up. */
   #lock: HostLock | null = null
 
@@ -231,6 +234,7 @@ export class KernelDataplane implements Dataplane {
 
   async stop({ mode, drainMs }: { mode: 'remove' | 'keep'; drainMs: number }): Promise<void> {
     this.#running = false
+    this.#stopped = true
     if (this.#lock == null) return
     const unwatched = this.#watch?.end()
     this.#watch = null
@@ -262,6 +266,8 @@ export class KernelDataplane implements Dataplane {
 
   async #applyNow(desired: DesiredState): Promise<AppliedState> {
     const generation = this.#engines.nextGeneration()
+    // What waited behind the end must not put anything back into the kernel.
+    if (this.#stopped) return { generation, services: new Map(), failure: STOPPED }
     let applied: AppliedState
     try {
       applied = { generation, services: await this.#steps(desired, generation), failure: null }

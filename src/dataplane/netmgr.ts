@@ -219,7 +219,11 @@ export class NetManager {
       const there = facts.links.find(({ ifname }) => ifname === device.name)
       try {
         const commands = deviceCommands(device, facts.links)
-        if (commands.length === 0) continue
+        if (commands.length === 0) {
+          if (parts.has('networks'))
+            for (const path of await this.#setSysctls(device.name)) onRepaired(`sysctl ${path}`)
+          continue
+        }
         await this.#bringTo(device, commands)
         await this.#announce([device])
         onRepaired(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
@@ -327,6 +331,8 @@ export class NetManager {
 
   async #bringTo(device: WantedDevice, commands: readonly string[]): Promise<void> {
     this.#facts.changed()
+    // Before as well: where IPv6 was switched off on a device, it takes no address.
+    await this.#setSysctls(device.name)
     await ip.batch(null, commands)
     await this.#setSysctls(device.name)
   }
@@ -339,10 +345,14 @@ export class NetManager {
     }
   }
 
-  async #setSysctls(device: string): Promise<void> {
+  /** Answers which were otherwise. */
+  async #setSysctls(device: string): Promise<string[]> {
     const all = await sysctl.read('ipv4/conf/all/rp_filter')
-    for (const [path, value] of deviceSysctls(device, all, this.#ipv6)) await sysctl.set(path, value)
+    const changed: string[] = []
+    for (const [path, value] of deviceSysctls(device, all, this.#ipv6))
+      if (await sysctl.set(path, value)) changed.push(path)
     this.#settled.add(device)
+    return changed
   }
 
   /** A device that failed on the way (an address refused, say) must not stay as if it were there. */

@@ -93,8 +93,11 @@ export function watchKernel({ marks, clock, log, onChange, onDisturbance }: Watc
         ? { parts: ['ruleset'], look: true }
         : null
     ),
-    // With a device go the routes by it, of which the kernel says nothing.
-    monitor('ip', ['-o', 'monitor', 'link', 'address'], () => ({ parts: ['networks', 'policy'], look: true })),
+    // With a device go the routes by it, of which the kernel says nothing. `netconf` tells of sysctls.
+    monitor('ip', ['-o', 'monitor', 'link', 'address', 'netconf'], () => ({
+      parts: ['networks', 'policy'],
+      look: true
+    })),
     // Others' routes say by which interface what is reached, which the next apply wants to know. One without a gateway is
     // an attached network, which no broader route may go on taking.
     monitor('ip', ['-o', '-N', 'monitor', 'rule', 'route'], (line) =>

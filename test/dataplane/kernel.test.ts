@@ -181,6 +181,38 @@ describe('dataplane in the kernel', function () {
     await driver.stop('remove')
   })
 
+  it('puts back the sysctls of its devices, and what went with them, within a second', async () => {
+    const id = deviceServiceId(1)
+    const device = { ipv4Cidr: '10.1.0.50/24', ipv6Cidr: 'fd01::50/64' }
+    await driver.start()
+    await driver.apply(
+      desired({ ...steady, outbound: [...steady.outbound, outbound(id, b, [route(9, id, {})], { interface: device })] })
+    )
+    await new Promise((resolve) => setTimeout(resolve, monitorStartMs + 500))
+    const own = id.slice(0, 15).toLowerCase()
+    const tunnel = /arct-[0-9a-f]{8}/.exec(edge.run('ip', '-br', 'link'))?.[0] ?? ''
+    const now = (): string =>
+      [
+        edge.run('sysctl', '-a', '-r', `conf\\.(${own}|${tunnel})\\.(rp_filter|forwarding|disable_ipv6|accept_ra)$`),
+        edge.run('ip', '-6', 'route', 'show', 'table', '79461'),
+        edge.run('ip', '-br', 'address', 'show', 'dev', own).replace(/fe80\S+/, '')
+      ].join('\n')
+    const before = now()
+    for (const changes of [
+      [`net.ipv4.conf.${tunnel}.forwarding=0`, `net.ipv4.conf.${own}.rp_filter=1`],
+      ['net.ipv4.ip_forward=0', 'net.ipv4.ip_forward=1'],
+      [`net.ipv6.conf.${tunnel}.disable_ipv6=1`, `net.ipv6.conf.${own}.disable_ipv6=1`]
+    ]) {
+      edge.run('sysctl', '-qw', ...changes)
+      const since = performance.now()
+      while (now() !== before) {
+        if (performance.now() - since > 1_500) assert.equal(now(), before, changes.join(' '))
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
+    await driver.stop('remove')
+  })
+
   it('stops taking a network, and takes it again, within a second of its being attached by a route and detached', async () => {
     await driver.start()
     const broad = [route(1, one, { destCidr: '10.66.0.0/15' })]
@@ -198,6 +230,17 @@ describe('dataplane in the kernel', function () {
     edge.run('ip', 'route', 'del', '10.66.7.0/24', 'dev', 'e0')
     await taken(true)
     await driver.stop('remove')
+  })
+
+  it('puts nothing back that is asked for, or found missing, while it ends', async () => {
+    const before = edge.snapshot()
+    await driver.start()
+    await driver.apply(steady)
+    const ended = driver.stop('remove')
+    const late = driver.apply(steady)
+    await ended
+    assert.equal((await late).failure?.reason, 'Stopped')
+    assert.equal(edge.snapshot(), before)
   })
 
   it('adopts running engines and devices after SIGKILL of the agent, and cleans up what is no longer wanted', async () => {
