@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { access, mkdir } from 'node:fs/promises'
+import { access } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { dirname } from 'node:path'
 import { startActors, type Actors } from './actors/start.ts'
@@ -19,6 +19,7 @@ import { UnavailableError } from './errors.ts'
 import type { Logger } from './log.ts'
 import type { LogTail } from './log-tail.ts'
 import { LicenseFile, type LicenseSettings } from './license-file.ts'
+import { makeDirectory } from './make-directory.ts'
 import { openIdentity } from './mesh/identity.ts'
 import { KeyRing } from './mesh/key-ring.ts'
 import { Libp2pNetwork } from './mesh/libp2p-network.ts'
@@ -56,8 +57,8 @@ export class Agent {
     const config = this.#config
     const log = this.#log
     const [clock, random] = [systemClock, systemRandom]
-    await makeDirectory(config.stateDir, 'state directory', '--state-dir', 0o700)
-    await makeDirectory(dirname(config.socket), 'directory of the socket', '--socket', 0o755)
+    await usableDirectory(config.stateDir, 'state directory', '--state-dir', 0o700)
+    await usableDirectory(dirname(config.socket), 'directory of the socket', '--socket', 0o755)
 
     const identity = await openIdentity(config.stateDir, random)
     const ring = await KeyRing.open(config.stateDir, { clock, random })
@@ -217,9 +218,9 @@ const licenseOf = ({ license, licenseKey, stateDir }: AgentConfig): LicenseSetti
   stateDir
 })
 
-async function makeDirectory(path: string, what: string, flag: string, mode: number): Promise<void> {
+async function usableDirectory(path: string, what: string, flag: string, mode: number): Promise<void> {
   try {
-    await mkdir(path, { recursive: true, mode })
+    await makeDirectory(path, mode)
     await access(path, constants.W_OK | constants.X_OK)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException

@@ -100,7 +100,7 @@ const SETTINGS = {
   },
   dataListen: text('data-listen', 'ARCTIC_DATA_LISTEN', hostPort, () => `0.0.0.0:${dataPort}`),
   advertise: { ...text('advertise', 'ARCTIC_ADVERTISE', host, () => ''), repeatable: true },
-  name: text('name', 'ARCTIC_NAME', peerName, () => hostname()),
+  name: text('name', 'ARCTIC_NAME', peerName, () => peerName(hostname(), "this host's name")),
   dataplane: text('dataplane', 'ARCTIC_DATAPLANE', oneOf('kernel', 'none'), () => 'kernel'),
   kcpCongestionControl: text('kcp-congestion-control', 'ARCTIC_KCP_CONGESTION_CONTROL', onOff, () => true),
   logLevel: text('log-level', 'ARCTIC_LOG_LEVEL', oneOf(...LOG_LEVELS), () => 'info'),
@@ -180,15 +180,15 @@ function readFlags(argv: string[]): Record<string, string | string[] | undefined
       Object.entries(values).map(([flag, value]) => [flag, value === true ? 'on' : (value as string | string[])])
     )
   } catch (error) {
-    const why = (error as Error).message.split('. ')[0]!
+    const why = (error as Error).message.split(/\.\s/)[0]!
     throw new InvalidRequestError(`${why}; see "arctic agent --help"`)
   }
 }
 
 function readFile(path: string, required: boolean): Record<string, unknown> | null {
-  let source: string
+  let bytes: Buffer
   try {
-    source = readFileSync(path, 'utf8')
+    bytes = readFileSync(path)
   } catch (error) {
     if (!required && (error as NodeJS.ErrnoException).code === 'ENOENT') return null
     throw new InvalidRequestError(
@@ -197,8 +197,12 @@ function readFile(path: string, required: boolean): Record<string, unknown> | nu
   }
   let content: unknown
   try {
-    content = parseYaml(source, { logLevel: 'error' })
+    content = parseYaml(new TextDecoder('utf-8', { fatal: true }).decode(bytes), { logLevel: 'error' })
   } catch (error) {
+    if (error instanceof TypeError) throw new InvalidRequestError(`config file ${path} is not UTF-8; save it so`)
+    if ((error as { code?: string }).code === 'MULTIPLE_DOCS') {
+      throw new InvalidRequestError(`config file ${path} holds several documents; keep one`)
+    }
     throw new InvalidRequestError(`config file ${path} is not YAML: ${(error as Error).message.split('\n')[0]}`)
   }
   if (content == null) return {}
@@ -232,11 +236,20 @@ function lookUp(
   }
   const value = file?.[setting.key]
   if (value == null) return null
-  // YAML reads `off` as text but `false` as a boolean; both switch a listener off.
-  return {
-    texts: [value].flat().map((one) => (one === false ? 'off' : typeof one === 'string' ? one : JSON.stringify(one))),
-    where: `config file key ${setting.key}`
+  const where = `config file key ${setting.key}`
+  if (Array.isArray(value) && setting.repeatable !== true) {
+    throw new InvalidRequestError(`${where} takes one value, not a list`)
   }
+  return { texts: [value].flat().map((one) => textOf(one, where)), where }
+}
+
+function textOf(value: unknown, where: string): string {
+  if (value == null || typeof value === 'object') {
+    throw new InvalidRequestError(`${where} must be a word or a number; put quotes around what is neither`)
+  }
+  // YAML reads `off` as text but `false` as a boolean; both switch a listener off.
+  if (value === false) return 'off'
+  return typeof value === 'string' ? value : JSON.stringify(value)
 }
 
 function text<T>(
@@ -275,13 +288,20 @@ function host(value: string, where: string): string {
 }
 
 function peerName(value: string, where: string): string {
-  if (value.length === 0 || value.length > nameLengthMax || /[\p{Cc}\s]/u.test(value)) {
+  // What the cluster would refuse is refused here, not when the agent founds or joins one; see checkName in crdt/validate.
+  const printable = /^[\p{L}\p{M}\p{N}\p{P}\p{S}]+$/u.test(value)
+  if (!printable || value.length > nameLengthMax) {
     throw new InvalidRequestError(
-      `${where} "${value}" is not a peer name; use 1 to ${nameLengthMax} characters without blanks`
+      `${where} "${value}" is not a peer name; use 1 to ${nameLengthMax} characters without blanks${hintOf(where)}`
     )
+  }
+  if (value.startsWith('12D3Koo')) {
+    throw new InvalidRequestError(`${where} "${value}" looks like a peer id; choose another name${hintOf(where)}`)
   }
   return value
 }
+
+const hintOf = (where: string): string => (where.startsWith('this host') ? ', with --name' : '')
 
 function oneOf<T extends string>(...choices: T[]): Setting<T>['read'] {
   return (value, where) => {

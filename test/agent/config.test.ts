@@ -55,6 +55,32 @@ describe('agent configuration', () => {
     })
   })
 
+  it('refuses in the file what is no single value, and text that nobody can be sure of', () => {
+    const config = (content: string | Buffer): (() => unknown) => {
+      writeFileSync(join(dir, 'agent.yaml'), content)
+      return () => read(['--config', join(dir, 'agent.yaml')])
+    }
+    refused(config('name: [a, b]'), /config file key name takes one value, not a list/)
+    refused(config('name: {x: y}'), /config file key name must be a word or a number/)
+    refused(config('name: &a {a: *a}'), /config file key name must be a word or a number/)
+    refused(config('advertise: [null]'), /config file key advertise must be a word or a number/)
+    refused(config(Buffer.from('name: "\xff"', 'latin1')), /agent.yaml is not UTF-8/)
+    refused(config('name: a\n---\nname: b'), /agent.yaml holds several documents; keep one/)
+  })
+
+  it('refuses at once a name that a cluster would refuse', () => {
+    refused(() => read(['--name', '12D3KooWx']), /--name "12D3KooWx" looks like a peer id/)
+    refused(() => read(['--name', 'a\u200bb']), /is not a peer name/)
+    refused(() => read(['--name', 'x'.repeat(64)]), /1 to 63 characters/)
+  })
+
+  it('says in one line that a flag lacks its value', () => {
+    refused(
+      () => read(['--drain-timeout', '-5s']),
+      /^[^\n]*'--drain-timeout' argument is ambiguous; see "arctic agent --help"$/
+    )
+  })
+
   it('knows when keys are changed, and refuses a change that the next one would overtake', () => {
     const keys = (argv: string[]): unknown => {
       const { keyMaxAgeMs, keyOverlapMs } = read(['--name', 'a', ...argv])
