@@ -72,6 +72,13 @@ describe('api: refusals', () => {
     assert.equal((await host.ask('GET', '/v1/services')).json.length, before)
   })
 
+  it('of a text of nothing but escapes is that of its field, and costs no stack', async () => {
+    const [status, code, message] = await refusal('POST', '/v1/services', `{"nam":"${'\\"'.repeat(500_000)}"}`)
+    assert.deepEqual([status, code], [400, 'invalid_request'], message)
+    const [, , mesh] = await refusal('POST', '/v1/apply', `{"services":[],"x":"${'\\"'.repeat(4_000_000)}"}`)
+    assert.match(mesh, /unknown field "x"/)
+  })
+
   it('is not made where fields only look as if they were given twice', async () => {
     const body = '{"name":"{\\"name\\": \\"name\\":1, }{","target_peer_id":"x"}'
     const [, code, message] = await refusal('POST', '/v1/services', body)
