@@ -139,15 +139,16 @@ export class Applier {
   /** Ends with the failure, told in full: what is left of a change that cannot be taken back must not go unsaid. */
   async #takeBackAfter(failure: unknown, changes: readonly Change[]): Promise<never> {
     let left = 'what had been done is taken back'
+    let done = true
     try {
-      await this.#takeBack(changes)
+      done = await this.#takeBack(changes)
       if (this.#pending != null) await this.#journal.clear()
       this.#forget()
     } catch (error) {
       this.#log.error({ error }, 'a failed apply could not be taken back')
       left = 'taking back what had been done failed too, see "arctic diff -f FILE"'
     }
-    if (!(failure instanceof ArcticError)) throw failure
+    if (!(failure instanceof ArcticError) || !done) throw failure
     throw new ArcticError(failure.code, `${failure.message}; ${left}`, failure.details, { cause: failure })
   }
 
@@ -173,8 +174,11 @@ export class Applier {
     })
   }
 
-  async #takeBack(changes: readonly Change[]): Promise<void> {
-    await carryOut(this.#operator, settle(changes.map(inverse), await this.#current()))
+  /** False when nothing of it had been done. */
+  async #takeBack(changes: readonly Change[]): Promise<boolean> {
+    const back = settle(changes.map(inverse), await this.#current())
+    await carryOut(this.#operator, back)
+    return back.length > 0
   }
 
   #forget(): void {

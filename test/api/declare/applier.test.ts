@@ -142,6 +142,15 @@ describe('api: an apply that waits for its confirmation', () => {
     assert.deepEqual(names(), ['mail', 'web'])
   })
 
+  it('that fails at its first step says nothing of taking back', async () => {
+    operator.createService = () => Promise.reject(new UnavailableError('the disk is full'))
+    await assert.rejects(applier.apply({ services: [web, mail] }, { confirmWithinSeconds: 60 }), {
+      code: 'unavailable',
+      message: 'the disk is full'
+    })
+    assert.deepEqual([applier.pending, existsSync(journal)], [null, false])
+  })
+
   it('that fails half way is taken back, and nothing waits', async () => {
     operator.addRoutes = () => Promise.reject(new UnavailableError('the disk is full'))
     const services = [{ ...web, routes: [] }, mail, { ...web, name: 'third' }]
