@@ -131,6 +131,16 @@ export class Standings {
     return { roleBy: roles.at(-1)?.hash ?? standing[0] ?? FIRST, admissions: standing }
   }
 
+  /**
+   * True when that entry gave a peer its present role. Any admission that stands does as long as no other role was given:
+   * who was let in again may have left by an entry that is judged later.
+   */
+  isPresent(peer: PeerId, hash: string): boolean {
+    const { admissions, ends, roles } = this.#get(peer)
+    if (roles.length > 0) return roles.at(-1)?.hash === hash
+    return admissions.some((admission) => admission.hash === hash && !ends.includes(hash))
+  }
+
   /** What a peer is in the end: a member, one no more, or neither. */
   outcome(peer: PeerId): { member: Admission | null; departed: Departure | null } {
     const { admissions, ends, roles, cuts } = this.#get(peer)

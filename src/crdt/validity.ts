@@ -13,7 +13,7 @@ import { CUT_OFF, isBeyond, Standings } from './standings.ts'
  *    author's in the order it wrote them, again and again until all are decided.
  * 2. An entry counts when its author is a member, was an admin as of that entry (`leave` and `proof` need no admin),
  *    and no revocation, departure, proof or loss of role that counts cuts it off.
- * 3. It is not decided as long as an undecided entry might cut it off or lift its author.
+ * 3. It is not decided as long as an undecided entry might cut it off or lift its author, or gave the role that it replaces.
  * 4. When all that is left waits for each other (two admins have revoked each other while they could not hear of it),
  *    the most senior author in such a circle prevails: its first open entry counts, what would cut that off is void.
  *
@@ -32,6 +32,8 @@ class Court {
   /** Open entries that would cut off what their target wrote, and such that might make it a member or an admin. */
   readonly #attacks = new Map<PeerId, Set<Known>>()
   readonly #lifts = new Map<PeerId, Set<Known>>()
+  /** Of a role, the entry that gave the one before: by the hash of the later one. */
+  readonly #replaced = new Map<string, Known>()
   readonly #redeemed: Map<string, Redemption>
   readonly #refused = new Map<string, string>()
 
@@ -47,8 +49,11 @@ class Court {
     )
     const founder = { role: 'admin', admittedBy: genesis.founder, admittedAt: genesis.createdAt, name: null } as const
     this.#standings.admitted(genesis.founder, { ...founder, hash: FIRST })
+    const byHash = new Map(all.map((signed) => [signed.envelope.hash, signed]))
     for (const signed of this.#open) {
       const { peer } = signed.entry
+      const before = signed.entry.operation === 'role' ? byHash.get(signed.entry.replaces) : undefined
+      if (before != null) this.#replaced.set(signed.envelope.hash, before)
       // Nobody is attacked or lifted by itself: its own entries have their own order.
       if (peer === signed.envelope.authorId) continue
       if (isAttack(signed.entry)) add(this.#attacks, peer, signed)
@@ -82,8 +87,14 @@ class Court {
       const isMember = this.#standings.wasAdmitted(envelope.authorId)
       return this.#void(signed, isMember ? 'its author was no admin' : 'its author was no member')
     }
-    if (this.#isAttacked(signed)) return false
+    if (this.#isAttacked(signed) || this.#waitsFor(signed) != null) return false
     return this.#count(signed)
+  }
+
+  /** The undecided entry that gave the role which this one replaces: whoever wrote this one had seen it. */
+  #waitsFor({ envelope }: Known): Known | undefined {
+    const before = this.#replaced.get(envelope.hash)
+    return before != null && this.#open.has(before) ? before : undefined
   }
 
   #mayWrite({ envelope, entry }: Known): boolean {
@@ -130,8 +141,7 @@ class Court {
   #refusal(signed: Known): string | null {
     const { entry } = signed
     if (entry.operation === 'role') {
-      const { roleBy } = this.#standings.present(entry.peer)
-      return entry.replaces === roleBy ? null : 'the role had been changed meanwhile'
+      return this.#standings.isPresent(entry.peer, entry.replaces) ? null : 'the role had been changed meanwhile'
     }
     if (entry.operation !== 'admit') return null
     const fault = inviteFault(signed, this.#genesis)
@@ -172,6 +182,10 @@ class Court {
         if (hits) add(waitsFor, author, attack.envelope.authorId)
       }
       for (const lift of this.#lifts.get(author) ?? []) add(waitsFor, author, lift.envelope.authorId)
+      for (const signed of list) {
+        const before = this.#waitsFor(signed)
+        if (before != null) add(waitsFor, author, before.envelope.authorId)
+      }
     }
     const authors = [...openOf.keys()].sort((a, b) => this.#seniority(a) - this.#seniority(b))
     const circle = authors
@@ -182,9 +196,10 @@ class Court {
       })
     const inCircle = authors.filter((author) => circle?.has(author) === true)
     for (const author of inCircle) {
-      const first = [...(openOf.get(author) ?? [])].find(
+      const could = [...(openOf.get(author) ?? [])].filter(
         (signed) => this.#mayWrite(signed) && this.#standings.cutOff(signed.envelope) == null
       )
+      const first = could.find((signed) => this.#waitsFor(signed) == null) ?? could[0]
       if (first == null) continue
       for (const attack of this.#attacks.get(author) ?? []) {
         const { entry } = attack

@@ -172,6 +172,56 @@ describe('crdt/revocation', function () {
     assert.notEqual(b.clusterId(), a.clusterId())
   })
 
+  it('a role is given anew by any admin that knows of it, whoever gave it, and whoever has been here longer', async () => {
+    const [a, b, c] = await three()
+    const all = [a, b, c]
+    const give = async (by: Replica, to: Replica, role: 'admin' | 'member'): Promise<void> => {
+      await by.setRole(to.self, role)
+      await meet(all, 1)
+      for (const one of all)
+        assert.equal(one.view().members.get(to.self)?.role, role, `${by.self} gave ${to.self} ${role}`)
+    }
+    const d = await bench.joiner(b, 4)
+    all.push(d)
+    await meet(all, 1)
+    await give(a, d, 'member')
+    await give(b, d, 'admin')
+    await give(a, d, 'member')
+    await give(b, b, 'member')
+    await give(a, b, 'admin')
+    await give(b, c, 'member')
+    await give(a, c, 'admin')
+    await give(c, b, 'member')
+    await give(a, b, 'admin')
+    await give(b, a, 'member')
+    await give(c, a, 'admin')
+    await give(a, c, 'member')
+    await give(b, c, 'admin')
+    await a.createService(serviceInput(a, b, { name: 'by-a' }))
+    await b.createService(serviceInput(b, a, { name: 'by-b' }))
+    await c.createService(serviceInput(c, a, { name: 'by-c' }))
+    await meet(all)
+    agree(all)
+    assert.equal(a.view().services.size, 3)
+  })
+
+  it('who left and was let in again may be given another role', async () => {
+    const [a, b, c] = await three()
+    await b.leave()
+    await meet([a, b, c])
+    await b.forget()
+    const again = token(a)
+    await a.admit({ token: again, peer: b.self, name: 'peer-2' })
+    await b.adopt({ ...a.bootstrap(), token: again })
+    await meet([a, b, c])
+    for (const role of ['member', 'admin'] as const) {
+      await a.setRole(b.self, role)
+      await meet([a, b, c], 1)
+      for (const one of [a, b, c]) assert.equal(one.view().members.get(b.self)?.role, role)
+    }
+    agree([a, b, c])
+  })
+
   it('the only admin neither leaves nor loses its role while others are there', async () => {
     const a = await bench.founder(1)
     await assert.rejects(a.setRole(a.self, 'member'), /only admin/)
