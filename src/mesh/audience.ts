@@ -9,11 +9,11 @@ import type { Roster } from './presence/roster.ts'
  */
 export function audienceFor(
   members: Iterable<PeerId>,
-  { network, roster }: { network: Pick<Network, 'self' | 'connected'>; roster: Pick<Roster, 'isHeard'> }
+  { network, roster }: { network: Pick<Network, 'self' | 'connected'>; roster: Pick<Roster, 'isApart'> }
 ): Audience {
   const connected = new Set(network.connected())
   for (const peer of members) {
-    if (peer !== network.self && !connected.has(peer) && roster.isHeard(peer)) return 'all'
+    if (peer !== network.self && !connected.has(peer) && roster.isApart(peer)) return 'all'
   }
   return 'connected'
 }

@@ -16,6 +16,7 @@ import { Connections, type Link } from './libp2p/connections.ts'
 import { dialFirst } from './libp2p/dial.ts'
 import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
 import { memberGossip } from './libp2p/gossip-service.ts'
+import { spareIdleWork } from './libp2p/idle-work.ts'
 import { dialable, listenError, parseListen } from './libp2p/listen.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
 import * as limits from './limits.ts'
@@ -65,6 +66,7 @@ export class Libp2pNetwork implements Network {
     const quiet = new QuietLog(options.clock, options.log.module('mesh:network'))
     const doorkeeper = new Doorkeeper(options.membership, quiet)
     grantWindowsByHalves()
+    spareIdleWork()
     let network: Libp2pNetwork | null = null
     const gossip = memberGossip((handler) => (stream, connection) => network?.membersOnly(handler)(stream, connection))
     const node = await createLibp2p({
@@ -350,7 +352,13 @@ export class Libp2pNetwork implements Network {
 
   #canAllHear(topic: string): boolean {
     const hearing = new Set(this.#pubsub.getSubscribers(topic).map(String))
-    return this.connected().every((peer) => hearing.has(peer))
+    return this.connected().every((peer) => hearing.has(peer) || this.#isNew(peer))
+  }
+
+  /** What it listens to is still on its way, and nobody else could tell it sooner. */
+  #isNew(peer: PeerId): boolean {
+    const openedAt = this.#connections.best(peer)?.openedAt ?? -Infinity
+    return this.#options.clock.monotonic() - openedAt < limits.apartMs
   }
 
   readonly #opened = (event: CustomEvent<Connection>): void => this.#connections.opened(event.detail)

@@ -133,6 +133,11 @@ export const beatCoalesceMs = 20
 export const headsBeatGapMinMs = 500
 /** While a member is not connected, each so many-th beat is handed on by others: it may be connected to one of them. */
 export const beatHandedOnEvery = 4
+/**
+ * A member that others reach and this peer does not: for so long it is just connecting, as each new one is with each, and what is
+ * said meanwhile the sync on connect brings. Only after it is everything handed on for its sake, by everybody to everybody.
+ */
+export const apartMs = 1_000
 /** Largest beat, bytes, and most heads in it; more are announced as the first ones in order. */
 export const beatBytesMax = 8 * 1024
 export const beatHeadsMax = 64

@@ -6,7 +6,7 @@ describe('whom to tell', () => {
   const of = (members: string[], connected: string[], heard: string[]): string =>
     audienceFor(members, {
       network: { self: 'me', connected: () => connected },
-      roster: { isHeard: (peer) => heard.includes(peer) }
+      roster: { isApart: (peer) => heard.includes(peer) }
     })
 
   it('is who is connected, as long as that is everybody that is there', () => {

@@ -1,10 +1,12 @@
 import { deepEqual, equal, match, rejects } from 'node:assert/strict'
 import * as fc from 'fast-check'
-import type { Logger } from '@libp2p/interface'
+import { TypedEventEmitter, type Logger } from '@libp2p/interface'
+import { LengthPrefixedDecoder } from '@libp2p/utils'
 import { StreamState, YamuxStream } from '@libp2p/yamux/stream'
 import { multiaddr } from '@multiformats/multiaddr'
 import { dialFirst } from '../../src/mesh/libp2p/dial.ts'
 import { hostOf } from '../../src/mesh/libp2p/doorkeeper.ts'
+import { spareIdleWork } from '../../src/mesh/libp2p/idle-work.ts'
 import { keeper } from '../../src/mesh/libp2p/keeper.ts'
 import { dialable } from '../../src/mesh/libp2p/listen.ts'
 import { grantWindowsByHalves } from '../../src/mesh/libp2p/window-updates.ts'
@@ -191,5 +193,71 @@ describe('the window of a yamux stream', () => {
     deepEqual(granted, [])
     take(1024)
     deepEqual(granted, [window / 2])
+  })
+})
+
+describe('what libp2p does with each message for nobody', () => {
+  const prefixed = (frames: Uint8Array[]): Buffer =>
+    Buffer.concat(frames.flatMap((frame) => [Buffer.of(frame.length >> 8, frame.length & 255), frame]))
+
+  const lengthIn = ([high, low]: Uint8Array): number => {
+    if (high == null || low == null) throw new RangeError('there is none')
+    return high * 256 + low
+  }
+
+  it('is spared: the length of a frame is not asked for where nothing is left', () => {
+    spareIdleWork()
+    spareIdleWork()
+    let asked = 0
+    const decoder = new LengthPrefixedDecoder({
+      encodingLength: () => 2,
+      lengthDecoder: (data) => {
+        asked++
+        return lengthIn(data.subarray())
+      }
+    })
+    equal([...decoder.decode(prefixed([Buffer.from('one'), Buffer.from('two')]))].length, 2)
+    equal(asked, 2)
+  })
+
+  it('and all frames come out whole, however they are cut', () => {
+    spareIdleWork()
+    fc.assert(
+      fc.property(fc.array(fc.uint8Array({ minLength: 1, maxLength: 20 })), fc.array(fc.nat(9)), (frames, cuts) => {
+        const decoder = new LengthPrefixedDecoder({
+          encodingLength: () => 2,
+          lengthDecoder: (data) => lengthIn(data.subarray())
+        })
+        const bytes = prefixed(frames)
+        const found: number[][] = []
+        for (let at = 0, i = 0; at < bytes.length; i++) {
+          const end = at + 1 + (cuts[i] ?? 30)
+          for (const frame of decoder.decode(bytes.subarray(at, end))) found.push([...frame.subarray()])
+          at = end
+        }
+        deepEqual(
+          found,
+          frames.map((frame) => [...frame])
+        )
+      })
+    )
+  })
+
+  it('and an event is made for who listens, and for nobody else', () => {
+    spareIdleWork()
+    const heard: string[] = []
+    const emitter = new TypedEventEmitter<{ one: CustomEvent<string>; other: CustomEvent }>()
+    const dispatched: string[] = []
+    const { dispatchEvent } = emitter
+    emitter.dispatchEvent = (event) => {
+      dispatched.push(event.type)
+      return dispatchEvent.call(emitter, event)
+    }
+    emitter.addEventListener('one', ({ detail }) => heard.push(detail), { once: true })
+    for (let i = 0; i < 2; i++) {
+      emitter.safeDispatchEvent('one', { detail: 'said' })
+      emitter.safeDispatchEvent('other')
+    }
+    deepEqual([heard, dispatched], [['said'], ['one']])
   })
 })

@@ -4,6 +4,7 @@ import { signerFromSeed } from '../../src/crdt/signer.ts'
 import {
   beatBytesMax,
   beatCoalesceMs,
+  apartMs,
   beatMs,
   beatsMissedMax,
   discoveredMax,
@@ -266,6 +267,25 @@ describe('presence', () => {
       await wait(beatMs * beatsMissedMax + 500)
       equal(roster.isNews(beat({ incarnation: 9, counter: 1 })), true)
       equal(roster.isNews(beat({ counter: 5 })), false)
+    })
+
+    it('takes a member for apart when it is heard of for longer than a connection takes', async () => {
+      const { roster, wait } = make()
+      equal(roster.isApart(peer), false)
+      roster.heard(beat())
+      equal(roster.isApart(peer), false)
+      await wait(apartMs)
+      equal(roster.isApart(peer), true)
+      roster.connected(peer)
+      equal(roster.isApart(peer), false)
+      await wait(apartMs)
+      roster.heard(beat({ counter: 2 }))
+      roster.disconnected(peer)
+      equal(roster.isApart(peer), false)
+      await wait(apartMs)
+      equal(roster.isApart(peer), true)
+      await wait(beatMs * beatsMissedMax)
+      equal(roster.isApart(peer), false)
     })
 
     it('tells only of beats that change something', () => {

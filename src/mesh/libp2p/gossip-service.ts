@@ -3,7 +3,14 @@ import { gossipsub, StrictNoSign, type GossipSub, type GossipSubComponents } fro
 import type { Connection, StreamHandler, StreamHandlerOptions, Topology } from '@libp2p/interface'
 import { gossipBacklogBytesMax, gossipSeenMs, gossipTopicBytesPerPeerMax, messageBytesMax } from '../limits.ts'
 
-const contentHash = (data: Uint8Array): Uint8Array => createHash('sha256').update(data).digest()
+/** Of each message gossipsub asks for it twice. */
+const hashes = new WeakMap<Uint8Array, Uint8Array>()
+
+function contentHash(data: Uint8Array): Uint8Array {
+  let hash = hashes.get(data)
+  if (hash == null) hashes.set(data, (hash = createHash('sha256').update(data).digest()))
+  return hash
+}
 
 type Registrar = GossipSubComponents['registrar']
 

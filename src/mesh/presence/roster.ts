@@ -1,11 +1,13 @@
 import type { Clock } from '../../clock.ts'
 import type { PeerId } from '../../crdt/schema.ts'
-import { beatMs, beatsMissedMax, discoveredMax, discoveredTtlMs } from '../limits.ts'
+import { apartMs, beatMs, beatsMissedMax, discoveredMax, discoveredTtlMs } from '../limits.ts'
 import type { PeerPresence } from '../mesh.ts'
 import type { Beat } from './beat.ts'
 
 interface Entry {
   connectedAt: number | null
+  /** Since when it has been heard of, or could be, without being connected. */
+  apartAt: number | null
   beat: Beat | null
   /** Monotonic ms of the last beat; the wall clock's is for people. */
   beatAt: number
@@ -48,14 +50,19 @@ export class Roster {
   }
 
   connected(peer: PeerId): void {
-    this.#entry(peer).connectedAt = this.#clock.monotonic()
+    const entry = this.#entry(peer)
+    entry.connectedAt = this.#clock.monotonic()
+    entry.apartAt = null
     this.#seen(peer)
     this.#evaluated(peer)
   }
 
   disconnected(peer: PeerId): void {
     const entry = this.#entries.get(peer)
-    if (entry != null) entry.connectedAt = null
+    if (entry != null) {
+      entry.connectedAt = null
+      entry.apartAt = this.#clock.monotonic()
+    }
     this.#evaluated(peer)
   }
 
@@ -80,6 +87,7 @@ export class Roster {
     const previous = entry.beat
     entry.beat = beat
     entry.beatAt = this.#clock.monotonic()
+    if (entry.connectedAt == null) entry.apartAt ??= entry.beatAt
     entry.delays.push(this.#clock.now() - beat.sentAt)
     if (entry.delays.length > DELAYS_KEPT) entry.delays.shift()
     this.#seen(beat.peer)
@@ -113,6 +121,13 @@ export class Roster {
   isHeard(peer: PeerId): boolean {
     const entry = this.#entries.get(peer)
     return entry != null && this.#isFresh(entry)
+  }
+
+  /** Whether it is there and this peer is not connected to it, for longer than it takes to connect. */
+  isApart(peer: PeerId): boolean {
+    const entry = this.#entries.get(peer)
+    if (entry?.apartAt == null || entry.connectedAt != null || !this.#isFresh(entry)) return false
+    return this.#clock.monotonic() - entry.apartAt >= apartMs
   }
 
   /** How far `peer`'s wall clock is behind this one's, ms: the least delay seen, less half a round trip. */
@@ -193,6 +208,7 @@ export class Roster {
     if (held != null) return held
     const entry: Entry = {
       connectedAt: null,
+      apartAt: null,
       beat: null,
       beatAt: -Infinity,
       seenAt: null,
