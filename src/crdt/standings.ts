@@ -35,8 +35,16 @@ interface Standing {
   admissions: ReadonlyArray<Admission & { hash: string }>
   /** Admissions that a departure ended. */
   ends: readonly string[]
-  roles: ReadonlyArray<{ hash: string; role: Role; cut: Cut }>
+  roles: readonly Given[]
   cuts: readonly Cutting[]
+}
+
+/** `of`: the admission whose role it changed. Who leaves and is let in again has the role of that, and of none before. */
+interface Given {
+  hash: string
+  role: Role
+  cut: Cut
+  of: string
 }
 
 interface Cutting {
@@ -72,9 +80,11 @@ export class Standings {
     this.#of.set(peer, { ...standing, admissions: [...standing.admissions, admission] })
   }
 
-  given(peer: PeerId, role: Standing['roles'][number]): void {
+  /** `replaces`: the entry that gave the role before. */
+  given(peer: PeerId, { replaces, ...role }: Omit<Given, 'of'> & { replaces: string }): void {
     const standing = this.#get(peer)
-    this.#of.set(peer, { ...standing, roles: [...standing.roles, role] })
+    const of = admissionBehind(standing.roles, replaces)
+    this.#of.set(peer, { ...standing, roles: [...standing.roles, { ...role, of }] })
   }
 
   cut(peer: PeerId, cutting: Cutting): void {
@@ -108,7 +118,7 @@ export class Standings {
     const admission = admissions.find(({ hash }) => !ended.has(hash)) ?? admissions[0]
     if (admission == null) return null
     let { role } = admission
-    for (const change of roles) if (isBeyond(change.cut, written)) role = change.role
+    for (const change of rolesOf(roles, admission.hash)) if (isBeyond(change.cut, written)) role = change.role
     return role
   }
 
@@ -128,17 +138,18 @@ export class Standings {
   present(peer: PeerId): { roleBy: string; admissions: string[] } {
     const { admissions, ends, roles } = this.#get(peer)
     const standing = admissions.filter(({ hash }) => !ends.includes(hash)).map(({ hash }) => hash)
-    return { roleBy: roles.at(-1)?.hash ?? standing[0] ?? FIRST, admissions: standing }
+    const first = standing[0] ?? FIRST
+    return { roleBy: rolesOf(roles, first).at(-1)?.hash ?? first, admissions: standing }
   }
 
   /**
-   * True when that entry gave a peer its present role. Any admission that stands does as long as no other role was given:
-   * who was let in again may have left by an entry that is judged later.
+   * True when that entry gave the role that an admission of the peer has now. Whether the admission was ended has no part in
+   * it: who left may have written by that role before, and who was let in again may have left by an entry that is judged later.
    */
-  isPresent(peer: PeerId, hash: string): boolean {
-    const { admissions, ends, roles } = this.#get(peer)
-    if (roles.length > 0) return roles.at(-1)?.hash === hash
-    return admissions.some((admission) => admission.hash === hash && !ends.includes(hash))
+  gaveRole(peer: PeerId, hash: string): boolean {
+    const { admissions, roles } = this.#get(peer)
+    const of = admissionBehind(roles, hash)
+    return admissions.some((admission) => admission.hash === of) && (rolesOf(roles, of).at(-1)?.hash ?? of) === hash
   }
 
   /** What a peer is in the end: a member, one no more, or neither. */
@@ -149,7 +160,7 @@ export class Standings {
     const name = (admission ?? admissions.at(-1))?.name ?? null
     if (out != null) return { member: null, departed: { how: out.how, by: out.by, at: out.at, name } }
     if (admission == null) return { member: null, departed: null }
-    const role = roles.at(-1)?.role
+    const role = rolesOf(roles, admission.hash).at(-1)?.role
     return { member: role == null ? admission : { ...admission, role }, departed: null }
   }
 
@@ -164,6 +175,12 @@ export class Standings {
     return this.#of.get(peer) ?? NOTHING
   }
 }
+
+const rolesOf = (roles: readonly Given[], admission: string): Given[] => roles.filter(({ of }) => of === admission)
+
+/** The admission itself, or the one whose role the entry changed. */
+const admissionBehind = (roles: readonly Given[], hash: string): string =>
+  roles.find((role) => role.hash === hash)?.of ?? hash
 
 export const CUT_OFF: Record<Departure['how'], string> = {
   revoked: 'its author was revoked before it',

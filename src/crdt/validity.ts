@@ -127,7 +127,7 @@ class Court {
     }
     const { cut } = entry
     if (entry.operation === 'role') {
-      this.#standings.given(peer, { hash, role: entry.role, cut })
+      this.#standings.given(peer, { hash, role: entry.role, cut, replaces: entry.replaces })
       return true
     }
     const how = entry.operation === 'revoke' ? 'revoked' : entry.operation === 'leave' ? 'left' : 'proven'
@@ -141,7 +141,7 @@ class Court {
   #refusal(signed: Known): string | null {
     const { entry } = signed
     if (entry.operation === 'role') {
-      return this.#standings.isPresent(entry.peer, entry.replaces) ? null : 'the role had been changed meanwhile'
+      return this.#standings.gaveRole(entry.peer, entry.replaces) ? null : 'the role had been changed meanwhile'
     }
     if (entry.operation !== 'admit') return null
     const fault = inviteFault(signed, this.#genesis)

@@ -222,6 +222,47 @@ describe('crdt/revocation', function () {
     agree([a, b, c])
   })
 
+  it('who left and was let in again is what the new invite says, whatever it was made before', async () => {
+    for (const [was, invited] of [
+      ['admin', 'member'],
+      ['member', 'admin']
+    ] as const) {
+      const [a, b, c] = await three()
+      await a.setRole(b.self, 'member')
+      if (was === 'admin') await a.setRole(b.self, 'admin')
+      await meet([a, b, c], 1)
+      await b.leave()
+      await meet([a, b, c])
+      await b.forget()
+      const again = token(a, invited)
+      await a.admit({ token: again, peer: b.self, name: 'peer-2' })
+      await b.adopt({ ...a.bootstrap(), token: again })
+      await meet([a, b, c])
+      for (const one of [a, b, c]) assert.equal(one.view().members.get(b.self)?.role, invited)
+      const write = b.createService(serviceInput(b, c, { name: 'new' }))
+      await (invited === 'admin' ? write : assert.rejects(write, ForbiddenError))
+      await meet([a, b, c])
+      agree([a, b, c])
+      assert.equal(a.view().services.size, invited === 'admin' ? 1 : 0)
+      await bench.clean()
+    }
+  })
+
+  it('what somebody wrote as the admin that a junior one had made it stays when it leaves', async () => {
+    const a = await bench.founder(1)
+    const b = await bench.joiner(a, 2, 'member')
+    const c = await bench.joiner(a, 3)
+    await meet([a, b, c], 1)
+    await c.setRole(b.self, 'admin')
+    await meet([a, b, c], 1)
+    await b.createService(serviceInput(b, c, { name: 'stays' }))
+    await meet([a, b, c], 1)
+    await b.leave()
+    await meet([a, b, c])
+    agree([a, c])
+    for (const one of [a, c]) assert.equal(one.view().services.size, 1)
+  })
+
   it('the only admin neither leaves nor loses its role while others are there', async () => {
     const a = await bench.founder(1)
     await assert.rejects(a.setRole(a.self, 'member'), /only admin/)
@@ -307,5 +348,5 @@ describe('crdt/revocation', function () {
   })
 })
 
-const token = (by: Replica): string =>
-  by.createInvite({ ttlMs: 60_000, uses: 1, role: 'admin', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
+const token = (by: Replica, role: 'admin' | 'member' = 'admin'): string =>
+  by.createInvite({ ttlMs: 60_000, uses: 1, role, addresses: ['/ip4/127.0.0.1/tcp/7946'] })

@@ -11,7 +11,7 @@ import { Ledger, type Entry } from '../../src/crdt/ledger.ts'
 import type { Membership } from '../../src/crdt/membership.ts'
 import { signerFromSeed, type Signer } from '../../src/crdt/signer.ts'
 import { Replica } from '../../src/crdt/replica.ts'
-import type { PeerRecord, ServiceInput } from '../../src/crdt/schema.ts'
+import type { PeerRecord, Role, ServiceInput } from '../../src/crdt/schema.ts'
 import { membersOf } from '../../src/crdt/validity.ts'
 import type { View } from '../../src/crdt/view.ts'
 import { silentLogger } from '../../src/log.ts'
@@ -54,9 +54,9 @@ export class Bench {
   }
 
   /** A replica that has joined the cluster of `by`. */
-  async joiner(by: Replica, n: number): Promise<Replica> {
+  async joiner(by: Replica, n: number, role: Role = 'admin'): Promise<Replica> {
     const replica = await this.open(await this.dir(), signer(n))
-    const token = invite(by)
+    const token = invite(by, 1, 60_000, role)
     await by.admit({ token, peer: replica.self, name: `peer-${n}` })
     await replica.adopt({ ...by.bootstrap(), token })
     await replica.putPeer(peerRecord(replica.self, `peer-${n}`))
@@ -71,8 +71,8 @@ export class Bench {
 
 export const signer = (n: number): Signer => signerFromSeed(new Uint8Array(32).fill(n))
 
-export const invite = (by: Replica, uses = 1, ttlMs = 60_000): string =>
-  by.createInvite({ ttlMs, uses, role: 'admin', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
+export const invite = (by: Replica, uses = 1, ttlMs = 60_000, role: Role = 'admin'): string =>
+  by.createInvite({ ttlMs, uses, role, addresses: ['/ip4/127.0.0.1/tcp/7946'] })
 
 export const peerRecord = (id: string, name: string): PeerRecord => ({
   id,
