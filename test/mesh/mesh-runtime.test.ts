@@ -124,6 +124,22 @@ describe('the mesh of real peers', function () {
       await equalEverywhere([a, b, c])
     })
 
+    it('tells of an inviter that was demoted or revoked, and does not speak as if the joiner were', async () => {
+      const [a, b, c] = (await hosts('a', 'b', 'c')) as [Host, Host, Host]
+      await cluster([a, b])
+      const token = await b.mesh.invite({ ttlMs: 60_000, uses: 1, role: 'admin' })
+      const isInvalid = (why: RegExp): Promise<void> =>
+        refused(c.mesh.join(token, { signal: signal() }), 'invite_invalid', why)
+      const knows = (one: Host, role: string | undefined): Promise<void> =>
+        until('it has heard', () => one.replica.view().members.get(one.id)?.role === role, 3_000)
+      await a.replica.setRole(b.id, 'member')
+      await knows(b, 'member')
+      await isInvalid(/the peer that made it is not an admin any more/)
+      await a.replica.revoke(b.id)
+      await knows(b, undefined)
+      await isInvalid(/the peer that made it was revoked/)
+    })
+
     it('tells an inviter that cannot be reached, with the addresses tried', async () => {
       const [a, b] = (await hosts('a', 'b')) as [Host, Host]
       await a.replica.init({ name: 'test', record: a.record() })

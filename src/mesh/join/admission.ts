@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts'
 import type { EnvelopeBytes, Replicated } from '../../crdt/replicated.ts'
 import type { PeerId } from '../../crdt/schema.ts'
 import type { Bootstrap, SnapshotBootstrap } from '../../crdt/state.ts'
-import { InviteInvalidError, NotInClusterError, toErrorBody } from '../../errors.ts'
+import { ForbiddenError, InviteInvalidError, NotInClusterError, RevokedError, toErrorBody } from '../../errors.ts'
 import type { Logger } from '../../log.ts'
 import { deadline } from '../deadline.ts'
 import { introductionBytesMax, joinTimeoutMs, strangerIdleMs, syncBatchBytes } from '../limits.ts'
@@ -88,7 +88,7 @@ export class Admission {
       this.#log.info({ peer, name: question.name }, 'admitted a peer')
     } catch (error) {
       this.#refusals.note('join', error)
-      const body = toErrorBody(error)
+      const body = toErrorBody(asOfInvite(error))
       this.#quiet.info('refused a join', { peer, code: body.code })
       if (body.code === 'internal') this.#log.debug({ error, peer }, 'a join broke off')
       await answer({ error: body })
@@ -138,6 +138,15 @@ export class Admission {
     if (farewell.length > 0) this.#quiet.info('told a peer that it was revoked', { peer })
     if (this.#replica.isMember(peer)) this.#log.info({ peer }, 'a member has introduced itself')
   }
+}
+
+/** What keeps this agent from admitting anybody. Told as it is, "this peer" would be taken for the one that asks to join. */
+function asOfInvite(error: unknown): unknown {
+  if (error instanceof RevokedError) return new InviteInvalidError('the peer that made it was revoked')
+  if (error instanceof ForbiddenError && error.details['role'] != null) {
+    return new InviteInvalidError('the peer that made it is not an admin any more')
+  }
+  return error
 }
 
 function* pieces(file: Uint8Array): Iterable<Uint8Array[]> {
