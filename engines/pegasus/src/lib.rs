@@ -9,6 +9,7 @@
 
 pub mod aead;
 mod arena;
+mod attempts;
 mod carriage;
 mod carrier;
 mod config;

@@ -45,11 +45,13 @@ pub const IDLE_MAX: usize = 512;
 pub const IDLE_SHRINK_EVERY: Duration = Duration::from_secs(5);
 /// Flows that may wait for a carrier in the making, per peer and worker.
 pub const WAITING_FLOWS_MAX: usize = 2048;
-/// How long after a failure a peer is tried again: doubled each time, with half of it random.
+/// How long after a failure a peer is tried again: doubled each time, with half of it random. What was away for long is back
+/// within the longest one, at the price of a SYN per address.
 pub const BACKOFF_MIN: Duration = Duration::from_millis(200);
-pub const BACKOFF_MAX: Duration = Duration::from_secs(15);
+pub const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// So long after carriers to a peer were lost its engine may be starting again: new flows wait for it, and it is tried often.
+/// So long after carriers to a peer were lost its engine may be starting again, and a new peer may not know this host yet:
+/// new flows wait for it, and it is tried often.
 pub const RESTART_GRACE: Duration = Duration::from_secs(3);
 
 /// How long a destination may take to answer.

@@ -5,8 +5,8 @@
 //! unproven ─(an address answers)→ proven ─(a connection fails)→ unproven
 //!     └─(every address has failed)→ down ─(pause over)→ unproven
 //! ```
-//! Flows are reset at once while it is down, but not in the first seconds after carriers that worked were lost: the other
-//! engine may just be starting again.
+//! Flows are reset at once while it is down, until an address answers, but not in the first seconds of a pool or after carriers
+//! that worked were lost: the other engine may not know this host yet, or just be starting again.
 //! Only the side that has made a carrier closes it while it is idle, so an OPEN never meets a closing carrier.
 
 use std::{
@@ -17,11 +17,9 @@ use std::{
 };
 
 use crate::{
+    attempts::{Attempts, backoff},
     carrier::{End, Phase},
-    limits::{
-        ADDRESS_STAGGER, BACKOFF_MAX, BACKOFF_MIN, CONNECTING_MAX, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY, POOL_TICK,
-        RESTART_GRACE, WAITING_FLOWS_MAX,
-    },
+    limits::{BACKOFF_MIN, IDLE_MAX, IDLE_MIN, IDLE_SHRINK_EVERY, POOL_TICK, RESTART_GRACE, WAITING_FLOWS_MAX},
     peer::{Peer, Road},
     reason::Reason,
     slots::Key,
@@ -33,7 +31,7 @@ pub struct Pool {
     idle: Vec<Key>,
     /// Idle too, but to be replaced: still used when there is no other, closed one by one as others come.
     retired: Vec<Key>,
-    connecting: usize,
+    attempts: Attempts,
     waiting: VecDeque<Key>,
     /// How many are to be idle, and when that last grew.
     target: usize,
@@ -41,17 +39,12 @@ pub struct Pool {
     /// The fewest that were idle since `judged`.
     low: usize,
     judged: Instant,
-    /// The address that worked last.
-    proven: Option<SocketAddr>,
-    /// The next address to try while none is proven, and from when.
-    next: usize,
-    next_at: Instant,
     failures: u32,
     /// Down: nothing is tried before.
     retry_at: Option<Instant>,
     paused_at: Instant,
-    /// When a carrier that worked was lost last.
-    lost_at: Option<Instant>,
+    /// When this began, or a carrier that worked was lost last.
+    lost_at: Instant,
     closed: bool,
     /// Made ready for nobody but the flows that wait already: a successor has its own.
     winding_down: bool,
@@ -63,19 +56,16 @@ impl Pool {
             peer,
             idle: Vec::new(),
             retired: Vec::new(),
-            connecting: 0,
+            attempts: Attempts::new(now),
             waiting: VecDeque::new(),
             target: IDLE_MIN,
             grown: now,
             low: IDLE_MIN,
             judged: now,
-            proven: None,
-            next: 0,
-            next_at: now,
             failures: 0,
             retry_at: None,
             paused_at: now,
-            lost_at: None,
+            lost_at: now,
             closed: false,
             winding_down: false,
         }
@@ -84,8 +74,8 @@ impl Pool {
     /// Takes over what the state says now; new addresses are tried at once.
     pub fn update(&mut self, peer: Arc<Peer>, now: Instant) {
         if self.peer.addresses != peer.addresses {
-            self.proven = self.proven.filter(|address| peer.addresses.contains(address));
-            (self.next, self.next_at, self.failures, self.retry_at) = (0, now, 0, None);
+            self.attempts.list_changed(&peer.addresses, now);
+            (self.failures, self.retry_at) = (0, None);
         }
         self.peer = peer;
     }
@@ -102,7 +92,7 @@ impl Pool {
 
     /// The address to connect to now, if there is something to do; it counts as being connected to from now on.
     pub fn next_address(&mut self, now: Instant) -> Option<SocketAddr> {
-        if self.closed || self.wanted() == 0 || self.connecting >= CONNECTING_MAX {
+        if self.closed || self.wanted() == 0 {
             return None;
         }
         if let Some(at) = self.retry_at {
@@ -113,18 +103,7 @@ impl Pool {
             }
         }
         self.retry_at = None;
-        if self.proven.is_some() {
-            self.connecting += 1;
-            return self.proven;
-        }
-        let address = *self.peer.addresses.get(self.next)?;
-        if self.connecting > 0 && now < self.next_at {
-            return None;
-        }
-        self.next += 1;
-        self.next_at = now + ADDRESS_STAGGER;
-        self.connecting += 1;
-        Some(address)
+        self.attempts.next(&self.peer.addresses, now)
     }
 
     /// Carriers to this peer work, here or on another worker.
@@ -134,7 +113,8 @@ impl Pool {
 
     fn wanted(&self) -> usize {
         let target = if self.winding_down { 0 } else { self.target };
-        (self.waiting.len() + target).saturating_sub(self.idle.len() + self.connecting)
+        let missing = (self.waiting.len() + target).saturating_sub(self.idle.len());
+        self.attempts.lacking(&self.peer.addresses, missing)
     }
 
     fn take(&mut self, now: Instant) -> Option<Key> {
@@ -149,40 +129,38 @@ impl Pool {
     }
 
     pub fn succeeded(&mut self, address: SocketAddr) {
-        self.connecting -= 1;
-        self.proven = Some(address);
-        (self.next, self.failures, self.retry_at) = (0, 0, None);
+        self.attempts.succeeded(address);
+        (self.failures, self.retry_at) = (0, None);
     }
 
-    /// True when this was the last address left to try.
+    /// True when every address has failed.
     pub fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
-        self.connecting -= 1;
-        if self.proven == Some(address) {
-            self.proven = None;
-            self.next = 0;
-        }
-        self.next_at = now;
-        self.proven.is_none() && self.connecting == 0 && self.next >= self.peer.addresses.len()
+        self.attempts.failed(address, &self.peer.addresses, now)
     }
 
     pub fn pause(&mut self, unit: f64, now: Instant) -> Duration {
-        let whole = BACKOFF_MIN.saturating_mul(1 << self.failures.min(10)).min(BACKOFF_MAX);
+        let whole = backoff(self.failures);
         let whole = if self.may_be_back_soon(now) { BACKOFF_MIN } else { whole };
         let pause = whole / 2 + whole.mul_f64(unit / 2.0);
         self.failures += 1;
-        self.next = 0;
+        self.attempts.begin_anew(now);
         self.paused_at = now;
         self.retry_at = Some(now + pause);
         pause
     }
 
-    /// The peer worked a moment ago.
+    /// The peer worked, or was new, a moment ago.
     pub fn may_be_back_soon(&self, now: Instant) -> bool {
-        self.lost_at.is_some_and(|at| now.duration_since(at) < RESTART_GRACE)
+        now.duration_since(self.lost_at) < RESTART_GRACE
+    }
+
+    /// No address has answered since all of them failed: nobody should wait for one that does.
+    pub fn is_hopeless(&self, now: Instant) -> bool {
+        self.failures > 0 && !self.others_work() && !self.may_be_back_soon(now)
     }
 
     pub fn note_loss(&mut self, now: Instant) {
-        self.lost_at = Some(now);
+        self.lost_at = now;
     }
 
     /// The flows that waited, when waiting has become hopeless.
@@ -218,14 +196,23 @@ impl Worker {
     pub fn wait_for_carrier(&mut self, flow: Key, peer: &Peer) {
         let now = self.now;
         let Some(pool) = self.pool(peer) else { return self.reset_flow(flow, Reason::PeerUnknown) };
-        let down = pool.retry_at.is_some_and(|at| now < at) && pool.connecting == 0 && !pool.others_work();
-        let hopeless = down && !pool.may_be_back_soon(now);
-        if pool.closed || hopeless || pool.waiting.len() >= WAITING_FLOWS_MAX || pool.peer.addresses.is_empty() {
+        let refused = pool.is_hopeless(now) || pool.waiting.len() >= WAITING_FLOWS_MAX;
+        if pool.closed || refused || pool.peer.addresses.is_empty() {
             return self.reset_flow(flow, Reason::PeerDown);
         }
         pool.waiting.push_back(flow);
         // As many again as wait now: the next burst finds them warm.
         pool.target = pool.target.max(pool.waiting.len()).min(IDLE_MAX);
+    }
+
+    /// Resets what has waited for a peer that is down after all.
+    pub fn sweep_pools(&mut self) {
+        let now = self.now;
+        let hopeless = self.pools.values_mut().filter(|pool| pool.is_hopeless(now));
+        let waiting: Vec<Key> = hopeless.flat_map(Pool::take_waiting).collect();
+        for flow in waiting {
+            self.reset_flow(flow, Reason::PeerDown);
+        }
     }
 
     /// A carrier of ours has become free: for a flow that waits, else for the pool.
@@ -349,5 +336,36 @@ impl Worker {
             }
             None => self.reset_flow(key, Reason::ServiceRemoved),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Transport;
+
+    #[test]
+    fn nobody_waits_for_a_peer_of_which_every_address_has_failed() {
+        let address: SocketAddr = "10.9.2.2:7947".parse().unwrap();
+        let mut now = Instant::now();
+        let peer = Peer {
+            id: "peer".into(),
+            transport: Transport::Tcp,
+            public_key: [0; 32],
+            public_key_before: None,
+            use_key_before: false,
+            addresses: vec![address],
+            health: Arc::default(),
+        };
+        let mut pool = Pool::new(Arc::new(peer), now);
+        assert_eq!(pool.next_address(now), Some(address));
+        assert!(pool.failed(address, now));
+        pool.pause(1.0, now);
+        assert!(!pool.is_hopeless(now), "it may not know us yet");
+        now += RESTART_GRACE;
+        assert_eq!(pool.next_address(now), Some(address));
+        assert!(pool.is_hopeless(now), "also while it is tried again, which may take long");
+        pool.succeeded(address);
+        assert!(!pool.is_hopeless(now));
     }
 }

@@ -21,6 +21,7 @@ impl Worker {
     pub fn sweep(&mut self) {
         self.sweeps += 1;
         self.sweep_flows();
+        self.sweep_pools();
         self.sweep_carriers();
         self.sweep_probes();
         self.shrink_pools();
