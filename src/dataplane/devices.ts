@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { PeerId, ServiceId } from '../crdt/schema.ts'
 import { ALIAS_PREFIX, isOurs } from './interfaces.ts'
 import type { IpLink } from './ip.ts'
-import { interfaceNameLengthMax, tunnelMtuBytes } from './limits.ts'
+import { interfaceNameLengthMax, tunnelAddress, tunnelMtuBytes } from './limits.ts'
 import { formatPrefix, parseAddress, parsePrefix } from './prefix.ts'
 
 /** A device that should be there. Names are unique on the host; `alias` marks it as ours. */
@@ -90,14 +90,17 @@ function createCommands(wanted: WantedDevice): string[] {
     : [`link add link ${wanted.parent} name ${wanted.name} address ${wanted.mac} type macvlan mode bridge`, alias]
 }
 
-/** A tunnel needs no address: the kernel answers with the host's own. Without one it also stays silent (no MLD, no RS). */
+/** A tunnel needs no IPv6 address: the kernel answers with the host's own. Without one it also stays silent (no MLD, no RS). */
 const upCommands = (wanted: WantedDevice): string[] =>
   wanted.kind === 'tun'
     ? [`link set dev ${wanted.name} mtu ${tunnelMtuBytes} addrgenmode none multicast off up`]
     : [`link set dev ${wanted.name} up`]
 
 function addressCommands(wanted: WantedDevice, link: IpLink | null): string[] {
-  if (wanted.kind !== 'macvlan') return []
+  if (wanted.kind === 'tun') {
+    const has = link?.addr_info.some(({ local }) => local === tunnelAddress)
+    return has === true ? [] : [`address add ${tunnelAddress}/32 dev ${wanted.name} scope link noprefixroute`]
+  }
   const now = (link?.addr_info ?? [])
     .filter(({ scope }) => scope !== 'link')
     .map(({ local, prefixlen }) => `${local}/${prefixlen}`)

@@ -9,6 +9,12 @@ export const unixPathBytesMax = 107
 /** Room for WireGuard's header (60 bytes over v4, 80 over v6) on a wire of 1,500 bytes. */
 export const tunnelMtuBytes = 1420
 
+/**
+ * IPv4 address of every tunnel's device, which nobody speaks to: where reverse-path filtering is loose, the kernel still drops
+ * whatever comes in by a device without any.
+ */
+export const tunnelAddress = '169.254.79.46'
+
 /** Keeps NAT bindings between two hosts open; WireGuard's own recommendation. */
 export const tunnelKeepaliveSeconds = 25
 

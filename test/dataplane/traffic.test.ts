@@ -275,6 +275,22 @@ describe('dataplane with both engines', function () {
     await Promise.all([a.stop('remove'), b.stop('remove')])
   })
 
+  for (const filter of [1, 2])
+    it(`carries UDP and ping where the hosts filter by reverse path (rp_filter=${filter})`, async () => {
+      for (const edge of [hosts.a, hosts.b])
+        for (const device of ['all', 'default', 'lo'])
+          edge.run('sysctl', '-qw', `net.ipv4.conf.${device}.rp_filter=${filter}`)
+      hosts.b.ip('route add default via 10.9.0.1')
+      await both(everything)
+      for (const from of [hosts.client, hosts.a]) {
+        assert.equal(hosts.ask(from, 'udp', '10.2.0.2', 'x'), 'from 10.2.0.1: x')
+        assert.match(from.run('ping', '-c2', '-i0.2', '-W2', '10.2.0.2'), / 0% packet loss/)
+      }
+      // Neither its own address nor the host's is taken to be the tunnel's.
+      assert.doesNotMatch(hosts.a.run('ip', 'route', 'get', '192.0.2.1'), /169\.254/)
+      await Promise.all([a.stop('remove'), b.stop('remove')])
+    })
+
   it('lets nothing out of a tunnel that no service of that peer covers', async () => {
     const state = desiredOf(everything)
     state.b.inbound = [inbound(id, state.b.peers[0]!, [route(1, id, { destCidr: '10.2.0.77/32' })])]
