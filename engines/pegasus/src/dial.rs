@@ -48,10 +48,12 @@ pub fn connect_from_any_port(address: SocketAddr, mark: u32, hops: Option<u8>) -
     Ok((dialling.1, dialling.0))
 }
 
+/// With `hops` it is a destination that is dialled, else a peer.
 fn limited_socket(address: SocketAddr, mark: u32, hops: Option<u8>) -> io::Result<Socket> {
     let socket = socket(address, mark)?;
     if let Some(hops) = hops {
         crate::hops::limit(&socket, address.is_ipv6(), hops)?;
+        socket.set_out_of_band_inline(true)?;
     }
     Ok(socket)
 }

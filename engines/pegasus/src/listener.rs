@@ -96,6 +96,8 @@ fn bind(address: SocketAddr, transparent: bool, share: bool) -> io::Result<Socke
     }
     if transparent {
         set_transparent(&socket, address.is_ipv6())?;
+        // An urgent byte goes on in its place, or it would be lost.
+        socket.set_out_of_band_inline(true)?;
         crate::hops::keep_first_packets(&socket)?;
     }
     socket.bind(&address.into())?;

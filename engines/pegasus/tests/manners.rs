@@ -16,6 +16,7 @@ use lab::{
     target_state, v4, v6,
 };
 use serde_json::{Value, json};
+use socket2::SockRef;
 
 /// Every promise, once over each.
 macro_rules! promises {
@@ -28,6 +29,7 @@ macro_rules! promises {
 promises! {
     each_side_may_end_its_half_and_go_on_listening,
     a_server_may_speak_first,
+    an_urgent_byte_arrives_in_its_place_both_ways,
     bytes_arrive_as_they_were_sent_whatever_their_sizes_and_pauses,
     a_reset_is_passed_on_both_ways_and_the_carrier_is_used_again,
     a_reset_behind_bytes_that_nobody_reads_still_arrives,
@@ -117,6 +119,29 @@ fn a_server_may_speak_first(transport: &str) {
     client.read_exact(&mut greeting).unwrap();
     client.write_all(b"quit").unwrap();
     assert_eq!((&greeting, &server.join().unwrap()), (b"220 ready", b"quit"));
+}
+
+fn an_urgent_byte_arrives_in_its_place_both_ways(transport: &str) {
+    fn say(stream: &mut TcpStream) {
+        stream.write_all(b"ab").unwrap();
+        SockRef::from(&*stream).send_out_of_band(b"!").unwrap();
+        stream.write_all(b"cd").unwrap();
+    }
+    fn hear(stream: &mut TcpStream) -> [u8; 5] {
+        let mut heard = [0; 5];
+        stream.read_exact(&mut heard).unwrap();
+        heard
+    }
+    let Some(lab) = lab::lab() else { return };
+    let _engines = lab.pair_over(transport, 1);
+    let server = serve(&lab, v4(8005), |mut stream| {
+        say(&mut stream);
+        hear(&mut stream)
+    });
+    let mut client = connect(&lab, v4(8005));
+    say(&mut client);
+    assert_eq!(&hear(&mut client), b"ab!cd");
+    assert_eq!(&server.join().unwrap(), b"ab!cd");
 }
 
 fn bytes_arrive_as_they_were_sent_whatever_their_sizes_and_pauses(transport: &str) {
