@@ -4,7 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Check } from '../../src/dataplane/doctor/check.ts'
-import { forwardDrops, markClashes, routingRuleClashes, tableClashes } from '../../src/dataplane/doctor/clashes.ts'
+import {
+  forwardDrops,
+  inputDrops,
+  markClashes,
+  routingRuleClashes,
+  tableClashes
+} from '../../src/dataplane/doctor/clashes.ts'
 import { forwarding, openFiles, reversePath, stateDirectory } from '../../src/dataplane/doctor/host-checks.ts'
 import { readRuleset, writtenBits } from '../../src/dataplane/doctor/ruleset-reader.ts'
 import type { IpRule } from '../../src/dataplane/ip.ts'
@@ -75,9 +81,10 @@ describe('doctor: the rules of others', () => {
     assert.deepEqual(readRuleset(text, OWN), {
       chains: ['ip filter FORWARD'],
       rules: [{ table: 'ip filter', chain: 'FORWARD', text: 'jump DOCKER-USER' }],
-      forwardDrops: [{ table: 'ip filter', chain: 'FORWARD' }]
+      forwardDrops: [{ table: 'ip filter', chain: 'FORWARD' }],
+      inputDrops: []
     })
-    assert.deepEqual(readRuleset('', OWN), { chains: [], rules: [], forwardDrops: [] })
+    assert.deepEqual(readRuleset('', OWN), { chains: [], rules: [], forwardDrops: [], inputDrops: [] })
   })
 
   const clashes: Array<[who: string, text: string, rules: IpRule[], status: Check['status'], found: RegExp]> = [
@@ -187,6 +194,41 @@ describe('doctor: the rules of others', () => {
     assert.match(check.mend ?? '', /^iptables -I DOCKER-USER -i arct-\+ -j ACCEPT/)
     assert.equal(forwardDrops(readRuleset(docker('iifname "arct-*" counter accept'), OWN)).status, 'ok')
     assert.equal(forwardDrops(readRuleset('', OWN)).status, 'ok')
+  })
+})
+
+describe('doctor: a firewall in front of this host', () => {
+  let host: Namespace
+  before(needsKernel)
+  before(() => void (host = new Namespace()))
+  after(() => host?.remove())
+  const checked = (): Check => inputDrops(readRuleset(host.run('nft', '-s', 'list', 'ruleset'), OWN), marks)
+
+  for (const [how, rules] of [
+    ['by policy', 'policy drop; tcp dport 22 accept'],
+    ['by its last rule', 'policy accept; tcp dport 22 accept\ncounter reject with icmpx admin-prohibited']
+  ] as const)
+    it(`that refuses ${how} what it does not know is named, and what is to be done about it does it`, () => {
+      const table = `table inet fw {\nchain input {\ntype filter hook input priority 0; ${rules}\n}\n}\n`
+      host.input('nft', ['-f', '-'], `table inet fw\ndelete table inet fw\n${table}`)
+      const { status, found, mend } = checked()
+      assert.equal(status, 'warn')
+      assert.match(found, /chain input of table inet fw/)
+      host.run('sh', '-c', mend ?? 'false')
+      assert.equal(checked().status, 'ok', checked().found)
+    })
+
+  it('that lets all but little pass is nothing to speak of', () => {
+    const rules = 'policy accept; tcp dport 23 drop'
+    const table = `table inet fw {\nchain input {\ntype filter hook input priority 0; ${rules}\n}\n}\n`
+    host.input('nft', ['-f', '-'], `table inet fw\ndelete table inet fw\n${table}`)
+    assert.equal(checked().status, 'ok')
+  })
+
+  it('of iptables is told in its own words', () => {
+    const ip = 'table ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n}\n'
+    const { mend } = inputDrops(readRuleset(ip, OWN), marks)
+    assert.equal(mend, 'iptables -I INPUT -m mark --mark 0x02000000/0xff000000 -j ACCEPT')
   })
 })
 

@@ -103,6 +103,31 @@ export function forwardDrops({ forwardDrops: drops, rules }: ForeignRules): Chec
   )
 }
 
+/** Who drops what comes to this host unless somebody has accepted it, as most firewalls do: intercepted TCP passes there too. */
+export function inputDrops({ inputDrops: drops, rules }: ForeignRules, marks: Marks): Check {
+  const name = 'input policy'
+  const lets = new RegExp(`mark .*${hex(marks.tproxy).replace('0x0', '0x0?')}.*accept`)
+  const closed = drops.filter(({ table }) => !rules.some((rule) => rule.table === table && lets.test(rule.text)))
+  const [drop] = closed
+  if (drop == null) {
+    const [open] = drops
+    if (open == null) return ok(name, 'packets to this host are not dropped by default')
+    return ok(name, `chain ${open.chain} of table ${open.table} drops by default, and lets intercepted TCP pass`)
+  }
+  return warn(
+    name,
+    `chain ${drop.chain} of table ${drop.table} drops what it does not know, so TCP that routes take on this host is lost there`,
+    closed.map((one) => letPass(one, marks)).join('; ')
+  )
+}
+
+function letPass({ table, chain }: { table: string; chain: string }, { tproxy, mask }: Marks): string {
+  const iptables = { 'ip filter': 'iptables', 'ip6 filter': 'ip6tables' }[table]
+  return iptables == null
+    ? `nft insert rule ${table} ${chain} meta mark and ${hex(mask)} == ${hex(tproxy)} accept`
+    : `${iptables} -I ${chain} -m mark --mark ${hex(tproxy)}/${hex(mask)} -j ACCEPT`
+}
+
 const foreign = (rules: readonly IpRule[], { protocol }: Marks): IpRule[] =>
   rules.filter((rule) => Number(rule.protocol ?? 0) !== protocol)
 

@@ -10,7 +10,7 @@ import { createMarks } from '../marks.ts'
 import { TABLE } from '../ruleset.ts'
 import { speaksIpv6, sysctl } from '../sysctl.ts'
 import { type Check, fail, ok, warn } from './check.ts'
-import { forwardDrops, markClashes, routingRuleClashes, tableClashes } from './clashes.ts'
+import { forwardDrops, inputDrops, markClashes, routingRuleClashes, tableClashes } from './clashes.ts'
 import { forwarding, openFiles, reversePath, stateDirectory } from './host-checks.ts'
 import { readRuleset } from './ruleset-reader.ts'
 
@@ -77,6 +77,7 @@ async function examineRules(): Promise<Check[]> {
     routingRuleClashes(rules, marks),
     tableClashes(rules, tables, marks),
     forwardDrops(foreign),
+    inputDrops(foreign, marks),
     await legacyRules()
   ]
 }

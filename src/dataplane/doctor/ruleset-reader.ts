@@ -13,15 +13,26 @@ export interface ForeignRules {
   /** Every chain, as `family table chain`. */
   chains: string[]
   rules: ForeignRule[]
-  /** Chains at the forward hook that drop what nobody accepts. */
-  forwardDrops: Array<{ table: string; chain: string }>
+  /** Chains at these hooks that drop or refuse what nobody accepts, by policy or by their last rule. */
+  forwardDrops: BaseChain[]
+  inputDrops: BaseChain[]
 }
+
+export interface BaseChain {
+  /** `ip filter`. */
+  table: string
+  chain: string
+}
+
+/** A rule that takes all that has come so far. */
+const EVERYTHING = /^(log .*?)?(counter( packets \d+ bytes \d+)? )?(drop|reject)( with .*)?$/
 
 /** `own`: the table that is ours, as `inet arctic`. Whatever cannot be read is passed over. */
 export function readRuleset(text: string, own: string): ForeignRules {
-  const found: ForeignRules = { chains: [], rules: [], forwardDrops: [] }
+  const found: ForeignRules = { chains: [], rules: [], forwardDrops: [], inputDrops: [] }
   let table: string | null = null
   let chain: string | null = null
+  let drops: { among: BaseChain[]; lastly: boolean } | null = null
   for (const line of text.split('\n')) {
     const opened = /^table (\S+ \S+) \{/.exec(line)
     if (opened != null) {
@@ -33,12 +44,21 @@ export function readRuleset(text: string, own: string): ForeignRules {
     const begun = /^\tchain (\S+) \{/.exec(line)
     if (begun != null) {
       chain = begun[1] ?? ''
+      drops = null
       found.chains.push(`${table} ${chain}`)
-    } else if (line === '\t}') chain = null
-    else if (chain != null && line.startsWith('\t\t')) {
+    } else if (line === '\t}') {
+      if (drops?.lastly === true && chain != null) drops.among.push({ table, chain })
+      drops = null
+      chain = null
+    } else if (chain != null && line.startsWith('\t\t')) {
       const rule = line.trim()
-      if (!rule.startsWith('type ')) found.rules.push({ table, chain, text: rule })
-      else if (/hook forward .*policy drop/.test(rule)) found.forwardDrops.push({ table, chain })
+      const hook = /^type filter hook (forward|input) .*policy (accept|drop)/.exec(rule)
+      if (hook != null)
+        drops = { among: hook[1] === 'input' ? found.inputDrops : found.forwardDrops, lastly: hook[2] === 'drop' }
+      else if (!rule.startsWith('type ')) {
+        found.rules.push({ table, chain, text: rule })
+        if (drops != null) drops.lastly ||= EVERYTHING.test(rule)
+      }
     }
   }
   return found
