@@ -7,6 +7,7 @@
 import { fileURLToPath } from 'node:url'
 import { systemClock } from '../src/clock.ts'
 import { EngineClient } from '../src/dataplane/engine-client.ts'
+import { stateText } from '../src/dataplane/state-text.ts'
 import type { PegasusState } from '../src/dataplane/pegasus.ts'
 import { Lab } from '../lab/lab.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
@@ -55,7 +56,8 @@ async function main(): Promise<void> {
         [1, 'whole'],
         [2, 'one']
       ] as const) {
-        const message = { generation, privateKey: KEY, privateKeyBefore: null, state: stateOf(services, generation) }
+        const state = stateText(stateOf(services, generation), '')
+        const message = { generation, privateKey: KEY, privateKeyBefore: null, state }
         const began = systemClock.monotonic()
         const { errors } = await client.apply(message)
         times[kind].push(systemClock.monotonic() - began)

@@ -25,11 +25,12 @@ import type { HostFacts } from '../src/dataplane/interfaces.ts'
 import { createMarks } from '../src/dataplane/marks.ts'
 import { appliedServices } from '../src/dataplane/outcome.ts'
 import { GENERAL_LISTENER, pegasusState } from '../src/dataplane/pegasus.ts'
-import { planDevices, planSteering, steeringLines } from '../src/dataplane/plan.ts'
+import { onlyTakesAway, planDevices, planSteering } from '../src/dataplane/plan.ts'
 import { parseAddress, parsePrefix, type Address, type Prefix } from '../src/dataplane/prefix.ts'
 import { changesOf } from '../src/dataplane/ruleset-change.ts'
 import { objectText, type NftObject } from '../src/dataplane/ruleset-objects.ts'
 import { rulesetObjects } from '../src/dataplane/ruleset.ts'
+import { stateText } from '../src/dataplane/state-text.ts'
 import { silentLogger } from '../src/log.ts'
 import { systemRandom } from '../src/random.ts'
 import { FakeDataplane } from '../test/actors/fakes/dataplane.ts'
@@ -68,6 +69,7 @@ class HostPlan {
   #indexes: ReadonlyMap<string, number> = new Map()
   #ports: ReadonlyMap<string, number> = new Map([[GENERAL_LISTENER, 40_000]])
   #objects: NftObject[] | null = null
+  #desired: DesiredState | null = null
   /** Length of what the kernel and the engine are told, bytes. */
   bytes = { ruleset: 0, engine: 0 }
 
@@ -76,18 +78,18 @@ class HostPlan {
     const plan = planDevices(desired, { known: this.#indexes, facts: FACTS, marks, parent: null })
     this.#indexes = plan.indexes
     const steering = planSteering(desired, { plan, failedDevices: new Set(), facts: FACTS, marks })
-    steeringLines(desired)
+    onlyTakesAway(this.#desired, desired)
+    this.#desired = desired
     const keys = { before: null, known: new Set<string>() }
     const [ports, devices] = [this.#ports, steering.serviceDevices]
     const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass, kcpCongestionControl: true, keys }
     const state = pegasusState(desired, { ...common, table: steering.table, devices, ports })
-    // Once for its file, once for the engine.
-    const engine = [JSON.stringify({ generation: 1, ...state }, null, 2), JSON.stringify(state)]
+    const engine = stateText(state, '')
     const objects = rulesetObjects(steering.steering(ports, GENERAL_LISTENER))
     const commands = this.#objects == null ? null : changesOf(this.#objects, objects)
     const ruleset = commands ?? objects.map((object) => objectText(object, new Map()))
     this.#objects = objects
-    this.bytes = { ruleset: ruleset.join('\n').length, engine: engine[1]?.length ?? 0 }
+    this.bytes = { ruleset: ruleset.join('\n').length, engine: engine.length }
     return appliedServices(desired, {
       planned: plan.failures,
       deviceFailures: new Map(),
@@ -129,7 +131,15 @@ async function founded(dir: string): Promise<Replica> {
   const a = await open(dir, 1)
   await a.init({ name: 'bench', record: record(a.self) })
   const token = a.createInvite({ ttlMs: 3_600_000, uses: 2, role: 'admin', addresses: ['/ip4/127.0.0.1/tcp/7946'] })
-  for (const n of [2, 3]) await a.admit({ token, peer: signer(n).peerId, name: `peer-${n}` })
+  for (const n of [2, 3]) {
+    await a.admit({ token, peer: signer(n).peerId, name: `peer-${n}` })
+    // What a host steers depends on where its peers are reached, which only they say.
+    const other = await open(`${dir}-${n}`, n)
+    await other.adopt({ ...a.bootstrap(), token })
+    await other.putPeer({ ...record(other.self), name: `peer-${n}` })
+    for (const chunk of other.missing(a.vector(), Infinity)) await a.receive(chunk, other.self)
+    await other.close()
+  }
   return a
 }
 

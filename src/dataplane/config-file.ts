@@ -4,9 +4,9 @@ import { readFile, rename, writeFile } from 'node:fs/promises'
  * Replaces a JSON file as a whole, readable by its owner only: after this process was killed there is the old one or the new
  * one. It is for as long as the host runs, as what it tells of is in the kernel, so nothing waits for the disk.
  */
-export async function writeConfig(path: string, value: object): Promise<void> {
+export async function writeConfig(path: string, text: string): Promise<void> {
   const next = `${path}.next`
-  await writeFile(next, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 })
+  await writeFile(next, text, { mode: 0o600 })
   await rename(next, path)
 }
 

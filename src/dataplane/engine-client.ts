@@ -90,25 +90,26 @@ export class EngineClient {
   /** @throws {EngineGoneError} */
   apply({ generation, privateKey, privateKeyBefore, state }: ApplyMessage): Promise<Applied> {
     const before = privateKeyBefore == null ? {} : { private_key_before: privateKeyBefore }
-    const message = { type: 'apply', generation, secrets: { private_key: privateKey, ...before }, state }
-    return this.#request(`applied ${generation}`, message, engineApplyTimeoutMs)
+    const message = { type: 'apply', generation, secrets: { private_key: privateKey, ...before } }
+    const line = `${JSON.stringify(message).slice(0, -1)},"state":${state}}`
+    return this.#request(`applied ${generation}`, line, engineApplyTimeoutMs)
   }
 
   /** @throws {EngineGoneError} */
   stats<T>(): Promise<T> {
     const id = ++this.#requests
-    return this.#request(`stats ${id}`, { type: 'stats', id }, engineStatsTimeoutMs)
+    return this.#request(`stats ${id}`, JSON.stringify({ type: 'stats', id }), engineStatsTimeoutMs)
   }
 
   /** Open flows of a service. @throws {EngineGoneError} */
   flows<T>(query: { service_id: string; sort: string; limit: number }): Promise<T> {
     const id = ++this.#requests
-    return this.#request(`flows ${id}`, { type: 'flows', id, ...query }, engineStatsTimeoutMs)
+    return this.#request(`flows ${id}`, JSON.stringify({ type: 'flows', id, ...query }), engineStatsTimeoutMs)
   }
 
   /** Another engine is at work in its place: it takes nothing new, and ends with its last flow. @throws {EngineGoneError} */
   standAside(): Promise<void> {
-    return this.#request('standing_aside', { type: 'stand_aside' }, engineStatsTimeoutMs)
+    return this.#request('standing_aside', JSON.stringify({ type: 'stand_aside' }), engineStatsTimeoutMs)
   }
 
   /** Asks the engine to end its flows and exit; it answers by closing. */
@@ -120,7 +121,7 @@ export class EngineClient {
     this.#socket.destroy()
   }
 
-  #request<T>(key: string, message: object, timeoutMs: number): Promise<T> {
+  #request<T>(key: string, line: string, timeoutMs: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       if (this.#socket.destroyed) {
         reject(new EngineGoneError('the control socket is closed'))
@@ -131,7 +132,7 @@ export class EngineClient {
         reject(new EngineGoneError(`no answer "${key}" within ${timeoutMs} ms`))
       })
       this.#waiting.set(key, { resolve, reject, timer })
-      this.#socket.write(`${JSON.stringify(message)}\n`)
+      this.#socket.write(`${line}\n`)
     })
   }
 

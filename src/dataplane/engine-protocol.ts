@@ -53,5 +53,6 @@ export interface ApplyMessage {
   /** X25519, base64; the one before while it is being changed. */
   privateKey: string
   privateKeyBefore: string | null
-  state: object
+  /** JSON, on one line. */
+  state: string
 }

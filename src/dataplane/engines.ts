@@ -8,6 +8,7 @@ import { readConfig, writeConfig } from './config-file.ts'
 import type { DataplaneEvent, EngineStatus, HostKeys } from './desired.ts'
 import { EngineProcess } from './engine-process.ts'
 import type { Applied, EngineError, EngineEvent, EngineName, Listener } from './engine-protocol.ts'
+import { stateText } from './state-text.ts'
 
 export interface EnginesOptions {
   stateDir: string
@@ -101,15 +102,21 @@ export class Engines {
     state: object,
     extra: object = {}
   ): Promise<EngineOutcome> {
+    const text = stateText(state, '')
+    // Of a large state the line that the engine gets will do; a smaller one is written for people.
+    const file = joined(
+      stateText({ generation, ...extra }, '\n'),
+      text.length > lineBytes ? text : stateText(state, '\n')
+    )
     // Together: nothing that carries packets waits for a file, and a crash in between is met by telling both anew.
     const [told, kept] = await Promise.allSettled([
       this.#processes[name].apply({
         generation,
         privateKey: newest[name],
         privateKeyBefore: before?.[name] ?? null,
-        state
+        state: text
       }),
-      writeConfig(this.#configPath(name), { generation, ...extra, ...state })
+      writeConfig(this.#configPath(name), `${file}\n`)
     ])
     if (kept.status === 'rejected') {
       this.#log.warn({ engine: name, error: String(kept.reason) }, 'what the engine is told cannot be written down')
@@ -129,6 +136,12 @@ export class Engines {
 
   #configPath = (name: EngineName): string => join(this.#options.stateDir, name, 'config.json')
 }
+
+/** Above this nobody reads it from top to bottom, characters. */
+const lineBytes = 256 * 1024
+
+/** One object with the fields of both. */
+const joined = (first: string, second: string): string => `${first.slice(0, -1)},${second.slice(1)}`
 
 const outcome = ({ listeners, errors }: Applied): EngineOutcome => ({ ports: portsOf(listeners), errors })
 

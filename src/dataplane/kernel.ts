@@ -40,7 +40,7 @@ import {
   type PegasusStats
 } from './pegasus.ts'
 import { previewRules, type RulePreview } from './preview.ts'
-import { planDevices, planSteering, steeringLines, type SteeringPlan } from './plan.ts'
+import { onlyTakesAway, planDevices, planSteering, type SteeringPlan } from './plan.ts'
 import { counterName } from './ruleset.ts'
 import { Serial } from './serial.ts'
 import { tempestState, tunnelCounters, type TempestStats } from './tempest.ts'
@@ -93,7 +93,8 @@ export class KernelDataplane implements Dataplane {
   readonly #listeners = new Set<(event: DataplaneEvent) => void>()
   #desired: DesiredState | null = null
   #keys: HostKeys
-  #appliedLines = new Set<string>()
+  /** What was applied last; null when nobody knows what is in force. */
+  #appliedState: DesiredState | null = null
   #indexes = new Map<PeerId, number>()
   #ports: ReadonlyMap<string, number> = new Map()
   #steering: SteeringPlan | null = null
@@ -278,7 +279,7 @@ export class KernelDataplane implements Dataplane {
         message: error instanceof Error ? error.message : String(error)
       }
       this.#log.error({ generation, error: failure.message }, 'the host could not be brought to the desired state')
-      this.#appliedLines = new Set()
+      this.#appliedState = null
       const services = new Map<ServiceId, AppliedService>()
       for (const { id, spec } of [...desired.outbound, ...desired.inbound]) {
         services.set(id, { spec, failure, warnings: [], effectiveTransport: null, interface: null })
@@ -309,15 +310,13 @@ export class KernelDataplane implements Dataplane {
     }))
     const { prune } = await this.#net.makePolicy(tunnels, [...steering.serviceDevices.values()])
 
-    const lines = steeringLines(desired)
-    const onlyTakesAway = [...lines].every((line) => this.#appliedLines.has(line))
-    if (onlyTakesAway) await this.#loadRuleset(steering)
+    if (onlyTakesAway(this.#appliedState, desired)) await this.#loadRuleset(steering)
 
     const engineErrors = await this.#tellEngines(desired, generation, steering, deviceFailures)
     await this.#loadRuleset(steering)
     await prune()
     await this.#net.dropStaleDevices(facts)
-    this.#appliedLines = lines
+    this.#appliedState = desired
 
     const forwarding = await readForwarding(facts.links.map(({ ifname }) => ifname))
     const planned = plan.failures

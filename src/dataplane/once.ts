@@ -12,3 +12,22 @@ export function once<K extends object, V>(work: (key: K) => V): (key: K) => V {
     return value
   }
 }
+
+/** The same for a function of a text. What is null is not kept: it is mostly somebody's mistake. Forgets all when it is full. */
+export function byText<V extends object>(work: (text: string) => V): (text: string) => V
+export function byText<V extends object>(work: (text: string) => V | null): (text: string) => V | null
+export function byText<V extends object>(work: (text: string) => V | null): (text: string) => V | null {
+  const known = new Map<string, V>()
+  return (text) => {
+    const held = known.get(text)
+    if (held != null) return held
+    const value = work(text)
+    if (value == null) return null
+    if (known.size >= textsMax) known.clear()
+    known.set(text, value)
+    return value
+  }
+}
+
+/** Routes or services of a large host, some 10 MB of them. */
+const textsMax = 65_536

@@ -1,5 +1,5 @@
 import type { ServiceId, TransportType } from '../crdt/schema.ts'
-import type { AppliedFailure, AppliedService, DesiredState } from './desired.ts'
+import type { AppliedFailure, AppliedService, DesiredState, InboundService, OutboundService } from './desired.ts'
 import type { DeviceError } from './devices.ts'
 import { serviceDeviceName, tunnelDeviceName } from './devices.ts'
 import type { EngineError, EngineName } from './engine-protocol.ts'
@@ -25,7 +25,12 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
   const { facts } = outcome
   const host = hostOf(outcome)
   const services = new Map<ServiceId, AppliedService>()
+  const isFine = outcome.planned.size + outcome.deviceFailures.size + outcome.engineErrors.length === 0
   for (const service of desired.outbound) {
+    if (isFine && service.interface == null) {
+      services.set(service.id, outboundInForce(service, host))
+      continue
+    }
     const device = service.interface == null ? null : serviceDeviceName(service.id)
     const failure = failureOf(service.id, service.targetPeer, device, outcome)
     services.set(service.id, {
@@ -37,6 +42,10 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
     })
   }
   for (const service of desired.inbound) {
+    if (isFine && !outcome.returnPaths.has(service.id)) {
+      services.set(service.id, inboundInForce(service, host))
+      continue
+    }
     const failure = failureOf(service.id, service.sourcePeer, null, outcome)
     services.set(service.id, {
       spec: service.spec,
@@ -60,26 +69,35 @@ function hostOf({ facts, forwarding }: ApplyOutcome): Host {
   return { facts, forwarding, forwards: `${[...forwarding.ipv4].join()} ${forwarding.ipv6}` }
 }
 
-/** Remarks on services; worked out anew only for another service, or when the host is not what it was. */
-function remarks<S extends object>(
-  work: (service: S, facts: HostFacts, forwarding: Forwarding) => AppliedFailure[]
-): (service: S, host: Host) => AppliedFailure[] {
-  const known = new WeakMap<S, { host: Host; found: AppliedFailure[] }>()
+/** Of services; worked out anew only for another service, or when the host is not what it was. */
+function onHost<S extends object, V>(work: (service: S, host: Host) => V): (service: S, host: Host) => V {
+  const known = new WeakMap<S, { host: Host; found: V }>()
   return (service, host) => {
     const held = known.get(service)
     if (held != null && held.host.facts === host.facts && held.host.forwards === host.forwards) return held.found
-    const found = work(service, host.facts, host.forwarding)
+    const found = work(service, host)
     known.set(service, { host, found })
     return found
   }
 }
 
-const outboundRemarks = remarks(outboundWarnings)
-const inboundRemarks = remarks(inboundWarnings)
+const outboundRemarks = onHost((service: OutboundService, { facts, forwarding }) =>
+  outboundWarnings(service, facts, forwarding)
+)
+const inboundRemarks = onHost((service: InboundService, { facts, forwarding }) =>
+  inboundWarnings(service, facts, forwarding)
+)
+
+/** Without a device and with nothing gone wrong, as nearly all are. */
+const inForce = (
+  { spec, transport }: OutboundService | InboundService,
+  warnings: AppliedFailure[]
+): AppliedService => ({ spec, failure: null, warnings, effectiveTransport: transport, interface: null })
+const outboundInForce = onHost((service: OutboundService, host) => inForce(service, outboundRemarks(service, host)))
+const inboundInForce = onHost((service: InboundService, host) => inForce(service, inboundRemarks(service, host)))
 
 /** The first thing that went wrong, from the ground up: plan, devices, engines. */
 function failureOf(id: ServiceId, peer: string, device: string | null, outcome: ApplyOutcome): AppliedFailure | null {
-  if (outcome.planned.size + outcome.deviceFailures.size + outcome.engineErrors.length === 0) return null
   const planned = outcome.planned.get(id)
   if (planned != null) return planned
   for (const name of [device, tunnelDeviceName(peer)]) {

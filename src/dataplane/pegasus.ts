@@ -1,5 +1,13 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
-import type { DesiredState, FlowRecord, FlowsQuery, HostKeys, OpenFlow } from './desired.ts'
+import type {
+  DesiredState,
+  FlowRecord,
+  FlowsQuery,
+  HostKeys,
+  InboundService,
+  OpenFlow,
+  OutboundService
+} from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
 import { once } from './once.ts'
 import { peerKeys, type PeerKeys } from './peer-keys.ts'
@@ -109,27 +117,29 @@ export function pegasusState(desired: DesiredState, context: PegasusContext): Pe
       addresses: peer.dataAddresses
     })),
     listeners,
-    outbound: desired.outbound.map((service) => ({
-      service_id: service.id,
-      peer_id: service.targetPeer,
-      transport: service.transport,
-      bandwidth_mbps: service.bandwidthLimitMbps,
-      transparent: service.fullyTransparent
-    })),
-    inbound: desired.inbound.map((service) => ({
-      service_id: service.id,
-      peer_id: service.sourcePeer,
-      transport: service.transport,
-      bandwidth_mbps: service.bandwidthLimitMbps,
-      transparent: service.fullyTransparent,
-      routes: service.routes
-        .filter(hasCidr)
-        .map(({ sourceCidr, destCidr }) => ({ source: sourceCidr, dest: destCidr })),
-      ...(service.routes.every(hasCidr) ? {} : { any: true as const })
-    })),
+    outbound: desired.outbound.map(outboundState),
+    inbound: desired.inbound.map(inboundState),
     ...(kcpCongestionControl ? {} : { kcp_congestion_control: false as const })
   }
 }
+
+const outboundState = once((service: OutboundService) => ({
+  service_id: service.id,
+  peer_id: service.targetPeer,
+  transport: service.transport,
+  bandwidth_mbps: service.bandwidthLimitMbps,
+  transparent: service.fullyTransparent
+}))
+
+const inboundState = once((service: InboundService) => ({
+  service_id: service.id,
+  peer_id: service.sourcePeer,
+  transport: service.transport,
+  bandwidth_mbps: service.bandwidthLimitMbps,
+  transparent: service.fullyTransparent,
+  routes: service.routes.filter(hasCidr).map(({ sourceCidr, destCidr }) => ({ source: sourceCidr, dest: destCidr })),
+  ...(service.routes.every(hasCidr) ? {} : { any: true as const })
+}))
 
 const hasCidr = ({ sourceCidr, destCidr }: { sourceCidr: string | null; destCidr: string | null }): boolean =>
   sourceCidr != null || destCidr != null

@@ -45,7 +45,9 @@ export function planDevices(
   const failures = new Map<ServiceId, AppliedFailure>()
   const described = new Set(desired.peers.map(({ id }) => id))
   const noWay = (peer: PeerId): AppliedFailure => (described.has(peer) ? noTunnel(marks) : noPeer(peer))
-  for (const { id } of [...desired.outbound, ...desired.inbound]) if (!ID.test(id)) failures.set(id, badId)
+  for (const services of [desired.outbound, desired.inbound]) {
+    for (const service of services) if (!hasGoodId(service)) failures.set(service.id, badId)
+  }
   for (const service of desired.outbound) {
     if (failures.has(service.id)) continue
     if (!indexes.has(service.targetPeer)) failures.set(service.id, noWay(service.targetPeer))
@@ -65,7 +67,7 @@ export function planDevices(
   for (const { id, sourcePeer } of desired.inbound)
     if (!indexes.has(sourcePeer) && !failures.has(id)) failures.set(id, noWay(sourcePeer))
   const hasNoWay = ({ id }: OutboundService): boolean => NO_WAY.includes(failures.get(id)?.reason ?? '')
-  const blocked = new Set(desired.outbound.filter(hasNoWay).map(({ id }) => id))
+  const blocked = new Set(failures.size === 0 ? [] : desired.outbound.filter(hasNoWay).map(({ id }) => id))
   return { indexes, devices, failures, blocked }
 }
 
@@ -82,6 +84,7 @@ function deviceAddresses(name: string, cidrs: readonly (string | null)[], facts:
 
 /** Ids become names in the kernel. One that cannot must fail alone, not hold up all others. */
 const ID = /^[0-9A-Za-z]{1,32}$/
+const hasGoodId = once(({ id }: OutboundService | InboundService) => ID.test(id))
 
 const badId: AppliedFailure = {
   reason: 'InvalidId',
@@ -168,12 +171,13 @@ export function planSteering(
     live.map((service) => ({ id: service.id, device: deviceOf(service), routes: service.routes })),
     { own: facts.own, attached: facts.attached }
   )
+  const inboundOf = Map.groupBy(desired.inbound, ({ sourcePeer }) => sourcePeer)
   const tunnels = [...plan.indexes].map(([peer, index]) => ({
     index,
     device: tunnelDeviceName(peer),
     covers: compile(
-      desired.inbound
-        .filter(({ id, sourcePeer }) => sourcePeer === peer && !plan.failures.has(id))
+      (inboundOf.get(peer) ?? [])
+        .filter(({ id }) => !plan.failures.has(id))
         .map(({ id, routes }) => ({ id, device: null, routes })),
       { own: [], attached: [] },
       { catchAll: 'always' }
@@ -181,12 +185,11 @@ export function planSteering(
   }))
   const members = memberEndpoints(desired.endpoints)
   const transparent = desired.inbound.some(({ id, fullyTransparent }) => fullyTransparent && !plan.failures.has(id))
-  const services = live.map((service) => ({
-    id: service.id,
-    device: deviceOf(service),
-    addresses: addressesOf(deviceOf(service), facts),
-    tunnel: plan.indexes.get(service.targetPeer) ?? null
-  }))
+  const services = live.map((service) => {
+    const device = deviceOf(service)
+    const addresses = device == null ? [] : addressesOf(device, facts)
+    return { id: service.id, device, addresses, tunnel: plan.indexes.get(service.targetPeer) ?? null }
+  })
   return {
     table,
     serviceDevices: new Map(services.flatMap(({ id, device }) => (device == null ? [] : [[id, device]]))),
@@ -211,7 +214,7 @@ export function planSteering(
   }
 }
 
-function addressesOf(device: string | null, { links }: HostFacts): Address[] {
+function addressesOf(device: string, { links }: HostFacts): Address[] {
   const link = links.find(({ ifname }) => ifname === device)
   return (link?.addr_info ?? [])
     .filter(({ scope }) => scope !== 'link')
@@ -219,19 +222,32 @@ function addressesOf(device: string | null, { links }: HostFacts): Address[] {
     .filter((address) => address != null)
 }
 
-/** What steers packets, one line each: when the new lines are among the old ones, the change only takes away. */
-export function steeringLines(desired: DesiredState): Set<string> {
-  const lines = new Set<string>()
-  for (const service of desired.outbound) for (const line of outboundLines(service)) lines.add(line)
-  for (const service of desired.inbound) for (const line of inboundLines(service)) lines.add(line)
-  for (const peer of desired.peers) lines.add(JSON.stringify(peer))
-  return lines
+/** Whether all that steers packets after a change did so before it. */
+export function onlyTakesAway(before: DesiredState | null, after: DesiredState): boolean {
+  const peers = new Set(before?.peers.map(peerLine))
+  return (
+    areWithin(after.outbound, before?.outbound ?? []) &&
+    areWithin(after.inbound, before?.inbound ?? []) &&
+    after.peers.every((peer) => peers.has(peerLine(peer)))
+  )
 }
 
-const outboundLines = once(({ routes, ...service }: OutboundService) =>
-  [service, ...routes].map((part) => JSON.stringify(part))
+/** Services are mostly the very objects that they were, so only others are looked into. */
+function areWithin<S extends OutboundService | InboundService>(after: readonly S[], before: readonly S[]): boolean {
+  const known = new Set(before)
+  const others = after.filter((service) => !known.has(service))
+  if (others.length === 0) return true
+  const byId = new Map(before.map((service) => [service.id, service]))
+  return others.every((service) => {
+    const was = byId.get(service.id)
+    const lines = new Set(was == null ? [] : linesOf(was))
+    return linesOf(service).every((line) => lines.has(line))
+  })
+}
+
+/** All of it but the digest, which names a wish and steers nothing. */
+const linesOf = once(({ routes, ...service }: OutboundService | InboundService) =>
+  [{ ...service, spec: '' }, ...routes].map((part) => JSON.stringify(part))
 )
 
-const inboundLines = once(({ routes, ...service }: InboundService) =>
-  [service, ...routes.map((route) => [service.id, route])].map((part) => JSON.stringify(part))
-)
+const peerLine = once((peer: DesiredState['peers'][number]) => JSON.stringify(peer))

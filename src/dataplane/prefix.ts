@@ -4,6 +4,7 @@ import {
   formatAddress as formatBytes,
   parseAddress as parseBytes
 } from '../crdt/cidr.ts'
+import { byText } from './once.ts'
 
 export type Family = 4 | 6
 
@@ -26,22 +27,7 @@ export function parseAddress(text: string): Address | null {
 }
 
 /** A network from `ADDRESS/LENGTH`; host bits are dropped. Null when it is none. The same object for the same text. */
-export function parsePrefix(text: string): Readonly<Prefix> | null {
-  const known = parsed.get(text)
-  if (known != null) return known
-  const prefix = readPrefix(text)
-  if (prefix == null) return null
-  if (parsed.size >= parsedMax) parsed.clear()
-  parsed.set(text, prefix)
-  return prefix
-}
-
-/** Each change looks at all routes of its service once more, and reading one costs more than looking. */
-const parsed = new Map<string, Readonly<Prefix>>()
-/** Some 10 MB at most. */
-const parsedMax = 65_536
-
-function readPrefix(text: string): Prefix | null {
+export const parsePrefix = byText((text): Readonly<Prefix> | null => {
   const slash = text.lastIndexOf('/')
   const address = parseAddress(slash < 0 ? text : text.slice(0, slash))
   if (address == null) return null
@@ -49,7 +35,7 @@ function readPrefix(text: string): Prefix | null {
   const suffix = slash < 0 ? String(bits) : text.slice(slash + 1)
   if (!/^\d{1,3}$/.test(suffix) || Number(suffix) > bits) return null
   return prefixOf(address, Number(suffix))
-}
+})
 
 /** The network of `length` bits that `address` lies in. */
 export const prefixOf = ({ family, value }: Address, length: number): Prefix => ({

@@ -36,8 +36,8 @@ export function changesOf(before: readonly NftObject[], after: readonly NftObjec
 }
 
 /**
- * Each object of `after` with the one of `before` that bears its name, and those that are gone. Both lists are mostly the
- * same in the same order, so they are walked side by side, and looked up in only where they differ.
+ * Each object of `after` that is another one with the one of `before` that bears its name, and those that are gone. Both
+ * lists are mostly the same in the same order, so they are walked side by side, and looked up in only where they differ.
  */
 function compare(
   before: readonly NftObject[],
@@ -50,15 +50,17 @@ function compare(
   }
   const there = new Uint8Array(before.length)
   let next = 0
-  const pairs = after.map((object): [NftObject | null, NftObject] => {
+  const pairs: Array<[was: NftObject | null, object: NftObject]> = []
+  for (const object of after) {
     const expected = before[next]
-    const isNext = expected?.kind === object.kind && expected.name === object.name
+    const isNext = expected === object || (expected?.kind === object.kind && expected.name === object.name)
     const at = isNext ? next : placeOf(object)
-    if (at < 0) return [null, object]
+    const was = at < 0 ? null : (before[at] as NftObject)
+    if (was !== object) pairs.push([was, object])
+    if (at < 0) continue
     there[at] = 1
     next = at + 1
-    return [before[at] as NftObject, object]
-  })
+  }
   return { pairs, gone: before.filter((_, i) => there[i] === 0) }
 }
 

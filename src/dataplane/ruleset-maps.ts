@@ -43,16 +43,18 @@ const spaceName = (family: Family, { sourceLength, destLength }: Space): string 
 
 function nftMap(name: string, family: Family, space: Space, verdict: (route: Route) => string): NftObject {
   const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
-  const elements: string[] = []
-  for (const route of space.entries.values()) elements.push(`${elementKey(route)} : ${verdict(route)}`)
+  const elements = Array.from(space.entries.values(), elementOf(verdict))
   const columns = Number(space.sourceLength > 0) + Number(space.destLength > 0)
   return map(name, Array<string>(columns).fill(type).join(' . '), elements)
 }
 
-const elementKey = once(({ source, dest }: Route) => {
-  const asked = [source, dest].filter((prefix) => prefix != null).filter(({ length }) => length > 0)
-  return asked.map(formatAddress).join(' . ')
-})
+/** Elements for a verdict, which is one of few functions of a route alone. */
+const elementOf = once((verdict: (route: Route) => string) =>
+  once((route: Route) => {
+    const asked = [route.source, route.dest].filter((prefix) => prefix != null).filter(({ length }) => length > 0)
+    return `${asked.map(formatAddress).join(' . ')} : ${verdict(route)}`
+  })
+)
 
 /** One look into a map. Destinations in an attached network longer than this space's destinations pass by. */
 function lookupRule(

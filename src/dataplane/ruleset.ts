@@ -2,6 +2,8 @@ import type { ServiceId } from '../crdt/schema.ts'
 import { hex, type Marks } from './marks.ts'
 import { SPECIAL_DESTINATIONS, SPECIAL_SOURCES, type MemberEndpoint } from './never-taken.ts'
 import { formatAddress, formatPrefix, type Address, type Family } from './prefix.ts'
+import { byText } from './once.ts'
+import type { Route } from './route.ts'
 import type { RouteTable } from './route-table.ts'
 import { lookupChains, mapName } from './ruleset-maps.ts'
 import { chain, objectText, set, type NftObject } from './ruleset-objects.ts'
@@ -79,21 +81,23 @@ export function rulesetObjects(steering: Steering): NftObject[] {
     ...sets(steering),
     ...services(steering),
     ...tunnels(steering),
-    ...(steering.draining ? [] : lookupChains('route', steering.table, (route) => `goto service_${route.serviceId}`)),
+    ...(steering.draining ? [] : lookupChains('route', steering.table, toService)),
     ...hooks(steering)
   ]
 }
 
 function counters({ services: steered, tunnels: steeredTunnels }: Steering): NftObject[] {
-  const inbound = steeredTunnels.flatMap(({ covers }) => coveredServices(covers))
-  const names = [...steered.map(({ id }) => id), ...inbound].flatMap((id) => [
-    counterName('in', id),
-    counterName('out', id)
-  ])
-  for (const name of names) assertName(name)
-  const all = [...new Set(names), ...steeredTunnels.map(({ index }) => `uncovered_${index}`), 'guarded']
-  return all.map((name) => ({ kind: 'counter', name }))
+  const ids = new Set(steered.map(({ id }) => id))
+  for (const { covers } of steeredTunnels) for (const id of coveredServices(covers)) ids.add(id)
+  const others = [...steeredTunnels.map(({ index }) => `uncovered_${index}`), 'guarded']
+  return [...[...ids].flatMap(serviceCounters), ...others.map(counter)]
 }
+
+const counter = byText((name): NftObject => {
+  assertName(name)
+  return { kind: 'counter', name }
+})
+const serviceCounters = byText((id) => (['in', 'out'] as const).map((direction) => counter(counterName(direction, id))))
 
 function sets({ marks, tunnels: steeredTunnels, members }: Steering): NftObject[] {
   const paths = [
@@ -130,31 +134,40 @@ const setMark = (of: 'meta' | 'ct', marks: Marks, value: number): string =>
   `${of} mark set ${of} mark & ${hex(marks.keep)} | ${hex(value)}`
 
 function services({ marks, services: steered }: Steering): NftObject[] {
-  const chains = steered.map(({ id, tunnel }) =>
+  const chains = steered.map(({ id, tunnel }) => serviceChain(tunnel == null ? 'drop' : `goto send_${tunnel}`)(id))
+  return [chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)]), ...chains]
+}
+
+/** By what becomes of packets that are not TCP. */
+const serviceChain = byText((rest) =>
+  byText((id) =>
     chain(`service_${id}`, [
       `ct direction reply counter name ${counterName('out', id)} return`,
       'meta l4proto tcp goto intercept',
       `counter name ${counterName('in', id)}`,
-      tunnel == null ? 'drop' : `goto send_${tunnel}`
+      rest
     ])
   )
-  return [chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)]), ...chains]
-}
+)
+
+const acceptChain = byText((id) =>
+  chain(`accept_${id}`, [
+    `ct direction reply counter name ${counterName('out', id)} return`,
+    `counter name ${counterName('in', id)} accept`
+  ])
+)
+
+const toService = ({ serviceId }: Route): string => `goto service_${serviceId}`
+const toAccept = ({ serviceId }: Route): string => `goto accept_${serviceId}`
 
 function tunnels({ marks, tunnels: steered }: Steering): NftObject[] {
-  const ids = new Set(steered.flatMap(({ covers }) => coveredServices(covers)))
-  const accepting = [...ids].map((id) =>
-    chain(`accept_${id}`, [
-      `ct direction reply counter name ${counterName('out', id)} return`,
-      `counter name ${counterName('in', id)} accept`
-    ])
-  )
+  const accepting = [...new Set(steered.flatMap(({ covers }) => coveredServices(covers)))].map(acceptChain)
   const each = steered.flatMap(({ index, covers }) => {
     const mark = marks.tunnel(index)
     return [
       chain(`send_${index}`, [setMark('ct', marks, mark), setMark('meta', marks, mark)]),
       chain(`reply_${index}`, [`${setMark('meta', marks, mark)} accept`]),
-      ...lookupChains(`cover_${index}`, covers, (route) => `goto accept_${route.serviceId}`),
+      ...lookupChains(`cover_${index}`, covers, toAccept),
       chain(`out_${index}`, [
         ...special('drop'),
         `ct direction reply ct mark & ${hex(marks.mask)} == ${hex(mark)} accept`,

@@ -53,7 +53,7 @@ describe('engine client', () => {
       return line({ type: 'stats', id: message.id, refused_total: 3 })
     })
     const client = await EngineClient.connect(path, systemClock)
-    const applied = await client.apply({ generation: 7, privateKey: 'k', privateKeyBefore: null, state: {} })
+    const applied = await client.apply({ generation: 7, privateKey: 'k', privateKeyBefore: null, state: '{}' })
     assert.equal(applied.generation, 7)
     assert.deepEqual(await client.stats(), { type: 'stats', id: 1, refused_total: 3 })
     const events: EngineEvent[] = []
@@ -81,7 +81,7 @@ describe('engine client', () => {
     )
     const client = await EngineClient.connect(path, systemClock)
     await assert.rejects(
-      client.apply({ generation: 1, privateKey: 'k', privateKeyBefore: null, state: {} }),
+      client.apply({ generation: 1, privateKey: 'k', privateKeyBefore: null, state: '{}' }),
       /bad_state no/
     )
     const stats = client.stats()

@@ -4,9 +4,9 @@ import { describe, it } from 'mocha'
 import { DeviceError, deviceCommands, serviceDevice, staleDevices, tunnelDevice } from '../../src/dataplane/devices.ts'
 import { hostFacts, type HostFacts } from '../../src/dataplane/interfaces.ts'
 import type { IpLink, IpRoute } from '../../src/dataplane/ip.ts'
-import type { DesiredPeer } from '../../src/dataplane/desired.ts'
+import type { DesiredPeer, DesiredState, SteeringRoute } from '../../src/dataplane/desired.ts'
 import { createMarks } from '../../src/dataplane/marks.ts'
-import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
+import { onlyTakesAway, planDevices, planSteering } from '../../src/dataplane/plan.ts'
 import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
 import { peerKeys } from '../../src/dataplane/peer-keys.ts'
 import {
@@ -331,14 +331,22 @@ describe('plan of the data plane', () => {
 
   it('knows a change that only takes away', () => {
     const id = serviceId(1)
-    const two = desired({
-      peers: [target],
-      outbound: [outbound(id, target, [route(1, id, { destCidr: '10.2.0.0/24' })], { spec: 's' })]
-    })
-    const less = desired({ peers: [target], outbound: [outbound(id, target, [], { spec: 's' })] })
-    const isWithin = (a: Set<string>, b: Set<string>): boolean => [...a].every((line) => b.has(line))
-    assert.ok(isWithin(steeringLines(less), steeringLines(two)))
-    assert.ok(!isWithin(steeringLines(two), steeringLines(less)))
+    const [one, two] = [route(1, id, { destCidr: '10.2.0.0/24' }), route(2, id, { destCidr: '10.3.0.0/24' })]
+    // Whatever changes, the digest of the wish is another one.
+    const steered = (spec: string, ...routes: SteeringRoute[]): DesiredState =>
+      desired({ peers: [target], outbound: [outbound(id, target, routes, { spec })] })
+    const more = steered('a', one, two)
+    assert.ok(onlyTakesAway(more, steered('b', one)))
+    assert.ok(onlyTakesAway(more, desired({ peers: [target] })))
+    assert.ok(onlyTakesAway(more, more))
+    assert.ok(!onlyTakesAway(steered('b', one), more))
+    assert.ok(!onlyTakesAway(more, steered('b', { ...one, destCidr: '10.4.0.0/24' })))
+    assert.ok(!onlyTakesAway(more, { ...more, peers: [{ ...target, dataAddresses: ['192.0.2.1:7947'] }] }))
+    assert.ok(!onlyTakesAway(null, steered('b', one)), 'of what nobody knows nothing can be said')
+    const inside = (...routes: SteeringRoute[]): DesiredState =>
+      desired({ peers: [target], inbound: [inbound(id, target, routes)] })
+    assert.ok(onlyTakesAway(inside(one, two), inside(two)))
+    assert.ok(!onlyTakesAway(inside(two), inside(one, two)))
   })
 
   it('warns of routes inside attached networks and of hosts that do not forward', () => {

@@ -11,7 +11,7 @@ import { orphanLookMs } from '../../src/dataplane/limits.ts'
 import { Predecessors } from '../../src/dataplane/predecessors.ts'
 import { FakeLog } from '../actors/fakes/log.ts'
 
-const message = { generation: 3, privateKey: 'k', privateKeyBefore: null, state: { peers: [] } }
+const message = { generation: 3, privateKey: 'k', privateKeyBefore: null, state: JSON.stringify({ peers: [] }) }
 
 describe('engines before the one at work', () => {
   let dir: string

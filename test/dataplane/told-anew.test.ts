@@ -6,7 +6,8 @@ import type { IpLink } from '../../src/dataplane/ip.ts'
 import { createMarks } from '../../src/dataplane/marks.ts'
 import { appliedServices } from '../../src/dataplane/outcome.ts'
 import { GENERAL_LISTENER, pegasusState } from '../../src/dataplane/pegasus.ts'
-import { planDevices, planSteering, steeringLines } from '../../src/dataplane/plan.ts'
+import { stateText } from '../../src/dataplane/state-text.ts'
+import { planDevices, planSteering } from '../../src/dataplane/plan.ts'
 import { rulesetObjects, tableText } from '../../src/dataplane/ruleset.ts'
 import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
 
@@ -95,11 +96,13 @@ function all(state: DesiredState, facts: HostFacts, forwarding: { ipv4: Set<stri
   const ports = new Map([[GENERAL_LISTENER, 40_000]])
   const keys = { before: null, known: new Set<string>() }
   const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass, kcpCongestionControl: true, keys }
+  const engine = pegasusState(state, { ...common, table: steering.table, devices: steering.serviceDevices, ports })
   const outcome = { planned: plan.failures, deviceFailures: new Map(), engineErrors: [], facts, forwarding }
   return {
-    lines: steeringLines(state),
     ruleset: tableText(rulesetObjects(steering.steering(ports, GENERAL_LISTENER))),
-    engine: pegasusState(state, { ...common, table: steering.table, devices: steering.serviceDevices, ports }),
+    engine,
+    // What was written before is not written again, and has to be what it is.
+    texts: ['\n', ''].map((gap) => JSON.parse(stateText(engine, gap as '' | '\n'))),
     applied: appliedServices(state, { ...outcome, parentTroubles: new Map(), returnPaths: new Map() })
   }
 }
