@@ -150,6 +150,13 @@ export class NameTakenError extends ArcticError {
   }
 }
 
+/** `why` tells whose the address is. */
+export class InterfaceConflictError extends ArcticError {
+  constructor(address: string, why: string) {
+    super('interface_conflict', `${address} is taken: ${why}; choose an address that nobody has`, { address })
+  }
+}
+
 export class AlreadyInClusterError extends ArcticError {
   constructor(cluster: string) {
     super(

@@ -6,6 +6,7 @@ import {
   TransparentTcpOnlyError
 } from '../errors.ts'
 import { nameLengthMax } from '../limits.ts'
+import { refuseUnusable } from './device-address.ts'
 import { formatCidr, mappedIpv4, parseAddress, parseCidr, parseInterfaceCidr, type Cidr } from './cidr.ts'
 import { isUlid } from './ids.ts'
 import { ROLES } from './invite.ts'
@@ -51,7 +52,7 @@ const ROUTE_FIELDS = ['source_cidr', 'dest_cidr', 'priority'] as const
 /** A whole record from what an operator gave, with the defaults. Whether the peers are members is not checked here. */
 export function newService(input: ServiceInput, id: string, now: string): ServiceRecord {
   onlyFields('a service', input, ['source_peer_id', 'target_peer_id', ...SERVICE_FIELDS])
-  return checkService({
+  const service = checkService({
     id,
     name: input.name ?? `service-${id.slice(-8).toLowerCase()}`,
     source_peer_id: input.source_peer_id,
@@ -65,6 +66,8 @@ export function newService(input: ServiceInput, id: string, now: string): Servic
     created_at: now,
     updated_at: now
   })
+  refuseUnusable(service)
+  return service
 }
 
 export function patchService(record: ServiceRecord, patch: ServicePatch): ServiceRecord {
@@ -74,7 +77,9 @@ export function patchService(record: ServiceRecord, patch: ServicePatch): Servic
     }
   }
   onlyFields('a service update', patch, SERVICE_FIELDS)
-  return checkService({ ...record, ...defined(patch) })
+  const service = checkService({ ...record, ...defined(patch) })
+  refuseUnusable(service, Object.keys(patch))
+  return service
 }
 
 /** Canonical form of a record, known fields only. */

@@ -9,6 +9,7 @@ import {
 import type { Random } from '../random.ts'
 import type { Cluster } from './cluster.ts'
 import { equalRecords } from './diff.ts'
+import { checkDeviceAddress } from './device-address.ts'
 import type { FieldValue } from './document.ts'
 import { findChange } from './find-change.ts'
 import { newId, newServiceId } from './ids.ts'
@@ -76,6 +77,7 @@ export async function createService(
   const id = newServiceId(clock, random, (prefix) => fold.hasServiceLike(prefix))
   const service = newService(input, id, isoTime(clock.now()))
   checkNewService(fold.view, service)
+  checkDeviceAddress(fold.view, service)
   const { id: _, ...fields } = service
   await cluster.change((writer) => writer.put('services', id, fields))
   return service
@@ -93,6 +95,8 @@ export async function updateService(
   if (held == null) throw new ServiceNotFoundError(id)
   const patched = patchService(held, patch)
   if (equalRecords(held, patched)) return await durably(cluster, held)
+  const isMoved = (['desired_ipv4_cidr', 'desired_ipv6_cidr'] as const).some((field) => patched[field] !== held[field])
+  if (isMoved) checkDeviceAddress(view, patched)
   const service = { ...patched, updated_at: isoTime(clock.now()) }
   // A route may stand on what the service is about to lose; it would silently fall out of the view.
   for (const route of view.routesOf.get(id) ?? []) patchRoute(route, {}, service)

@@ -58,6 +58,11 @@ export function planDevices(
       failures.set(service.id, sameName(name))
       continue
     }
+    const taken = takenAddress(name, [ipv4Cidr, ipv6Cidr], facts)
+    if (taken != null) {
+      failures.set(service.id, addressTaken(taken))
+      continue
+    }
     const on = parent ?? parentDevice(name, [ipv4Cidr, ipv6Cidr], facts)
     if (on == null) failures.set(service.id, noParent)
     else if (facts.links.some(({ ifname, link_type }) => ifname === on && link_type !== 'ether'))
@@ -96,6 +101,26 @@ const sameName = (name: string): AppliedFailure => ({
   reason: 'InterfaceConflict',
   message: `another service's device is named ${name} too, because both ids begin alike; delete this service and create it anew`
 })
+
+const addressTaken = ({ address, device }: { address: string; device: string }): AppliedFailure => ({
+  reason: 'InterfaceConflict',
+  message: `${address} is this host's address on ${device}; give the service one that nobody has`
+})
+
+/** An address that the host has already, on a device that is none of its services': it would be taken from there. */
+function takenAddress(
+  name: string,
+  cidrs: readonly (string | null)[],
+  { links }: HostFacts
+): { address: string; device: string } | null {
+  const wanted = cidrs.flatMap((cidr) => cidr?.split('/', 1) ?? [])
+  for (const link of links) {
+    if (link.ifname === name || isOurs(link)) continue
+    const found = link.addr_info.find(({ local }) => wanted.includes(local))
+    if (found != null) return { address: found.local, device: link.ifname }
+  }
+  return null
+}
 
 const noParent: AppliedFailure = {
   reason: 'MacvlanFailed',

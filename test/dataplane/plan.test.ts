@@ -114,6 +114,20 @@ describe('plan of the data plane', () => {
     assert.deepEqual(parent(null, [lan, { dst: 'default', dev: 'lan' }]), ['wan'])
   })
 
+  it('gives no device an address that the host has on an interface of its own', () => {
+    const facts = hostFacts([link('lan', ['10.1.0.1/24'])], [{ dst: '10.1.0.0/24', dev: 'lan' }], [])
+    const failureOf = (ipv4Cidr: string): string | undefined => {
+      const device = { interface: { ipv4Cidr, ipv6Cidr: null } }
+      const state = desired({ peers: [target], outbound: [outbound(deviceServiceId(1), target, [], device)] })
+      return plan(state, facts).failures.get(deviceServiceId(1))?.message
+    }
+    assert.equal(
+      failureOf('10.1.0.1/16'),
+      "10.1.0.1 is this host's address on lan; give the service one that nobody has"
+    )
+    assert.equal(failureOf('10.1.0.2/24'), undefined)
+  })
+
   it('refuses the second of two services whose devices would have one name', () => {
     const ids = ['01AAAAAAAAAAAAAXXXXXXXXXX1', '01AAAAAAAAAAAAAXXXXXXXXXX2']
     const device = { ipv4Cidr: null, ipv6Cidr: null }
