@@ -18,6 +18,7 @@ import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
 import { memberGossip } from './libp2p/gossip-service.ts'
 import { spareIdleWork } from './libp2p/idle-work.ts'
 import { dialable, listenError, parseListen } from './libp2p/listen.ts'
+import { Pings } from './libp2p/pings.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
 import * as limits from './limits.ts'
 import type { Audience, Channel, Network } from './network.ts'
@@ -54,6 +55,7 @@ export class Libp2pNetwork implements Network {
   readonly #connections: Connections
   readonly #doorkeeper: Doorkeeper
   readonly #quiet: QuietLog
+  readonly #pings: Pings
   readonly #dials = new Map<PeerId, Promise<void>>()
   readonly #topics = new Map<string, Parameters<Network['subscribe']>[1]>()
   readonly #onConnect = new Set<Parameters<Network['onConnect']>[0]>()
@@ -120,6 +122,7 @@ export class Libp2pNetwork implements Network {
     this.#gossip = gossip
     this.#doorkeeper = doorkeeper
     this.#quiet = quiet
+    this.#pings = new Pings(options.clock)
     this.#connections = new Connections({
       self: this.self,
       clock: options.clock,
@@ -156,7 +159,7 @@ export class Libp2pNetwork implements Network {
       throw listenError(error, this.#options.listen)
     }
     this.#connections.start()
-    await this.handle(PING_PROTOCOL, (channel) => this.#echo(channel))
+    await this.handle(PING_PROTOCOL, (channel) => this.#pings.echo(channel))
   }
 
   async stop(): Promise<void> {
@@ -302,15 +305,8 @@ export class Libp2pNetwork implements Network {
   }
 
   async ping(peer: PeerId, { signal }: { signal: AbortSignal }): Promise<number> {
-    const channel = await this.open(peer, PING_PROTOCOL, { signal })
-    const sentAt = this.#options.clock.monotonic()
-    try {
-      await channel.send(new Uint8Array(1))
-      if ((await channel.receive({ signal })) == null) throw new UnavailableError(`peer ${peer} closed a ping`)
-      return this.#options.clock.monotonic() - sentAt
-    } finally {
-      void channel.close()
-    }
+    const connection = this.#connections.best(peer)?.connection ?? this.#connections
+    return this.#pings.ping(connection, () => this.open(peer, PING_PROTOCOL, { signal }), { signal })
   }
 
   /**
@@ -326,12 +322,6 @@ export class Libp2pNetwork implements Network {
       stream.abort(new NotInClusterError())
       if (link == null || ++link.tries > limits.strangerTriesMax) connection.abort(new NotInClusterError())
     }
-  }
-
-  async #echo(channel: Channel): Promise<void> {
-    using limit = deadline(this.#options.clock, limits.pingTimeoutMs)
-    const message = await channel.receive({ signal: limit.signal })
-    if (message != null) await channel.send(message.subarray(0, 1))
   }
 
   #unsubscribe(topic: string): void {

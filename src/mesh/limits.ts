@@ -154,6 +154,9 @@ export const twinsPerBeatMax = 8
 /** Round-trip time is measured this often per member, longer in clusters of more than `beatPeersMax`. */
 export const pingEveryMs = 10_000
 export const pingTimeoutMs = 2_000
+/** A stream of pings on which nothing comes is given up after this, and one ping's bytes: it is one byte. */
+export const pingIdleMs = 60_000
+export const pingBytesMax = 64
 
 /** Pings in a row that may stay unanswered before a connection counts as dead: one may be lost in a stall. */
 export const pingsMissedMax = 2

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { gossipsub, StrictNoSign, type GossipSub, type GossipSubComponents } from '@libp2p/gossipsub'
 import type { Connection, StreamHandler, StreamHandlerOptions, Topology } from '@libp2p/interface'
 import { gossipBacklogBytesMax, gossipSeenMs, gossipTopicBytesPerPeerMax, messageBytesMax } from '../limits.ts'
@@ -8,7 +8,7 @@ const hashes = new WeakMap<Uint8Array, Uint8Array>()
 
 function contentHash(data: Uint8Array): Uint8Array {
   let hash = hashes.get(data)
-  if (hash == null) hashes.set(data, (hash = createHash('sha256').update(data).digest()))
+  if (hash == null) hashes.set(data, (hash = digest('sha256', data, 'buffer')))
   return hash
 }
 
