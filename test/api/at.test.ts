@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readTime } from '../../src/actors/operator/time.ts'
 import { ApiHost } from './api-host.ts'
 
 describe('api and cli: answers from the past', function () {
@@ -34,6 +35,16 @@ describe('api and cli: answers from the past', function () {
     assert.equal((await host.ask('GET', `/v1/services/${id}`)).json.name, 'new')
     assert.equal((await host.ask('GET', '/v1/services?at=abcdef12')).status, 404)
     assert.equal((await host.ask('GET', '/v1/services?at=')).status, 400)
+  })
+
+  it('are not given for a day that is none', async () => {
+    const ran = await host.cli(['services', 'list', '--at', '2026-02-30'])
+    assert.deepEqual([ran.exit, ran.out], [2, ''])
+    assert.match(ran.err, /--at "2026-02-30" is neither a time/)
+    for (const day of ['2026-02-30', '2025-02-29', '2026-04-31T12:00Z', '2026-13-01', '2026-00-10', '2026-01-00']) {
+      assert.throws(() => readTime('at', day), { code: 'invalid_request' }, day)
+    }
+    assert.equal(readTime('at', '2024-02-29'), Date.UTC(2024, 1, 29))
   })
 
   it('read well in every form, with - for what is not known', async () => {

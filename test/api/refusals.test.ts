@@ -32,6 +32,10 @@ describe('api: refusals', () => {
     assert.deepEqual([status, code, details], [405, 'invalid_request', { allow: ['GET', 'HEAD', 'PUT', 'DELETE'] }])
     assert.match(message, /PATCH is not possible at \/v1\/services\/x; it takes GET, HEAD, PUT, DELETE/)
     assert.equal((await host.ask('DELETE', '/v1/services')).headers['allow'], 'POST, GET, HEAD')
+    // The headers of an answer without end would be one too.
+    const head = await host.ask('HEAD', '/v1/events')
+    assert.deepEqual([head.status, head.headers['allow']], [405, 'GET'])
+    assert.equal((await host.ask('HEAD', '/v1/actors/watch')).status, 404)
   })
 
   it('of a broken path, body or media type says what is broken', async () => {

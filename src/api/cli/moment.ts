@@ -1,3 +1,4 @@
+import { isDay } from '../../calendar.ts'
 import { durationSeconds } from '../duration.ts'
 import type { Flag, Input } from './command.ts'
 import { usageFailure } from './failure.ts'
@@ -28,7 +29,8 @@ export function timeOf(flag: string, text: string, now: number, help: string): s
   if (seconds != null) return new Date(now - seconds * 1000).toISOString()
   const isTime = /^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(text)
   // A date alone would be midnight in UTC, and the operator means his own.
-  const ms = isTime ? Date.parse(/^[\d-]+$/.test(text) ? `${text}T00:00` : text.replace(' ', 'T')) : Number.NaN
+  const ms =
+    isTime && isDay(text) ? Date.parse(/^[\d-]+$/.test(text) ? `${text}T00:00` : text.replace(' ', 'T')) : Number.NaN
   if (Number.isNaN(ms)) {
     const change = flag === 'at' ? ', nor a change' : ''
     throw usageFailure(

@@ -101,6 +101,8 @@ export function actorRoutes(
   app.get(
     '/v1/actors/watch',
     {
+      // Its headers alone would be an answer without end.
+      exposeHeadRoute: false,
       schema: {
         operationId: 'watchActors',
         summary: 'Server-sent events: each step of one actor, or of all',

@@ -23,6 +23,8 @@ export function eventRoutes(
   app.get(
     '/v1/events',
     {
+      // Its headers alone would be an answer without end.
+      exposeHeadRoute: false,
       config: { demand: { scopes: [] } },
       schema: {
         operationId: 'events',
