@@ -27,7 +27,9 @@ export function hostFacts(
   routes6: readonly IpRoute[]
 ): HostFacts {
   const own = links
-    .flatMap(({ addr_info }) => addr_info.map(({ local }) => parseAddress(local)))
+    .flatMap(({ addr_info }) =>
+      addr_info.map(({ local, dadfailed }) => (dadfailed === true ? null : parseAddress(local)))
+    )
     .filter((a) => a != null)
   const ways = [...waysOf(routes4, 4), ...waysOf(routes6, 6)].toSorted((a, b) => b.network.length - a.network.length)
   return { links: [...links], own, attached: attachedNetworks(links, [...routes4, ...routes6]), ways }

@@ -14,7 +14,15 @@ export interface IpLink {
   ifalias?: string
   link_type: string
   linkinfo?: { info_kind?: string }
-  addr_info: { family: 'inet' | 'inet6'; local: string; prefixlen: number; scope: string; address?: string }[]
+  addr_info: {
+    family: 'inet' | 'inet6'
+    local: string
+    prefixlen: number
+    scope: string
+    address?: string
+    /** Another host has this IPv6 address: the kernel does not use it. */
+    dadfailed?: boolean
+  }[]
 }
 
 export interface IpRoute {

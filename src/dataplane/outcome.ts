@@ -36,7 +36,11 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
     services.set(service.id, {
       spec: service.spec,
       failure,
-      warnings: [...outboundRemarks(service, host), ...parentTrouble(device, outcome)],
+      warnings: [
+        ...outboundRemarks(service, host),
+        ...parentTrouble(device, outcome),
+        ...addressTrouble(device, facts)
+      ],
       effectiveTransport: effective(service.transport, failure),
       interface: device == null ? null : interfaceOf(device, facts)
     })
@@ -117,6 +121,16 @@ function parentTrouble(device: string | null, { facts, parentTroubles }: ApplyOu
   return trouble == null ? [] : [trouble]
 }
 
+function addressTrouble(device: string | null, { links }: HostFacts): AppliedFailure[] {
+  const link = links.find(({ ifname }) => ifname === device)
+  return (link?.addr_info ?? [])
+    .filter(({ dadfailed }) => dadfailed === true)
+    .map(({ local }) => ({
+      reason: 'AddressInUse',
+      message: `another host on the network of ${link?.link ?? device} has ${local} already, so the device does not use it; give the service another address`
+    }))
+}
+
 function lost(path: LostReturnPath | undefined): AppliedFailure[] {
   if (path == null) return []
   const [client, destination] = [withoutPort(path.client), path.destination]
@@ -137,7 +151,9 @@ function interfaceOf(name: string, facts: HostFacts): AppliedService['interface'
   const link = facts.links.find(({ ifname }) => ifname === name)
   if (link == null) return null
   const address = (family: 'inet' | 'inet6'): string | null => {
-    const found = link.addr_info.find((info) => info.family === family && info.scope === 'global')
+    const found = link.addr_info.find(
+      (info) => info.family === family && info.scope === 'global' && info.dadfailed !== true
+    )
     return found == null ? null : `${found.local}/${found.prefixlen}`
   }
   return { name, mac: link.address ?? null, ipv4: address('inet'), ipv6: address('inet6') }

@@ -242,7 +242,7 @@ export function planSteering(
 function addressesOf(device: string, { links }: HostFacts): Address[] {
   const link = links.find(({ ifname }) => ifname === device)
   return (link?.addr_info ?? [])
-    .filter(({ scope }) => scope !== 'link')
+    .filter(({ scope, dadfailed }) => scope !== 'link' && dadfailed !== true)
     .map(({ local }) => parseAddress(local))
     .filter((address) => address != null)
 }

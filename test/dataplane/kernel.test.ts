@@ -354,6 +354,31 @@ describe('dataplane in the kernel', function () {
     await driver.stop('remove')
   })
 
+  it('says that another host has the IPv6 address which a device is to have', async () => {
+    edge.run('sysctl', '-qw', 'net.ipv6.conf.default.accept_dad=1')
+    client.run('ip', 'address', 'add', 'fd01::99/64', 'dev', 'c0', 'nodad')
+    const id = deviceServiceId(1)
+    const taken = desired({
+      peers: [b],
+      outbound: [outbound(id, b, [route(1, id, {})], { interface: { ipv4Cidr: null, ipv6Cidr: 'fd01::99/64' } })]
+    })
+    await driver.start()
+    await until(
+      'the kernel to have found it out',
+      async () => {
+        const service = (await driver.apply(taken)).services[id]
+        assert.equal(service?.interface?.ipv6, null)
+        assert.match(
+          service?.warnings.map(({ message }) => message).join() ?? '',
+          /another host .* has fd01::99 already/
+        )
+        return true
+      },
+      { timeoutMs: 8_000 }
+    )
+    await driver.stop('remove')
+  })
+
   it('says what an engine refuses, and that the host does not forward', async () => {
     edge.run('sysctl', '-qw', 'net.ipv4.ip_forward=0')
     await driver.start()
