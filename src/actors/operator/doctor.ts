@@ -84,7 +84,24 @@ async function peerChecks(deps: OperatorDeps): Promise<Check[]> {
   const rest = others.length - looked.length
   if (rest > 0) checks.push(warn('peers', `${rest} more were not looked at`, 'ask their own agents'))
   if (others.length > 0) checks.unshift(clocks(others, deps))
+  checks.unshift(...sharedNames([...replica.view().members.values()]))
   return checks
+}
+
+/** Members that could not hear of each other may have taken one name; whoever is asked for it cannot know which is meant. */
+function sharedNames(members: readonly Member[]): Check[] {
+  const byName = Map.groupBy(members, ({ name }) => name)
+  return [...byName].flatMap(([name, those]) =>
+    those.length === 1
+      ? []
+      : [
+          warn(
+            `name ${name}`,
+            `${those.length} peers have it: ${those.map(({ id }) => id).join(', ')}`,
+            'give one of them another: arctic peers rename ID NAME'
+          )
+        ]
+  )
 }
 
 async function examinePeer(member: Member, deps: OperatorDeps): Promise<Check[]> {

@@ -45,6 +45,16 @@ describe('the doctor of an agent', () => {
     assert.equal(checks.find(({ name }) => name === 'data port of b')?.status, 'fail')
   })
 
+  it('names peers that have one name', async () => {
+    await lab.agent('b')
+    assert.ok(![...(await examined()).keys()].some((name) => name.startsWith('name ')))
+    lab.document.admit({ ...member('c'), name: 'b' })
+    const { checks } = await lab.agents.get('a')!.actors.operator.doctor()
+    const check = checks.find(({ name }) => name === 'name b')
+    assert.deepEqual([check?.status, check?.mend], ['warn', 'give one of them another: arctic peers rename ID NAME'])
+    assert.match(check?.found ?? '', /^2 peers have it: /)
+  })
+
   it('compares clocks', async () => {
     const b = await lab.agent('b')
     for (const [behindMs, expected] of [
