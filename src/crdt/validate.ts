@@ -136,21 +136,26 @@ export function newRoute(input: RouteInput, id: string, service: ServiceRecord):
     dest_cidr: input.dest_cidr ?? null,
     priority: input.priority ?? DEFAULT_PRIORITY
   }
-  return refuseMapped(checkRoute(route, service))
+  return refuseMapped(checkRoute(route, service), input)
 }
 
 export function patchRoute(record: RouteRecord, patch: RouteInput, service: ServiceRecord): RouteRecord {
   onlyFields('a route update', patch, ROUTE_FIELDS)
-  return refuseMapped(checkRoute({ ...record, ...defined(patch) }, service))
+  return refuseMapped(checkRoute({ ...record, ...defined(patch) }, service), patch)
 }
 
 /** No packet has such an address, so that the route would match nothing. Asked at the door only: a record that has one is harmless. */
-function refuseMapped(route: RouteRecord): RouteRecord {
+function refuseMapped(route: RouteRecord, given: RouteInput): RouteRecord {
   for (const field of ['source_cidr', 'dest_cidr'] as const) {
     const value = route[field]
     const meant = value == null ? null : mappedIpv4(parseCidr(field, value))
     if (value == null || meant == null) continue
-    throw new InvalidCidrError(field, value, 'is an IPv4 range written as IPv6, which no packet has', formatCidr(meant))
+    throw new InvalidCidrError(
+      field,
+      given[field] ?? value,
+      'is an IPv4 range written as IPv6, which no packet has',
+      formatCidr(meant)
+    )
   }
   return route
 }

@@ -188,7 +188,7 @@ describe('crdt/validate', function () {
     [
       'an IPv4 range in the clothes of IPv6, which would match no packet',
       { dest_cidr: '::ffff:10.2.0.0/112' },
-      /^invalid_cidr: dest_cidr "::ffff:a02:0\/112" is an IPv4 range written as IPv6, .*did you mean 10\.2\.0\.0\/16\?$/
+      /^invalid_cidr: dest_cidr "::ffff:10\.2\.0\.0\/112" is an IPv4 range written as IPv6, .*did you mean 10\.2\.0\.0\/16\?$/
     ],
     ['half a priority', { dest_cidr: '10.0.0.0/8', priority: 1.5 }, /priority must be a whole number from 0 to 65535/],
     ['too high a priority', { dest_cidr: '10.0.0.0/8', priority: 65_536 }, /priority/],

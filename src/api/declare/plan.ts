@@ -1,12 +1,6 @@
 import type { PeerId, RouteRecord, ServicePatch, ServiceRecord } from '../../crdt/schema.ts'
 import { newRoute, newService } from '../../crdt/validate.ts'
-import {
-  ArcticError,
-  InvalidRequestError,
-  PeerNotFoundError,
-  ServiceNotFoundError,
-  TargetPeerNotAdmittedError
-} from '../../errors.ts'
+import { ArcticError, InvalidRequestError, PeerNotFoundError, TargetPeerNotAdmittedError } from '../../errors.ts'
 import { describer } from './export.ts'
 import {
   type Change,
@@ -108,7 +102,11 @@ function find(
 ): ServiceRecord | null {
   if (id != null) {
     const service = byId.get(id)
-    if (service == null) throw new ServiceNotFoundError(id)
+    if (service == null) {
+      // As after an export of another cluster, where two services had this name.
+      const next = 'leave the id out to create it, under a name that no other service has'
+      throw new ArcticError('service_not_found', `no service here has the id ${id}; ${next}`, { service_id: id })
+    }
     return service
   }
   const named = byName.get(name) ?? []

@@ -100,7 +100,11 @@ describe('api: the plan of a mesh file', () => {
     )
     refused([web, web], 'invalid_request', /^services\[1\] "web": the file says it twice/)
     refused([{ ...web, name: 'twin' }], 'invalid_request', /2 services have this name; add the id/)
-    refused([{ ...web, id: 'none' }], 'service_not_found', /none/)
+    refused(
+      [{ ...web, id: 'none' }],
+      'service_not_found',
+      /no service here has the id none; leave the id out to create it, under a name that no other service has$/
+    )
     refused([{ ...web, fully_transparent: true }], 'transparent_requires_interface', /requires_interface/)
     const cidr = { dest_cidr: '10.2.0.1/24' }
     refused([{ ...web, routes: [{}, cidr] }], 'invalid_request', /^services\[0\] "web": routes\[0\]: a route needs/)
