@@ -248,6 +248,36 @@ describe('crdt/revocation', function () {
     }
   })
 
+  it('the founder leaves and comes back as a member like any other, and everybody may be given roles by everybody', async () => {
+    const [a, b, c] = await three()
+    await a.createService(serviceInput(a, b, { name: 'before' }))
+    await meet([a, b, c], 1)
+    await a.leave()
+    await meet([a, b, c])
+    await a.forget()
+    const again = token(c, 'member')
+    await c.admit({ token: again, peer: a.self, name: 'peer-1' })
+    await a.adopt({ ...c.bootstrap(), token: again })
+    await meet([a, b, c])
+    for (const one of [a, b, c]) assert.equal(one.view().members.get(a.self)?.role, 'member')
+    await assert.rejects(a.createService(serviceInput(a, b, { name: 'no' })), ForbiddenError)
+    for (const [by, to, role] of [
+      [b, a, 'admin'],
+      [a, c, 'member'],
+      [b, c, 'admin'],
+      [c, a, 'member'],
+      [b, a, 'admin']
+    ] as const) {
+      await by.setRole(to.self, role)
+      await meet([a, b, c], 1)
+      for (const one of [a, b, c]) assert.equal(one.view().members.get(to.self)?.role, role)
+    }
+    await a.createService(serviceInput(a, b, { name: 'after' }))
+    await meet([a, b, c])
+    agree([a, b, c])
+    assert.equal(b.view().services.size, 2)
+  })
+
   it('what somebody wrote as the admin that a junior one had made it stays when it leaves', async () => {
     const a = await bench.founder(1)
     const b = await bench.joiner(a, 2, 'member')
