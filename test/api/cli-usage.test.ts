@@ -66,6 +66,12 @@ describe('cli: usage', () => {
       ['cluster invite --uses two', /--uses "two" is not a whole number/, 'arctic cluster invite --help'],
       ['cluster invite --role root', /--role "root" is not one of member, admin/, 'arctic cluster invite --help'],
       ['cluster join', /TOKEN is missing/, 'arctic cluster join --help'],
+      [
+        'services update web --target-peer b',
+        /the peers of a service cannot be changed/,
+        'arctic services update --help'
+      ],
+      ['services update web --source-peer=b', /delete it and create one/, 'arctic services update --help'],
       ['status --watch', /unknown flag "--watch"/, 'arctic status --help'],
       ['status -o xml', /--output "xml" is not one of table, wide, json, yaml, name, jsonl/, 'arctic status --help'],
       ['status --socket /a --api http://b', /name two agents/, 'arctic --help'],

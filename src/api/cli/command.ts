@@ -17,6 +17,8 @@ export interface Command {
   /** Positional arguments; optional ones come last. */
   args?: readonly Argument[]
   flags?: readonly Flag[]
+  /** Flags that one might expect of it, and why it has none. */
+  refuses?: Readonly<Record<string, string>>
   /** Lines under the flags in its help. */
   examples?: readonly string[]
   /** Asks no agent: it runs without one, and whatever contexts say. */

@@ -42,7 +42,7 @@ export function parse(argv: readonly string[]): Parsed {
   const given: Record<string, FlagValue> = {}
   let failure: Failure | undefined
   for (const option of options) {
-    const read = readOption(option, known, help)
+    const read = readOption(option, known, { help, refuses: found.command?.refuses })
     if ('failure' in read) {
       // The flag that was taken for a forgotten value still says how the failure is to be told.
       if (option.value === '-j' || option.value === '--json') globals['json'] = true
@@ -183,7 +183,7 @@ interface OptionToken {
 function readOption(
   option: OptionToken,
   known: readonly Flag[],
-  help: string
+  { help, refuses = {} }: { help: string; refuses?: Command['refuses'] }
 ): { flag: Flag; value: FlagValue } | { failure: Failure } {
   const wrong = (message: string): { failure: Failure } => ({ failure: usageFailure(message, help) })
   const { name, rawName, inlineValue } = option
@@ -193,6 +193,8 @@ function readOption(
   const flag = known.find((one) => one.name === name)
   if (flag == null) {
     const negated = known.find((one) => one.negatable === true && `no-${one.name}` === name)
+    const why = Object.hasOwn(refuses, name) ? refuses[name] : undefined
+    if (why != null) return wrong(why)
     if (negated == null) {
       return wrong(
         `unknown flag "${rawName}"${hint(

@@ -74,6 +74,8 @@ const ifMatch: Flag = {
 }
 const ID = { name: 'ID', help: 'id of a service, see "arctic services list"', live: 'service' } as const
 
+const PEERS_STAY = 'the peers of a service cannot be changed; delete it and create one between the other peers'
+
 export const serviceCommands: readonly Command[] = [
   {
     words: ['services', 'create'],
@@ -154,6 +156,7 @@ export const serviceCommands: readonly Command[] = [
     summary: 'Change what is given, leave the rest; its peers cannot be changed',
     args: [ID],
     flags: [...mutableFlags, ifMatch, waitFlag],
+    refuses: { 'source-peer': PEERS_STAY, 'target-peer': PEERS_STAY },
     examples: [
       'arctic services update ID --bandwidth-limit 500',
       'arctic services update ID --requires-interface=false'
