@@ -47,7 +47,6 @@ describe('cli: usage', () => {
         /unexpected argument "false"; a switch takes its value as --FLAG=false/,
         'arctic services update --help'
       ],
-      ['services update X --target-peer b', /unknown flag "--target-peer"/, 'arctic services update --help'],
       ['services update X', /nothing to change is given/, 'arctic services update --help'],
       ['services get', /ID is missing/, 'arctic services get --help'],
       ['services get a b', /unexpected argument "b"/, 'arctic services get --help'],
