@@ -97,7 +97,8 @@ class HostPlan {
       facts: FACTS,
       forwarding: { ipv4: new Set(), ipv6: null },
       parentTroubles: new Map(),
-      returnPaths: new Map()
+      returnPaths: new Map(),
+      cutOff: new Map()
     })
   }
 }

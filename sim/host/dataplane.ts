@@ -145,7 +145,8 @@ export class SimDataplane implements Dataplane {
       facts,
       forwarding,
       parentTroubles: new Map(),
-      returnPaths: new Map()
+      returnPaths: new Map(),
+      cutOff: new Map()
     })
     return { generation, services, failure: null }
   }

@@ -5,6 +5,7 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { logFlow } from './access-log.ts'
 import { checkHost } from './checks.ts'
+import { CutOff } from './cut-off.ts'
 import { checkDataPort } from './data-port.ts'
 import type {
   AppliedFailure,
@@ -90,6 +91,7 @@ export class KernelDataplane implements Dataplane {
   readonly #net: NetManager
   readonly #engines: Engines
   readonly #serial = new Serial()
+  readonly #cutOff = new CutOff()
   readonly #listeners = new Set<(event: DataplaneEvent) => void>()
   #desired: DesiredState | null = null
   #keys: HostKeys
@@ -200,7 +202,7 @@ export class KernelDataplane implements Dataplane {
       counters.set(id, { flows: 0, bytesIn: bytes('in'), bytesOut: bytes('out') })
     }
     const atWork = clients[0] === client ? answers[0] : null
-    if (atWork != null) this.#seeReturnPaths(atWork)
+    if (atWork != null) this.#seeWays(atWork)
     for (const stats of pegasus.flatMap(({ services }) => services)) {
       const service = counters.get(stats.service_id)
       if (service == null) continue
@@ -322,7 +324,8 @@ export class KernelDataplane implements Dataplane {
     const planned = plan.failures
     const parentTroubles = await troublesOf(plan.devices)
     const returnPaths = this.#outcome?.outcome.returnPaths ?? new Map<ServiceId, LostReturnPath>()
-    const outcome = { planned, deviceFailures, engineErrors, facts, forwarding, parentTroubles, returnPaths }
+    const cutOff = this.#cutOff.peers
+    const outcome = { planned, deviceFailures, engineErrors, facts, forwarding, parentTroubles, returnPaths, cutOff }
     this.#outcome = { generation, desired, outcome }
     const services = appliedServices(desired, outcome)
     const ms = Math.round(this.#options.clock.monotonic() - began)
@@ -387,17 +390,19 @@ export class KernelDataplane implements Dataplane {
     if (networksChanged || deviceBack) void this.#applyNewest()
   }
 
-  /** Pegasus finds out by its flows; what is in force has not changed, only what is to be said of it. */
-  #seeReturnPaths({ services }: PegasusStats): void {
+  /** Pegasus finds out by its flows and carriers; what is in force has not changed, only what is to be said of it. */
+  #seeWays({ services, peers }: PegasusStats): void {
     const last = this.#outcome
     if (last == null) return
     const lost = services.flatMap(({ service_id, return_path_lost: path }) =>
       path == null ? [] : [[service_id, path] as const]
     )
     const known = last.outcome.returnPaths
-    if (lost.length === known.size && lost.every(([id, { destination }]) => known.get(id)?.destination === destination))
-      return
-    last.outcome = { ...last.outcome, returnPaths: new Map(lost) }
+    const pathsAreSame =
+      lost.length === known.size && lost.every(([id, { destination }]) => known.get(id)?.destination === destination)
+    const cutOffChanged = this.#cutOff.see(peers, this.#options.clock.monotonic())
+    if (pathsAreSame && !cutOffChanged) return
+    last.outcome = { ...last.outcome, returnPaths: new Map(lost), cutOff: this.#cutOff.peers }
     const { generation, desired, outcome } = last
     this.#emit({
       type: 'applied',

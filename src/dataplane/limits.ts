@@ -106,3 +106,6 @@ export const reachTimeoutMs = 3_000
 
 /** Texts of members' endpoints whose meaning is kept: some of each of 1,000 members, a hundred bytes each. */
 export const endpointTextsMax = 8_192
+
+/** So long Pegasus has had no way to a peer before its services say so, ms: its engine may be starting again. */
+export const cutOffAfterMs = 3_000

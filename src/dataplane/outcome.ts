@@ -1,4 +1,5 @@
 import type { ServiceId, TransportType } from '../crdt/schema.ts'
+import { roadTo, type CutOffPeers } from './cut-off.ts'
 import type { AppliedFailure, AppliedService, DesiredState, InboundService, OutboundService } from './desired.ts'
 import type { DeviceError } from './devices.ts'
 import { serviceDeviceName, tunnelDeviceName } from './devices.ts'
@@ -18,6 +19,7 @@ export interface ApplyOutcome {
   parentTroubles: ReadonlyMap<string, AppliedFailure>
   /** Fully transparent services whose destinations' answers go another way. */
   returnPaths: ReadonlyMap<ServiceId, LostReturnPath>
+  cutOff: CutOffPeers
 }
 
 /** What is in force, service by service: a pure reading of how the steps of an apply went. */
@@ -27,12 +29,14 @@ export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): M
   const services = new Map<ServiceId, AppliedService>()
   const isFine = outcome.planned.size + outcome.deviceFailures.size + outcome.engineErrors.length === 0
   for (const service of desired.outbound) {
-    if (isFine && service.interface == null) {
+    const cutOff =
+      outcome.cutOff.size === 0 ? undefined : outcome.cutOff.get(roadTo(service.targetPeer, service.transport))
+    if (isFine && service.interface == null && cutOff == null) {
       services.set(service.id, outboundInForce(service, host))
       continue
     }
     const device = service.interface == null ? null : serviceDeviceName(service.id)
-    const failure = failureOf(service.id, service.targetPeer, device, outcome)
+    const failure = failureOf(service.id, service.targetPeer, device, outcome) ?? cutOff ?? null
     services.set(service.id, {
       spec: service.spec,
       failure,

@@ -65,6 +65,7 @@ export interface PegasusStats {
   }[]
   peers: {
     peer_id: PeerId
+    transport: TransportType
     state: string
     carriers_idle: number
     carriers_busy: number

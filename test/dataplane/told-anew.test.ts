@@ -103,6 +103,11 @@ function all(state: DesiredState, facts: HostFacts, forwarding: { ipv4: Set<stri
     engine,
     // What was written before is not written again, and has to be what it is.
     texts: ['\n', ''].map((gap) => JSON.parse(stateText(engine, gap as '' | '\n'))),
-    applied: appliedServices(state, { ...outcome, parentTroubles: new Map(), returnPaths: new Map() })
+    applied: appliedServices(state, {
+      ...outcome,
+      parentTroubles: new Map(),
+      returnPaths: new Map(),
+      cutOff: new Map()
+    })
   }
 }

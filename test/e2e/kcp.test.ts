@@ -58,6 +58,21 @@ describe('e2e: a service over KCP', function () {
     assert.equal((await tcp(mesh.sites.client, { ...to('echo'), port: 7999, send: 'x' })).how, 'ECONNRESET')
   })
 
+  it('where its UDP is not let through no flow goes over TCP instead, and the service says so until it is', async () => {
+    const block =
+      'table inet between {\nchain out {\ntype filter hook output priority 0; policy accept;\nudp dport 7948 drop\nudp sport 7948 drop\n}\n}\n'
+    await mesh.sites.edgeB.exec(['nft', '-f', '-'], { input: block })
+    try {
+      const { status } = await mesh.a.phase(mesh.service.id, 'degraded', 40_000)
+      assert.match(JSON.stringify(status.conditions), /no flow over kcp reaches the target peer/)
+      assert.equal((await tcp(mesh.sites.client, { ...to('echo'), send: 'x' })).how, 'ECONNRESET')
+    } finally {
+      await mesh.sites.edgeB.exec(['nft', 'delete', 'table', 'inet', 'between'])
+    }
+    await Promise.all([mesh.a.active(mesh.service.id), mesh.b.active(mesh.service.id)])
+    assert.deepEqual(await transport(), ['active', 'kcp', 'kcp'])
+  })
+
   it('and back to TCP', async () => {
     await move('tcp')
     assert.deepEqual(await transport(), ['active', 'tcp', 'tcp'])
