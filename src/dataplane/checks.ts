@@ -91,6 +91,7 @@ const EXPRESSIONS = [
     'filter hook prerouting priority mangle'
   ],
   ['nftables fib lookups (nft_fib_inet)', 'fib daddr type local accept', 'filter hook prerouting priority mangle'],
+  ['nftables reject (nft_reject_inet)', 'meta l4proto tcp reject with tcp reset', 'filter hook input priority filter'],
   ['conntrack zones (nft_ct)', 'ct original zone set 1', 'filter hook prerouting priority raw'],
   ['masquerading (nft_masq)', 'masquerade', 'nat hook postrouting priority srcnat']
 ] as const
