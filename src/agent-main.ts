@@ -1,10 +1,14 @@
 import { flushCompileCache } from 'node:module'
 import { systemClock } from './clock.ts'
 import { readAgentConfig, type AgentConfig } from './config.ts'
+import { automerge } from './crdt/automerge.ts'
 import { ArcticError } from './errors.ts'
 import { keepHeapSmall } from './heap.ts'
 import { createLogger } from './log.ts'
 import { LogTail } from './log-tail.ts'
+
+/** How long after a start nobody is waiting for it any more, ms. */
+const automergeAfterMs = 3_000
 
 /** `arctic agent`: from argv to exit code. Signals decide how it ends (README, "Signals"). */
 export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): Promise<number> {
@@ -51,6 +55,8 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
     // Node writes what it has compiled when it exits, which an agent that is killed never does.
     flushCompileCache()
     keepHeapSmall(systemClock)
+    // A start goes without it mostly; a write that needs it should not wait for it.
+    systemClock.after(automergeAfterMs, automerge)
   } catch (error) {
     await agent.stop({ mode: agent.adopted ? 'keep' : 'remove' })
     return complain(error)

@@ -11,6 +11,7 @@ import { Replica } from './crdt/replica.ts'
 import { verifyAside } from './crdt/signer.ts'
 import type { Dataplane } from './dataplane/desired.ts'
 import { traces } from './dataplane/traces.ts'
+import { checkHost } from './dataplane/checks.ts'
 import { examineHost } from './dataplane/doctor/examine.ts'
 import { connects } from './dataplane/doctor/reach.ts'
 import { KernelDataplane } from './dataplane/kernel.ts'
@@ -60,13 +61,17 @@ export class Agent {
     await usableDirectory(config.stateDir, 'state directory', '--state-dir', 0o700)
     await usableDirectory(dirname(config.socket), 'directory of the socket', '--socket', 0o755)
 
+    // Its processes run while this one reads its state.
+    const checked = config.dataplane === 'kernel' ? checkHost() : Promise.resolve()
+    // Whatever fails meanwhile, it has taken away its traces before this process ends.
+    this.#running.push(() => checked.catch(() => {}))
     const identity = await openIdentity(config.stateDir, random)
     const ring = await KeyRing.open(config.stateDir, { clock, random })
     const { signer } = identity
     const replica = await Replica.open({ dir: config.stateDir, signer, clock, random, log, verifier: verifyAside })
     this.#running.push(() => replica.close())
 
-    const dataplane = this.#dataplane(ring)
+    const dataplane = this.#dataplane(ring, checked)
     dataplane.onEvent((event) => {
       if (event.type === 'engine.started' && event.adopted) this.#adopted = true
     })
@@ -187,11 +192,12 @@ export class Agent {
     this.#log.info({ mode }, 'the agent has stopped')
   }
 
-  #dataplane({ current }: KeyRing): Dataplane {
+  #dataplane({ current }: KeyRing, checked: Promise<void>): Dataplane {
     if (this.#config.dataplane === 'none') return new NoDataplane()
     const enginesDir = process.env['ARCTIC_ENGINES']
     return new KernelDataplane({
       stateDir: this.#config.stateDir,
+      checked,
       dataListen: this.#config.dataListen,
       kcpCongestionControl: this.#config.kcpCongestionControl,
       privateKeys: { pegasus: current.pegasus.privateKey, tempest: current.tempest.privateKey },

@@ -6,9 +6,8 @@
  * before stay; `main.js` comes last and whole, and is as old as the sources it was made of.
  */
 import { execFileSync } from 'node:child_process'
-import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, unlinkSync, utimesSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -37,10 +36,6 @@ const argv = Object.entries(flags).flatMap(([name, value]) =>
 execFileSync(join(root, 'node_modules/.bin/rolldown'), [join(root, 'src/main.ts'), ...argv], {
   stdio: ['ignore', 'ignore', 'inherit']
 })
-// Automerge looks for it beside its own file, which is a chunk now.
-const wasm = 'automerge_wasm_bg.wasm'
-const automerge = dirname(createRequire(import.meta.url).resolve('@automerge/automerge'))
-copyFileSync(join(automerge, wasm), join(fresh, wasm))
 utimesSync(join(fresh, MAIN), begun, begun)
 
 const before = statSync(join(dist, MAIN), { throwIfNoEntry: false })?.mtimeMs ?? 0

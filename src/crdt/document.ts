@@ -1,4 +1,5 @@
-import { decodeChange, encodeChange, getBackend, init, isImmutableString } from '@automerge/automerge'
+import type { DecodedChange, getBackend } from '@automerge/automerge'
+import { automerge } from './automerge.ts'
 import { equalBytes, hex, MalformedError } from './bytes.ts'
 import { readOperations } from './change-reader.ts'
 import { depsOf, parseChunk, plainChunk } from './chunk.ts'
@@ -257,7 +258,7 @@ export interface Operation {
 
 /** What a change does. Throws for bytes that are no change to Automerge. */
 export const operationsOf = (chunk: Uint8Array): Operations =>
-  readOperations(chunk) ?? operationsIn(decodeChange(chunk))
+  readOperations(chunk) ?? operationsIn(automerge().decodeChange(chunk))
 
 /**
  * The same, of a change of somebody else. null unless these are exactly the bytes that Automerge itself makes of what is in
@@ -267,6 +268,7 @@ export const operationsOf = (chunk: Uint8Array): Operations =>
 export function canonicalOperationsOf(chunk: Uint8Array): Operations | null {
   const read = readOperations(chunk)
   if (read != null) return read
+  const { decodeChange, encodeChange } = automerge()
   const decoded = decodeChange(chunk)
   return equalBytes(plainChunk(encodeChange(decoded)), chunk) ? operationsIn(decoded) : null
 }
@@ -291,7 +293,7 @@ export const viaOf = (chunk: Uint8Array): string | null => operationsOf(chunk).m
 
 /** The change that makes the root maps: the same bytes for each cluster. */
 export function genesisChunk(): Uint8Array {
-  const handle: Handle = getBackend(init({ actor: GENESIS_ACTOR }))
+  const handle = newHandle(GENESIS_ACTOR)
   for (const kind of KINDS) {
     const map = handle.putObject('_root', kind, {})
     for (let i = 0; i < BUCKETS[kind]; i++) handle.putObject(map, bucketName(i), {})
@@ -343,9 +345,11 @@ export function bucketOf(kind: Kind, id: string): string {
 const bucketName = (i: number): string => i.toString(16).padStart(2, '0')
 
 type Handle = ReturnType<typeof getBackend>
-type DecodedChange = ReturnType<typeof decodeChange>
 
-const newHandle = (actor?: string): Handle => getBackend(init(actor == null ? {} : { actor }))
+function newHandle(actor?: string): Handle {
+  const { getBackend, init } = automerge()
+  return getBackend(init(actor == null ? {} : { actor }))
+}
 
 function loaded({ bytes, heads }: SavedDocument, actor?: string): Handle {
   const handle = newHandle(actor)
@@ -372,7 +376,7 @@ const isPlainObject = (value: unknown): value is object =>
 /** Automerge's own wrapper of whole strings, taken off. */
 function plain(value: unknown): unknown {
   if (typeof value !== 'object' || value == null) return value
-  if (isImmutableString(value)) return value.toString()
+  if (automerge().isImmutableString(value)) return value.toString()
   if (Array.isArray(value)) return value.map(plain)
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]))
 }

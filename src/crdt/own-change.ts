@@ -1,4 +1,4 @@
-import { encodeChange } from '@automerge/automerge'
+import { automerge } from './automerge.ts'
 import { plainChunk } from './chunk.ts'
 import { bucketOf, type FieldValue, type Kind, type Writer } from './document.ts'
 import type { Standing } from './known-records.ts'
@@ -60,7 +60,7 @@ export function changeOf(
   }
   if (ops.length === 0) return null
   const change = { actor, seq, startOp: start, time: 0, message, deps: [...deps], ops }
-  return plainChunk(encodeChange(change as never))
+  return plainChunk(automerge().encodeChange(change as never))
 }
 
 interface Draft {
