@@ -19,12 +19,14 @@ pub struct Endpoint {
     pub writable: bool,
     /// The other side has ended: a short read does not mean that nothing follows.
     ended: bool,
+    /// The other side has sent an urgent byte: a read ends in front of it, and more may be there.
+    urgent: bool,
 }
 
 impl Endpoint {
     /// A socket that epoll does not know yet; its first events will say what it is ready for.
     pub fn new(fd: OwnedFd) -> Self {
-        Self { fd, readable: false, writable: false, ended: false }
+        Self { fd, readable: false, writable: false, ended: false, urgent: false }
     }
 
     /// The other side has ended: what is left can be read to its end without waiting.
@@ -35,6 +37,7 @@ impl Endpoint {
     pub fn note(&mut self, flags: EventFlags) {
         self.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
+        self.urgent |= flags.contains(EventFlags::PRI);
         self.ended |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
     }
 
@@ -55,11 +58,12 @@ impl Endpoint {
     fn after_read(&mut self, result: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
         match result {
             Ok(length) => {
-                self.readable = length == room || self.ended;
+                self.readable = length == room || self.ended || self.urgent;
                 Ok(Some(length))
             }
             Err(Errno::AGAIN) => {
                 self.readable = false;
+                self.urgent = false;
                 Ok(None)
             }
             Err(error) => Err(error.into()),

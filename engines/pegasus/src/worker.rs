@@ -403,7 +403,7 @@ impl Worker {
 
     /// Edge-triggered, once and for all.
     pub fn watch(&self, fd: &impl std::os::fd::AsFd, token: Token) -> rustix::io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = EventFlags::IN | EventFlags::PRI | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         epoll::add(&self.epoll, fd, EventData::new_u64(token.encode()), flags)
     }
 
