@@ -7,6 +7,7 @@ import { InvalidRequestError } from './errors.ts'
 import { readLicenseKey } from './license.ts'
 import { dataPort, drainTimeoutMs, keyMaxAgeMs, keyOverlapMs, meshPort, nameLengthMax } from './limits.ts'
 import { LOG_LEVELS, type LogFormat, type LogLevel } from './log.ts'
+import { utf8Text } from './utf8.ts'
 
 /**
  * What an agent is told at start, from four places: flag > environment > config file > default. One table says for each
@@ -195,11 +196,12 @@ function readFile(path: string, required: boolean): Record<string, unknown> | nu
       `config file ${path} cannot be read (${(error as NodeJS.ErrnoException).code}); name another one with --config`
     )
   }
+  const source = utf8Text(bytes)
+  if (source == null) throw new InvalidRequestError(`config file ${path} is not UTF-8; save it so`)
   let content: unknown
   try {
-    content = parseYaml(new TextDecoder('utf-8', { fatal: true }).decode(bytes), { logLevel: 'error' })
+    content = parseYaml(source, { logLevel: 'error' })
   } catch (error) {
-    if (error instanceof TypeError) throw new InvalidRequestError(`config file ${path} is not UTF-8; save it so`)
     if ((error as { code?: string }).code === 'MULTIPLE_DOCS') {
       throw new InvalidRequestError(`config file ${path} holds several documents; keep one`)
     }

@@ -10,24 +10,12 @@ import { NOTHING, takeOver, type Held } from '../../src/mesh/report/held.ts'
 import { sendDelta } from '../../src/mesh/report/page.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
 import { MemoryNet, type MemoryNetwork } from './memory-network.ts'
+import { serviceReport } from './service-report.ts'
 import { pause, until } from './support.ts'
 
 const REPORT_PROTOCOL = '/arctic/report/1.0.0'
 
-const report = (service_id: string, spec = ''): ServiceReport => ({
-  service_id,
-  role: 'source',
-  spec,
-  state: 'applied',
-  reason: '',
-  message: '',
-  since: 0,
-  effective_transport: null,
-  interface: null,
-  flows: 0,
-  bytes_in: 0,
-  bytes_out: 0
-})
+const report = (service_id: string, spec = ''): ServiceReport => serviceReport(service_id, { spec })
 
 describe('reports of other peers', function () {
   this.timeout(20_000)

@@ -4,22 +4,7 @@ import { reportCountersMs, reportRemovalsMax, reportsPerPeerMax } from '../../sr
 import type { ServiceReport } from '../../src/mesh/mesh.ts'
 import { ReportBook } from '../../src/mesh/report/book.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
-
-const report = (service_id: string, change: Partial<ServiceReport> = {}): ServiceReport => ({
-  service_id,
-  role: 'source',
-  spec: '',
-  state: 'applied',
-  reason: '',
-  message: '',
-  since: 0,
-  effective_transport: null,
-  interface: null,
-  flows: 0,
-  bytes_in: 0,
-  bytes_out: 0,
-  ...change
-})
+import { serviceReport as report } from './service-report.ts'
 
 describe('ReportBook', () => {
   const make = () => {

@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { parseDocument } from 'yaml'
 import { meshBodyBytesMax } from '../declare/limits.ts'
+import { utf8Text } from '../../utf8.ts'
 import { usageFailure } from './failure.ts'
 
 /** A file with `services:`, as YAML (JSON is YAML too). What stands in it is checked by the agent. */
@@ -29,11 +30,9 @@ export async function readMeshFile(path: string, readInput: () => Promise<Uint8A
 
 /** Nothing is guessed: a name with a replaced letter would be another name. */
 function decode(bytes: Uint8Array, where: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch {
-    throw usageFailure(`${where} is not UTF-8; save it so`)
-  }
+  const text = utf8Text(bytes)
+  if (text == null) throw usageFailure(`${where} is not UTF-8; save it so`)
+  return text
 }
 
 async function read(path: string): Promise<string> {

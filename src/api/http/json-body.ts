@@ -1,14 +1,11 @@
 import { InvalidRequestError } from '../../errors.ts'
-
-const utf8 = new TextDecoder('utf-8', { fatal: true })
+import { utf8Text } from '../../utf8.ts'
 
 /** The text of a body, without a byte order mark. InvalidRequestError when it is not UTF-8: nothing is guessed or replaced. */
 export function bodyText(bytes: Uint8Array): string {
-  try {
-    return utf8.decode(bytes)
-  } catch {
-    throw new InvalidRequestError('the body is not UTF-8; send JSON in UTF-8')
-  }
+  const text = utf8Text(bytes)
+  if (text == null) throw new InvalidRequestError('the body is not UTF-8; send JSON in UTF-8')
+  return text
 }
 
 /**
