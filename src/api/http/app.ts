@@ -85,7 +85,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
     }
   }).withTypeProvider<TypeBoxProvider>()
 
-  app.addHook('preValidation', () => validators.load())
+  app.addHook('preValidation', (request) => validators.loadFor(request))
   readBodies(app)
   const limit = new RateLimit(clock)
   app.addHook('onRequest', async (request, reply) => {
