@@ -222,6 +222,9 @@ export const redialHintMs = 1_000
 export const redialsMax = 16
 /** Of two peers the one with the greater id waits this long for the other one's dial. */
 export const redialYieldMs = 100
+/** A peer that starts dials one member after the other, this far apart, and the last of them after `redialTurnsMs` at most. */
+export const redialTurnMs = 150
+export const redialTurnsMs = 600
 
 /** Propagation samples kept. */
 export const propagationSamplesMax = 1_024

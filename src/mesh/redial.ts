@@ -3,7 +3,16 @@ import type { PeerId } from '../crdt/schema.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { Background } from './background.ts'
-import { redialCapMs, redialHintMs, redialMaxMs, redialMinMs, redialsMax, redialYieldMs } from './limits.ts'
+import {
+  redialCapMs,
+  redialHintMs,
+  redialMaxMs,
+  redialMinMs,
+  redialsMax,
+  redialTurnMs,
+  redialTurnsMs,
+  redialYieldMs
+} from './limits.ts'
 import type { Network } from './network.ts'
 import { Slots } from './slots.ts'
 
@@ -17,8 +26,8 @@ interface Target {
   lastKnown: string[]
   /** A dial has failed since it was connected last. */
   away: boolean
-  /** The first dial is not left to the other one. */
-  prompt: boolean
+  /** When the first dial is not left to the other one: how long it waits for its turn, ms. */
+  turnMs: number | null
 }
 
 /**
@@ -91,7 +100,8 @@ export class Redial {
 
   /**
    * The members, this peer left out. Who is new is dialled, who is gone is left alone. `prompt`: nobody has a reason to dial
-   * this peer just now, so that it need not leave the first dial to anybody.
+   * this peer just now, so that it need not leave the first dial to anybody. They follow each other closely and are not all at
+   * once: a peer that starts hears from the first one what it has missed, while it would be busy with handshakes.
    */
   members(peers: Iterable<PeerId>, { prompt = false } = {}): void {
     const wanted = new Set(peers)
@@ -100,8 +110,10 @@ export class Redial {
       target.timer?.cancel()
       this.#targets.delete(peer)
     }
-    for (const peer of wanted) {
-      if (this.#targets.has(peer)) continue
+    const fresh = [...wanted].filter((peer) => !this.#targets.has(peer))
+    const first = Math.floor(this.#random.float() * fresh.length)
+    const stepMs = Math.min(redialTurnMs, redialTurnsMs / fresh.length)
+    for (const [i, peer] of fresh.entries()) {
       this.#targets.set(peer, {
         failures: 0,
         timer: null,
@@ -109,7 +121,7 @@ export class Redial {
         connectedAt: 0,
         lastKnown: [],
         away: false,
-        prompt
+        turnMs: prompt ? ((i + fresh.length - first) % fresh.length) * stepMs : null
       })
       this.#evaluate(peer)
     }
@@ -128,7 +140,10 @@ export class Redial {
     // While many come back, each does; and one that comes and goes must not have all others dialled each time.
     if (now - this.#hintedAt < redialHintMs) return
     this.#hintedAt = now
-    for (const [peer, target] of this.#targets) if (peer !== connected) this.#now(peer, target)
+    for (const [peer, target] of this.#targets) {
+      // Whose first dial comes in a moment anyway waits for it.
+      if (peer !== connected && target.failures > 0) this.#now(peer, target)
+    }
   }
 
   #now(peer: PeerId, target: Target): void {
@@ -154,9 +169,11 @@ export class Redial {
   }
 
   #waitMs(peer: PeerId, target: Target): number {
-    const { failures, prompt } = target
-    target.prompt = false
-    if (failures === 0) return prompt || this.#network.self < peer ? 0 : redialYieldMs * (1 + this.#random.float())
+    const { failures, turnMs } = target
+    target.turnMs = null
+    if (failures === 0) {
+      return turnMs ?? (this.#network.self < peer ? 0 : redialYieldMs * (1 + this.#random.float()))
+    }
     return (
       Math.min(redialCapMs(this.#targets.size), redialMinMs * 2 ** (failures - 1)) * (0.5 + this.#random.float() / 2)
     )

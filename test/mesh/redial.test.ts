@@ -1,6 +1,6 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import { silentLogger } from '../../src/log.ts'
-import { redialCapMs, redialMaxMs } from '../../src/mesh/limits.ts'
+import { redialCapMs, redialMaxMs, redialTurnMs, redialTurnsMs } from '../../src/mesh/limits.ts'
 import type { Network } from '../../src/mesh/network.ts'
 import { Redial } from '../../src/mesh/redial.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
@@ -155,11 +155,37 @@ describe('Redial', () => {
     await redial.stop()
   })
 
-  it('leaves the first dial to nobody when told that nobody has a reason to dial', async () => {
+  it('leaves the first dial to nobody when told that nobody has a reason to dial, and takes one after the other', async () => {
     const { clock, redial, dials } = make('b')
-    redial.members(['a', 'c'], { prompt: true })
+    redial.members(['a', 'c', 'd'], { prompt: true })
     await clock.advance(1)
-    deepEqual(dials.map(({ peer }) => peer).toSorted(), ['a', 'c'])
+    // Which one comes first is left to chance, of which this is the middle.
+    deepEqual(
+      dials.map(({ peer }) => peer),
+      ['c']
+    )
+    const tried = (): string[] => [...new Set(dials.map(({ peer }) => peer))]
+    await clock.advance(redialTurnMs - 2)
+    deepEqual(tried(), ['c'])
+    await clock.advance(2)
+    deepEqual(tried(), ['c', 'd'])
+    await clock.advance(redialTurnMs)
+    deepEqual(tried(), ['c', 'd', 'a'])
+    await redial.stop()
+  })
+
+  it('takes its turns with the others although the first one has answered, and makes many of them wait no longer than a few', async () => {
+    const { clock, redial, dials, state, addresses } = make('b')
+    state.answers = true
+    const many = Array.from({ length: 100 }, (_, i) => `p${i}`)
+    for (const peer of many) addresses[peer] = ['/ip4/192.0.2.7/tcp/1']
+    redial.members(many, { prompt: true })
+    await clock.advance(1)
+    equal(dials.length, 1)
+    await clock.advance(redialTurnsMs / 2)
+    ok(dials.length > 45 && dials.length < 55, `${dials.length}`)
+    await clock.advance(redialTurnsMs / 2)
+    equal(dials.length, many.length)
     await redial.stop()
   })
 
