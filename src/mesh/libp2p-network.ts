@@ -57,6 +57,8 @@ export class Libp2pNetwork implements Network {
   readonly #quiet: QuietLog
   readonly #pings: Pings
   readonly #dials = new Map<PeerId, Promise<void>>()
+  /** Where this peer is reached, as the host said last. */
+  #known: { addresses: readonly string[]; at: number } | null = null
   readonly #topics = new Map<string, Parameters<Network['subscribe']>[1]>()
   readonly #onConnect = new Set<Parameters<Network['onConnect']>[0]>()
   readonly #onDisconnect = new Set<Parameters<Network['onDisconnect']>[0]>()
@@ -158,6 +160,7 @@ export class Libp2pNetwork implements Network {
       await this.stop()
       throw listenError(error, this.#options.listen)
     }
+    this.#known = null
     this.#connections.start()
     await this.handle(PING_PROTOCOL, (channel) => this.#pings.echo(channel))
   }
@@ -173,8 +176,12 @@ export class Libp2pNetwork implements Network {
   }
 
   addresses(): string[] {
+    const now = this.#options.clock.monotonic()
+    if (this.#known != null && now - this.#known.at < limits.addressesKnownMs) return [...this.#known.addresses]
     const bound = this.#node.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/.*$/, ''))
-    return dialable(bound, this.#options.advertise)
+    const addresses = dialable(bound, this.#options.advertise)
+    this.#known = { addresses, at: now }
+    return [...addresses]
   }
 
   /** Connections that the doorkeeper counts, for metrics and tests. */

@@ -49,6 +49,8 @@ export const streamsPerConnectionMax = 256
 export const streamsPerProtocolMax = 64
 /** Opening a stream is one round trip. */
 export const openTimeoutMs = 5_000
+/** The host is asked for its own addresses this often at most: each evaluation wants them, and they are one look at each device. */
+export const addressesKnownMs = 1_000
 
 /** Addresses tried per dial, and the head start of each over the next (RFC 8305 recommends 250 ms). */
 export const dialAddressesMax = 16
