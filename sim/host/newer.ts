@@ -64,10 +64,10 @@ function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: D
     const entry = ledger.add(openEnvelope(parseEnvelope(bytes), { own: true }))
     return { entry, bytes }
   })
-  const bytesOf = new Map(held.map(({ entry, bytes }) => [entry, bytes]))
+  const bytesOf = new Map(held.map(({ entry, bytes }) => [entry.hash, bytes]))
   const actor = actorOf('change', host.signer.publicKey, incarnation)
   // Marks whose changes count, as each peer does.
-  void new Fold(ledger, actor, (entry) => bodyOf(bytesOf.get(entry) ?? new Uint8Array()))
+  void new Fold(ledger, actor, (entry) => bodyOf(bytesOf.get(entry.hash) ?? new Uint8Array()))
   const valid = held.filter(({ entry }) => entry.kind === 'change' && entry.valid)
   const chunks = [genesis.chunk, ...valid.map(({ bytes }) => bodyOf(bytes))]
   return { genesis, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }

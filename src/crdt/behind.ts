@@ -2,10 +2,11 @@ import type { Clock } from '../clock.ts'
 import { hex, MalformedError } from './bytes.ts'
 import { contradictionOf } from './contradiction.ts'
 import { Document, type SavedDocument } from './document.ts'
+import type { Entry } from './entries.ts'
 import { bodyOf, parseEnvelope, statedHash, type Envelope } from './envelope.ts'
 import { Fold } from './fold.ts'
 import { Intake } from './intake.ts'
-import { Ledger, openEnvelope, type Entry } from './ledger.ts'
+import { Ledger, openEnvelope } from './ledger.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
 import type { Verifier } from './signer.ts'
@@ -78,9 +79,7 @@ export class Behind {
   /** What has come; the auth log, which is whole already, as it is. */
   vector(shown: VersionVector): VersionVector {
     const vector = { ...this.#vector }
-    for (const entry of this.#deps.shown.entries) {
-      if (entry.auth != null) vector[entry.actor] = shown[entry.actor] ?? 0
-    }
+    for (const { actor } of this.#deps.shown.authEntries()) vector[actor] = shown[actor] ?? 0
     for (const actor of this.ledger.provenActors()) {
       const seq = (this.ledger.provenFrom(actor) ?? 1) - 1
       if (seq < (vector[actor] ?? 0)) vector[actor] = seq
@@ -177,8 +176,8 @@ export class Behind {
   }
 
   #stored(entry: Entry): void {
-    entry.bytes = null
-    if (this.ledger.at(entry.actor, entry.seq) === entry) this.#vector[entry.actor] = entry.seq
+    entry.dropBytes()
+    if (this.ledger.hasPlace(entry)) this.#vector[entry.actor] = entry.seq
   }
 }
 

@@ -1,6 +1,7 @@
 import { MalformedError } from './bytes.ts'
 import { parseEnvelope } from './envelope.ts'
-import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
+import { openEnvelope, type Ledger } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 
 export interface CarriedOver {

@@ -12,7 +12,8 @@ import type { Genesis } from './genesis.ts'
 import { Held } from './held.ts'
 import { Intake, type Reader } from './intake.ts'
 import { intentsOf, type Intent } from './intent.ts'
-import { openEnvelope, type Entry, type Ledger, type Unheld } from './ledger.ts'
+import { openEnvelope, type Ledger, type Unheld } from './ledger.ts'
+import type { AuthorizedEntry, Entry } from './entries.ts'
 import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import { Mending } from './mending.ts'
@@ -113,19 +114,24 @@ export class Cluster {
 
   /** All auth entries, in the order of the log. */
   authLog(): EnvelopeBytes[] {
-    return this.durable().flatMap((entry) => (entry.auth == null ? [] : [this.bytesOf(entry)]))
+    return this.#durableAuth().map((entry) => this.bytesOf(entry))
   }
 
   /** Auth entries up to the last one that throws `peer` out; none when nothing does. */
   farewell(peer: PeerId): EnvelopeBytes[] {
-    const entries = this.durable()
+    const entries = this.#durableAuth()
     const last = entries.findLastIndex(
       (entry) =>
-        entry.auth?.peer === peer &&
+        entry.auth.peer === peer &&
         (entry.auth.operation === 'revoke' || entry.auth.operation === 'proof') &&
         this.fold.reasonAgainst(entry) == null
     )
-    return entries.slice(0, last + 1).flatMap((entry) => (entry.auth == null ? [] : [this.bytesOf(entry)]))
+    return entries.slice(0, last + 1).map((entry) => this.bytesOf(entry))
+  }
+
+  #durableAuth(): AuthorizedEntry[] {
+    const { durableCount } = this.held
+    return this.ledger.authEntries().filter(({ index }) => index < durableCount)
   }
 
   *missing(vector: VersionVector, maxBytes: number): Generator<EnvelopeBytes[]> {
@@ -213,7 +219,10 @@ export class Cluster {
 
   /** Writes down the proof that somebody signed two things as one, once for each. */
   async #convict(): Promise<void> {
-    for (const { held, bytes } of this.held.intake.found.splice(0)) {
+    for (const { hash, bytes } of this.held.intake.found.splice(0)) {
+      const held = this.ledger.get(hash)
+      // A disk that refused has taken it back.
+      if (held == null) continue
       if (this.ledger.provenFrom(held.actor) != null || !this.isMember()) continue
       const { authorId: peer } = held
       const envelopes = [this.bytesOf(held), bytes] as const
@@ -299,7 +308,7 @@ export class Cluster {
   get epoch(): Entry | null {
     const digest = this.#behind?.digest
     if (digest == null) return null
-    const found = this.ledger.entries.findLast(({ auth }) => auth?.operation === 'epoch' && auth.digest === digest)
+    const found = this.ledger.authEntries().findLast(({ auth }) => auth.operation === 'epoch' && auth.digest === digest)
     return found ?? null
   }
 
@@ -323,7 +332,7 @@ export class Cluster {
     const flaw = behind.flaw ?? (await behind.contradiction())
     // Who has been told that it may write has written after this; who asks from now on waits.
     await clock.sleep(0)
-    const covered = [...behind.ledger.entries]
+    const covered = behind.ledger.entries.slice(0)
     let carried: CarriedOver = { taken: [], bytes: [], left: [] }
     let places: number[]
     try {

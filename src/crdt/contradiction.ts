@@ -1,5 +1,6 @@
 import type { Fold } from './fold.ts'
-import type { Entry, Ledger } from './ledger.ts'
+import type { Entry } from './entries.ts'
+import type { Ledger } from './ledger.ts'
 import type { Snapshot, SnapshotHead } from './snapshot.ts'
 
 /**

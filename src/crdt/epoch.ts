@@ -4,7 +4,7 @@ import { UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { encodeEpoch, type AuthEntry } from './authlog.ts'
 import type { Cluster } from './cluster.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { epochEveryShare, epochTailMax, epochTurnMs, snapshotBytesMax } from './limits.ts'
 import type { PeerId } from './schema.ts'
 import { digestOf, encodeSnapshot, withoutOffsets } from './snapshot.ts'
@@ -73,7 +73,7 @@ export class Epochs {
   async #sign(): Promise<Entry> {
     const { storage, log } = this.#deps
     const { ledger } = this.#cluster
-    const last = ledger.entries.at(-1)
+    const last = ledger.entries.at(-1)?.hash
     const { document, ...captured } = this.#cluster.capture()
     withoutOffsets(captured.entries)
     const file = encodeSnapshot({ head: { ...captured, segments: 0, bytes: 0 }, document })
@@ -86,7 +86,7 @@ export class Epochs {
     await this.#cluster.ready()
     const entries = captured.entries.length
     // What it was made of may have been taken back meanwhile, by a disk that refused.
-    if (ledger.entries[entries - 1] !== last)
+    if (ledger.entries.at(entries - 1)?.hash !== last)
       throw new UnavailableError('the state has changed under the epoch; ask again')
     const digest = digestOf(file)
     const hash = await this.#cluster.authorize((previous) =>
@@ -119,9 +119,11 @@ export class Epochs {
 
   #find(fits: (epoch: Epoch, entry: Entry) => boolean): Entry | null {
     const { ledger, fold } = this.#cluster
-    const found = ledger.entries.findLast(
-      (entry) => entry.auth?.operation === 'epoch' && fits(entry.auth, entry) && fold.reasonAgainst(entry) == null
-    )
+    const found = ledger
+      .authEntries()
+      .findLast(
+        (entry) => entry.auth.operation === 'epoch' && fits(entry.auth, entry) && fold.reasonAgainst(entry) == null
+      )
     return found ?? null
   }
 

@@ -1,7 +1,7 @@
 import { parseAuthEntry, type AuthEntry } from './authlog.ts'
 import { MalformedError } from './bytes.ts'
 import { parseEnvelope, verifyEnvelope, type Envelope } from './envelope.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 
 /**
  * Two envelopes of one author that cannot both be honest: one actor's sequence number for two contents, or two entries

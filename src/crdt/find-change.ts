@@ -1,6 +1,6 @@
 import { ArcticError, InvalidRequestError } from '../errors.ts'
 import type { Cluster } from './cluster.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { changePrefixMin } from './limits.ts'
 
 /** Something that may name a change: a part of a hash, long enough not to be a number or a date. */

@@ -9,11 +9,13 @@ import {
   type Writer
 } from './document.ts'
 import { KnownRecords, type Merged } from './known-records.ts'
-import type { AuthorizedEntry, Entry, Ledger } from './ledger.ts'
+import type { AuthorizedEntry, Entry } from './entries.ts'
+import type { Ledger } from './ledger.ts'
 import type { Membership, Signed } from './membership.ts'
 import { MembersView } from './members-view.ts'
 import type { PeerId, ServiceRecord } from './schema.ts'
 import { SetDigest } from './set-digest.ts'
+import type { Written } from './standings.ts'
 import { membersOf } from './validity.ts'
 import { changeOf, wishesOf } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
@@ -50,8 +52,8 @@ export class Fold {
   #isWritten = false
   #records: Records
   #membership: Membership
-  /** Changes that are held but not applied. */
-  #invalid = new Set<Entry>()
+  /** Indices of changes that are held but not applied. */
+  #invalid = new Set<number>()
   /** Stands among the heads for the auth log, so that equal heads mean equal members too. */
   #authDigest = new SetDigest()
   #members = new MembersView()
@@ -100,14 +102,14 @@ export class Fold {
     this.#judgeAll()
     for (const entry of changes) {
       if (entry.valid !== this.#isValid(entry)) throw new MalformedError('the rules have changed since')
-      if (!entry.valid) this.#invalid.add(entry)
+      if (!entry.valid) this.#invalid.add(entry.index)
     }
     this.#count(changes.filter(({ valid }) => valid))
     const last = changes.at(-1)
     if (last == null) throw new MalformedError('it is empty')
     const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
     this.#records.update(
-      records.map(([kind, id, , by]) => ({ kind, id, by: entries[by] ?? last })),
+      records.map(([kind, id, , by]) => ({ kind, id, by: entries.at(by) ?? last })),
       (kind, id) => values.get(`${kind}/${id}`)
     )
     this.#show([], 'all')
@@ -121,7 +123,7 @@ export class Fold {
   integrate(entries: Entry[]): void {
     const { peers, judgedAnew } = this.#judge(entries)
     if (judgedAnew) {
-      this.#reconsider(peers, new Set(entries))
+      this.#reconsider(peers, new Set(entries.map(({ index }) => index)))
       return
     }
     const applicable: Entry[] = []
@@ -129,7 +131,7 @@ export class Fold {
       if (entry.kind !== 'change') continue
       entry.valid = this.#isValid(entry)
       if (entry.valid) applicable.push(entry)
-      else this.#invalid.add(entry)
+      else this.#invalid.add(entry.index)
     }
     // Of whom an entry could be taken in without judging all anew, nothing was held before.
     this.#take(applicable, peers)
@@ -282,20 +284,20 @@ export class Fold {
    * After something else counts about some peers: of what they wrote, and what builds on it, what became valid is
    * applied, and if something became invalid all is made anew.
    */
-  #reconsider(peers: ReadonlySet<PeerId>, added: ReadonlySet<Entry>): void {
+  #reconsider(peers: ReadonlySet<PeerId>, added: ReadonlySet<number>): void {
     const gained: Entry[] = []
-    const turned = new Set<Entry>()
+    const turned = new Set<number>()
     let lost = false
     for (const entry of this.#ledger.entries) {
       if (entry.kind !== 'change') continue
-      const isNew = added.has(entry)
-      if (!isNew && !peers.has(entry.authorId) && !entry.deps.some((dep) => turned.has(dep))) continue
+      const isNew = added.has(entry.index)
+      if (!isNew && !peers.has(entry.authorId) && !entry.deps.some((dep) => turned.has(dep.index))) continue
       const valid = this.#isValid(entry)
-      if (valid !== entry.valid) turned.add(entry)
+      if (valid !== entry.valid) turned.add(entry.index)
       if (valid && !entry.valid) gained.push(entry)
       if (!valid && entry.valid) lost = true
-      if (!valid) this.#invalid.add(entry)
-      else this.#invalid.delete(entry)
+      if (!valid) this.#invalid.add(entry.index)
+      else this.#invalid.delete(entry.index)
       entry.valid = valid
     }
     if (lost) {
@@ -325,7 +327,7 @@ export class Fold {
     this.#records = new Records()
     const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
     const valid = changes.filter((entry) => entry.valid)
-    this.#invalid = new Set(changes.filter((entry) => !entry.valid))
+    this.#invalid = new Set(changes.flatMap(({ valid, index }) => (valid ? [] : [index])))
     this.#take(valid, 'all')
   }
 
@@ -343,8 +345,7 @@ export class Fold {
     this.#count(entries)
     for (const entry of entries) {
       this.#known.add(entry)
-      entry.operations = null
-      entry.made = NONE_MADE
+      entry.read()
     }
   }
 
@@ -363,8 +364,10 @@ export class Fold {
    * one after the other; it is forbidden from then on, as it is on each peer that meets it.
    */
   #quarantine(entries: Entry[], cause: unknown): void {
-    const later = new Set(entries)
-    const sound = this.#ledger.entries.filter((entry) => entry.valid && entry.kind === 'change' && !later.has(entry))
+    const later = new Set(entries.map(({ index }) => index))
+    const sound = this.#ledger.entries.filter(
+      (entry) => entry.valid && entry.kind === 'change' && !later.has(entry.index)
+    )
     const anew = (): Document => {
       const document = new Document(this.#ledger.genesis.chunk, this.#actor)
       document.apply(this.#applicable(sound))
@@ -375,7 +378,7 @@ export class Fold {
     for (const entry of entries) {
       entry.valid = this.#isValid(entry)
       if (!entry.valid) {
-        this.#invalid.add(entry)
+        this.#invalid.add(entry.index)
         continue
       }
       try {
@@ -383,9 +386,9 @@ export class Fold {
         for (const { kind, id } of entry.touches) this.#made.read(kind, id)
         sound.push(entry)
       } catch {
-        entry.forbidden = `it cannot be applied: ${cause instanceof Error ? cause.message : String(cause)}`
+        entry.forbid(`it cannot be applied: ${cause instanceof Error ? cause.message : String(cause)}`)
         entry.valid = false
-        this.#invalid.add(entry)
+        this.#invalid.add(entry.index)
         this.#made = anew()
       }
     }
@@ -443,7 +446,9 @@ export class Fold {
     const { refused } = this.#membership
     if (refused.size === 0 && this.#invalid.size === 0 && this.#records.rejected.size === 0) return NONE_REJECTED
     const changes: RejectedChange[] = []
-    for (const entry of this.#invalid) {
+    for (const index of this.#invalid) {
+      const entry = this.#ledger.entries.at(index)
+      if (entry == null) continue
       changes.push({ hash: entry.hash, author: entry.authorId, reason: this.#reasonFor(entry) })
     }
     for (const [hash, reason] of refused) {
@@ -460,7 +465,7 @@ export class Fold {
   /** Why a change or an entry of the auth log does not count; null when it does. */
   reasonAgainst(entry: Entry): string | null {
     // An epoch has no part in who is a member; whether it counts follows from that.
-    if (entry.auth?.operation === 'epoch') return this.#membership.fault({ ...entry, needsAdmin: true })
+    if (entry.auth?.operation === 'epoch') return this.#membership.fault(asAdmin(entry))
     if (entry.kind !== 'change') return this.#membership.refused.get(entry.hash) ?? null
     return entry.valid ? null : this.#reasonFor(entry)
   }
@@ -488,7 +493,6 @@ const allOf = (document: Document): Merged => ({
   isMadeBy: (object, kind, id) => document.isMadeBy(object, kind, id)
 })
 
-const NONE_MADE: Entry['made'] = []
 const NONE_REJECTED: readonly RejectedChange[] = []
 
 /** The view of a peer that is in no cluster. */
@@ -504,6 +508,9 @@ export const emptyView: View = {
   rejected: NONE_REJECTED,
   heads: []
 }
+
+/** Who signs an epoch must be an admin. */
+export const asAdmin = ({ authorId, actor, seq }: Entry): Written => ({ authorId, actor, seq, needsAdmin: true })
 
 const isAuth = (entry: Entry): entry is AuthorizedEntry => entry.auth != null
 

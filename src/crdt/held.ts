@@ -1,6 +1,7 @@
 import type { Fold } from './fold.ts'
 import type { Intake } from './intake.ts'
-import type { Entry, Ledger } from './ledger.ts'
+import type { Entry } from './entries.ts'
+import type { Ledger } from './ledger.ts'
 import type { VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
 import { NOWHERE } from './snapshot.ts'
@@ -78,9 +79,9 @@ export class Held {
   settle(entries: readonly Entry[], offsets: readonly number[]): void {
     for (const [i, entry] of entries.entries()) {
       entry.offset = offsets[i] as number
-      if (entry.offset !== NOWHERE) entry.bytes = null
+      if (entry.offset !== NOWHERE) entry.dropBytes()
       if (entry.authorId === this.#self) this.wroteAt(entry.writtenAt)
-      if (this.ledger.at(entry.actor, entry.seq) === entry) this.#vector[entry.actor] = entry.seq
+      if (this.ledger.hasPlace(entry)) this.#vector[entry.actor] = entry.seq
     }
     this.#durable += entries.length
     this.#named = null

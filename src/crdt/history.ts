@@ -3,7 +3,7 @@ import type { AuthEntry } from './authlog.ts'
 import type { Cluster } from './cluster.ts'
 import { SINGULAR, type FieldValue, type Kind } from './document.ts'
 import { parseEnvelope, verifyEnvelope } from './envelope.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { historyBatchMax } from './limits.ts'
 import type { ActorNote } from './note.ts'
 import type { PeerId, Role } from './schema.ts'
@@ -115,9 +115,9 @@ function worthReading(entries: readonly Entry[], filter: HistoryFilter): (entry:
     .sort(newestFirst)
     .slice(0, limit)
   const touched = new Set(shown.flatMap(({ touches }) => touches.map(({ kind, id }) => `${kind}/${id}`)))
-  const isShown = new Set(shown)
+  const isShown = new Set(shown.map(({ index }) => index))
   return (entry) =>
-    entry.auth != null || isShown.has(entry) || entry.touches.some(({ kind, id }) => touched.has(`${kind}/${id}`))
+    entry.auth != null || isShown.has(entry.index) || entry.touches.some(({ kind, id }) => touched.has(`${kind}/${id}`))
 }
 
 const NO_RECORDS: ReadonlyMap<string, ReadonlyMap<string, FieldValue>> = new Map()

@@ -3,9 +3,11 @@ import { MalformedError } from './bytes.ts'
 import { KINDS, type Kind } from './document.ts'
 import { envelopeKindNumber, parseEnvelope, partsOfActor, TIME_MAX } from './envelope.ts'
 import type { Epoch } from './epoch.ts'
+import { asAdmin } from './fold.ts'
 import type { Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
-import { Ledger, type Entry } from './ledger.ts'
+import { Ledger } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { authEnvelopeBytesMax, verifyBatchMax } from './limits.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import { decodeSnapshot, digestOf, NOWHERE, type Snapshot, type SnapshotHead } from './snapshot.ts'
@@ -55,13 +57,11 @@ export interface Hollow {
 
 /** The epoch of these bytes whose author was an admin then, as far as these entries tell. */
 export function epochOf(ledger: Ledger, digest: string): Entry | null {
-  const auth = ledger.entries.flatMap((entry) => (entry.auth == null ? [] : [{ envelope: entry, entry: entry.auth }]))
+  const auth = ledger.authEntries().map((entry) => ({ envelope: entry, entry: entry.auth }))
   const membership = membersOf(ledger.genesis, auth)
   const found = ledger.entries.findLast(
     (entry) =>
-      entry.auth?.operation === 'epoch' &&
-      entry.auth.digest === digest &&
-      membership.fault({ ...entry, needsAdmin: true }) == null
+      entry.auth?.operation === 'epoch' && entry.auth.digest === digest && membership.fault(asAdmin(entry)) == null
   )
   return found ?? null
 }

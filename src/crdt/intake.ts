@@ -4,7 +4,8 @@ import { MalformedError } from './bytes.ts'
 import { parseEnvelope, signatureOf, verifyEnvelope, type Envelope } from './envelope.ts'
 import { EquivocationError, flawOf } from './evidence.ts'
 import { equivocationsMax, verifiedEnvelopesMax, verifyAsideMin } from './limits.ts'
-import { openEnvelope, type Entry, type Ledger, type Unheld } from './ledger.ts'
+import { openEnvelope, type Ledger, type Unheld } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { Pending } from './pending.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import type { Verifier } from './signer.ts'
@@ -38,8 +39,8 @@ export class Intake {
   readonly #reader: Reader
   /** Read, and verified by the verifier: what {@link take} does not do again. */
   readonly #signed = new WeakMap<EnvelopeBytes, Envelope>()
-  /** Envelopes that contradict a held one of the same author. Whoever reads them empties the list. */
-  found: Array<{ held: Entry; bytes: EnvelopeBytes }> = []
+  /** Envelopes that contradict a held one of the same author, and the hash of that. Whoever reads them empties the list. */
+  found: Array<{ hash: string; bytes: EnvelopeBytes }> = []
 
   /** `verifier`: where there is one, signatures are verified beside. */
   constructor(ledger: Ledger, verifier: Verifier | null = null, reader: Reader = ownReader) {
@@ -87,7 +88,7 @@ export class Intake {
       return 'accepted'
     } catch (error) {
       if (error instanceof EquivocationError && this.found.length < equivocationsMax) {
-        this.found.push({ held: error.held, bytes })
+        this.found.push({ hash: error.held.hash, bytes })
       }
       if (error instanceof MalformedError) return { refused: error.message }
       throw error

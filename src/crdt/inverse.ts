@@ -5,7 +5,7 @@ import { equalRecords } from './diff.ts'
 import { SINGULAR, type FieldValue, type Kind } from './document.ts'
 import type { HistoryObject } from './history.ts'
 import type { Intent } from './intent.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { undoRecordsMax } from './limits.ts'
 import { checkNewService } from './new-service.ts'
 import { pickService } from './records.ts'
@@ -222,7 +222,7 @@ function changed(
 function conflict(cluster: Cluster, entry: Entry, { kind, id }: Place, what: string, field?: string): ConflictError {
   const by = cluster.ledger.entries.findLast(
     (other) =>
-      other !== entry &&
+      other.index !== entry.index &&
       other.valid &&
       other.touches.some((touch) => touch.kind === kind && touch.id === id) &&
       (field == null ||

@@ -1,5 +1,5 @@
 import { bucketOf, GENESIS_OBJECTS, KINDS, type FieldValue, type Kind, type Operation } from './document.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { isScalar, noneSet, sorted, type MadeRecord } from './made-records.ts'
 import type { TouchIndex } from './touch.ts'
 

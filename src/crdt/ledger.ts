@@ -3,12 +3,14 @@ import { MalformedError } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
 import { canonicalOperationsOf, GENESIS_OPERATIONS, operationsOf, type Operations } from './document.ts'
 import type { Envelope } from './envelope.ts'
+import { Entries, type AuthorizedEntry, type Entry, type NewEntry } from './entries.ts'
 import { EquivocationError, provenFrom } from './evidence.ts'
 import { GENESIS_ACTOR, type Genesis } from './genesis.ts'
 import { madeRecords, type MadeRecord } from './made-records.ts'
 import type { VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
-import { TouchIndex, type Touch } from './touch.ts'
+import { NumberList } from './number-list.ts'
+import { TouchIndex } from './touch.ts'
 import { hex } from './bytes.ts'
 
 /**
@@ -23,15 +25,15 @@ import { hex } from './bytes.ts'
  */
 export class Ledger {
   readonly genesis: Genesis
-  readonly entries: Entry[] = []
+  readonly touches = new TouchIndex()
+  readonly entries: Entries = new Entries(this.touches.names)
   readonly #auth: AuthorizedEntry[] = []
-  readonly #byHash = new Map<string, Entry>()
-  readonly #byActor = new Map<string, Entry[]>()
+  /** Per actor the indices of its entries, in the order of their numbers. */
+  readonly #byActor = new Map<string, NumberList>()
   /** Hash of each author's last auth entry. */
   readonly #lastAuth = new Map<PeerId, string>()
   /** Peers named by any admission, and how often. */
   readonly #named = new Map<PeerId, number>()
-  readonly touches = new TouchIndex()
   /** Actors that were proven to use a number twice: the number, and the entry with the proof. */
   readonly #proven = new Map<string, { from: number; proof: Entry }>()
   /** Entries of such actors that have no place of their own among the actor's. */
@@ -50,11 +52,17 @@ export class Ledger {
   }
 
   get(hash: string): Entry | undefined {
-    return this.#byHash.get(hash)
+    return this.entries.get(hash)
   }
 
   at(actor: string, seq: number): Entry | undefined {
-    return this.#byActor.get(actor)?.[seq - 1]
+    const held = this.#byActor.get(actor)
+    return held != null && seq >= 1 && seq <= held.length ? this.entries.at(held.at(seq - 1)) : undefined
+  }
+
+  /** True for an entry that has its number to itself. */
+  hasPlace({ actor, seq, index }: Entry): boolean {
+    return this.at(actor, seq)?.index === index
   }
 
   /** How many envelopes of an actor are held; the next one's sequence number is one more. */
@@ -75,7 +83,7 @@ export class Ledger {
   cutOf(peer: PeerId): Map<string, number> {
     const cut = new Map<string, number>()
     for (const [actor, held] of this.#byActor) {
-      if (held[0]?.authorId !== peer) continue
+      if (this.at(actor, 1)?.authorId !== peer) continue
       const from = this.provenFrom(actor)
       cut.set(actor, from == null ? held.length : Math.min(held.length, from - 1))
     }
@@ -96,12 +104,12 @@ export class Ledger {
     let first = count
     for (const [actor, entries] of this.#byActor) {
       const held = vector[actor] ?? 0
-      const next = entries[Number.isSafeInteger(held) && held > 0 ? held : 0]
-      if (next != null && next.index < first) first = next.index
+      const next = Number.isSafeInteger(held) && held > 0 ? held : 0
+      if (next < entries.length) first = Math.min(first, entries.at(next))
     }
     for (const { index } of this.#loose) if (index < first) first = index
     for (let i = first; i < count; i++) {
-      const entry = this.entries[i] as Entry
+      const entry = this.entries.at(i) as Entry
       if (entry.seq > (vector[entry.actor] ?? 0)) yield entry
     }
   }
@@ -122,7 +130,7 @@ export class Ledger {
     }
     if (envelope.seq > held + 1 && !isProven) return `seq ${envelope.actor} ${envelope.seq - 1}`
     if (auth != null) return this.#waitsForPrevious(envelope, auth)
-    const missing = envelope.deps.find((dep) => dep !== this.#genesisHash && !this.#byHash.has(dep))
+    const missing = envelope.deps.find((dep) => dep !== this.#genesisHash && this.entries.get(dep) == null)
     if (missing != null) return `hash ${missing}`
     for (const operation of (item.foreign ??= foreignOperations(item))) {
       if (this.#makerOf(operation) === undefined) return `operations ${operation.actor}`
@@ -135,20 +143,22 @@ export class Ledger {
     const { envelope, auth, operations } = item
     const { touches, forbidden, needsAdmin } =
       operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId)
-    const { kind, authorId, actor, seq, writtenAt, hash, bytes } = envelope
-    const deps = new Set(envelope.deps.flatMap((dep) => this.#byHash.get(dep) ?? []))
+    const { actor, seq, writtenAt, hash, bytes } = envelope
+    const deps = new Map<number, Entry>()
+    for (const dep of envelope.deps) {
+      const before = this.entries.get(dep)
+      if (before != null) deps.set(before.index, before)
+    }
     for (const operation of (item.foreign ??= foreignOperations(item))) {
       const maker = this.#makerOf(operation)
-      if (maker != null) deps.add(maker)
+      if (maker != null) deps.set(maker.index, maker)
     }
-    const entry: Entry = {
-      kind,
-      authorId,
+    return this.hold({
       actor,
       seq,
       writtenAt,
       hash,
-      deps: [...deps],
+      dependencies: [...deps.keys()],
       firstOperation: operations?.start ?? 0,
       operationCount: operations?.list.length ?? 0,
       auth,
@@ -157,17 +167,14 @@ export class Ledger {
       forbidden,
       needsAdmin,
       valid: false,
-      index: this.entries.length,
       offset: 0,
       length: bytes.length,
       bytes
-    }
-    this.hold(entry)
-    return entry
+    })
   }
 
   /** Whether a change's operations are numbered after all that it builds on, as those of an honest author are. */
-  #isInOrder({ actor, seq }: Envelope, operations: Operations | null, deps: ReadonlySet<Entry>): boolean {
+  #isInOrder({ actor, seq }: Envelope, operations: Operations | null, deps: ReadonlyMap<number, Entry>): boolean {
     if (operations == null) return true
     const before = this.at(actor, seq - 1)
     const isAfter = (one: Entry): boolean => one.firstOperation + one.operationCount <= operations.start
@@ -175,19 +182,21 @@ export class Ledger {
   }
 
   /** Appends an entry that was held before, by an earlier start. */
-  hold(entry: Entry): void {
-    const { actor, authorId, auth, hash, seq } = entry
-    this.entries.push(entry)
-    this.#byHash.set(hash, entry)
+  hold(item: NewEntry): Entry {
+    const { actor, auth, hash, seq } = item
+    const entry = this.entries.add(item)
     if (seq !== this.count(actor) + 1) this.#loose.push(entry)
-    else if (seq === 1) this.#byActor.set(actor, [entry])
-    else this.#byActor.get(actor)?.push(entry)
+    else {
+      if (seq === 1) this.#byActor.set(actor, new NumberList())
+      this.#byActor.get(actor)?.push(entry.index)
+    }
     if (auth != null) {
       this.#auth.push(entry as AuthorizedEntry)
-      this.#lastAuth.set(authorId, hash)
+      this.#lastAuth.set(entry.authorId, hash)
       if (auth.operation === 'admit') this.#named.set(auth.peer, (this.#named.get(auth.peer) ?? 0) + 1)
       this.#prove(entry)
     }
+    return entry
   }
 
   /** What waited for this entry may go on: the keys of {@link waitsFor} that it answers. */
@@ -203,22 +212,21 @@ export class Ledger {
 
   /** Forgets all entries from `count` on: they did not reach the disk. */
   cut(count: number): void {
-    for (const entry of this.entries.splice(count).reverse()) {
-      this.#byHash.delete(entry.hash)
-      if (this.at(entry.actor, entry.seq) === entry) this.#byActor.get(entry.actor)?.pop()
-      else this.#loose = this.#loose.filter((loose) => loose !== entry)
-      if (entry.auth == null) continue
+    this.#loose = this.#loose.filter(({ index }) => index < count)
+    for (const entry of this.entries.slice(count).reverse()) {
+      const { actor, seq, auth } = entry
+      if (this.hasPlace(entry)) this.#byActor.get(actor)?.cut(seq - 1)
+      if (auth == null) continue
       this.#auth.pop()
-      this.#lastAuth.set(entry.authorId, entry.auth.previous)
-      if (entry.auth.operation === 'proof') {
-        this.#proven.clear()
-        for (const held of this.entries) this.#prove(held)
-      }
-      if (entry.auth.operation !== 'admit') continue
-      const named = (this.#named.get(entry.auth.peer) ?? 1) - 1
-      if (named === 0) this.#named.delete(entry.auth.peer)
-      else this.#named.set(entry.auth.peer, named)
+      this.#lastAuth.set(entry.authorId, auth.previous)
+      if (auth.operation !== 'admit') continue
+      const named = (this.#named.get(auth.peer) ?? 1) - 1
+      if (named === 0) this.#named.delete(auth.peer)
+      else this.#named.set(auth.peer, named)
     }
+    this.entries.cut(count)
+    this.#proven.clear()
+    for (const entry of this.#auth) this.#prove(entry)
   }
 
   /**
@@ -230,27 +238,26 @@ export class Ledger {
       if (number >= 1 && number <= GENESIS_OPERATIONS) return null
       throw new MalformedError('it names an operation that does not exist')
     }
-    const all = this.#byActor.get(actor) ?? []
     const proven = this.#proven.get(actor)
-    const entries = proven == null ? all : all.slice(0, proven.from - 1)
+    const count = Math.min(this.count(actor), (proven?.from ?? Infinity) - 1)
     let low = 0
-    let high = entries.length
+    let high = count
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((entries[middle] as Entry).firstOperation <= number) low = middle + 1
+      if ((this.at(actor, middle + 1) as Entry).firstOperation <= number) low = middle + 1
       else high = middle
     }
-    const found = entries[low - 1]
+    const found = this.at(actor, low)
     if (found != null && number < found.firstOperation + found.operationCount) return found
     // Whatever it is, it is nothing that counts, and so nothing that is built on it does.
     if (proven != null) return proven.proof
-    if (low === entries.length) return undefined
+    if (low === count) return undefined
     throw new MalformedError('it names an operation that does not exist')
   }
 
   #waitsForPrevious(envelope: Envelope, { previous }: AuthEntry): string | null {
     if (previous === this.lastAuth(envelope.authorId)) return null
-    if (previous !== FIRST && !this.#byHash.has(previous)) return `hash ${previous}`
+    if (previous !== FIRST && this.entries.get(previous) == null) return `hash ${previous}`
     // Its author has been found out already: the entries stand side by side.
     if ([...this.#proven.values()].some(({ proof }) => proof.auth?.peer === envelope.authorId)) return null
     const twin = this.entries.find(
@@ -327,39 +334,3 @@ function foreignOperations({ envelope, operations }: Unheld): OperationName[] {
   }
   return found
 }
-
-/** An envelope that is held. */
-export interface Entry {
-  readonly kind: Envelope['kind']
-  readonly authorId: PeerId
-  readonly actor: string
-  readonly seq: number
-  readonly writtenAt: number
-  readonly hash: string
-  /** The changes before it, and those whose objects or values it changes; without the genesis. */
-  readonly deps: readonly Entry[]
-  /** A change's operations are numbered; see `document.ts`. */
-  readonly firstOperation: number
-  readonly operationCount: number
-  readonly auth: AuthEntry | null
-  readonly touches: readonly Touch[]
-  /** What it does, and the records that it makes, until it has been applied. */
-  operations: Operations | null
-  made: readonly MadeRecord[]
-  /** Why it must never be applied; null when it may be. */
-  forbidden: string | null
-  /** It touches more than its author's own peer record. */
-  readonly needsAdmin: boolean
-  /** Kept by the fold: applied to the document. */
-  valid: boolean
-  /** Its place in the log's order. */
-  readonly index: number
-  /** Its place in the log's file, once durable. */
-  offset: number
-  readonly length: number
-  /** null once it can be read from the log. */
-  bytes: Uint8Array | null
-}
-
-/** One of the auth log. */
-export type AuthorizedEntry = Entry & { readonly auth: AuthEntry }

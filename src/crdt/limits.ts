@@ -32,6 +32,9 @@ export const applyBatchMax = 1024
 /** Changes that Automerge is given only when it is asked something: in half a second, then. Each snapshot asks it. */
 export const deferredChangesMax = 4096
 
+/** Entries of the history that memory holds in one piece, 88 bytes each: few enough for a small cluster, many for a large one. */
+export const entriesPerBlock = 256
+
 /** Records that one change writes again: some 300 bytes each, see `envelopeBytesMax`. */
 export const reissueRecordsMax = 1000
 /** Records that one undo writes, for the same reason. */

@@ -5,7 +5,8 @@ import { envelopeKindNumber, parseEnvelope } from './envelope.ts'
 import type { Genesis } from './genesis.ts'
 import type { Hollow } from './hollow.ts'
 import { Intake } from './intake.ts'
-import { Ledger, openEnvelope, type Entry } from './ledger.ts'
+import { Ledger, openEnvelope } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import { restoreEntries, type Snapshot } from './snapshot.ts'
 
@@ -21,7 +22,7 @@ export function loadCluster(genesis: Genesis, stored: Stored[], deps: ClusterDep
   const ledger = new Ledger(genesis)
   for (const { bytes } of stored) readBack(ledger, bytes)
   const cluster = new Cluster(ledger, deps)
-  settle(cluster, ledger.entries, offsetsOf(stored))
+  settle(cluster, ledger.entries.slice(0), offsetsOf(stored))
   return cluster
 }
 
@@ -79,8 +80,7 @@ export async function adoptHollowCluster(
   deps: ClusterDeps
 ): Promise<Cluster> {
   const cluster = upon(genesis, hollow.snapshot, deps, hollow.digest)
-  const { entries } = cluster.ledger
-  const auth = entries.flatMap((entry) => (entry.auth == null ? [] : [cluster.bytesOf(entry)]))
+  const auth = cluster.ledger.authEntries().map((entry) => cluster.bytesOf(entry))
   const added = hollow.tail.map((bytes) => readBack(cluster.ledger, bytes))
   cluster.fold.integrate(added)
   if (!cluster.isMember()) throw new MalformedError('this peer is no member by the auth log with it')
@@ -99,7 +99,8 @@ function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps,
   restoreEntries(ledger, head)
   const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
   const cluster = new Cluster(ledger, deps, saved, digest)
-  settle(cluster, ledger.entries, offsetsOf(ledger.entries))
+  const entries = ledger.entries.slice(0)
+  settle(cluster, entries, offsetsOf(entries))
   return cluster
 }
 

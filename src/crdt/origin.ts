@@ -1,7 +1,7 @@
 import { isoTime } from '../clock.ts'
 import type { Cluster } from './cluster.ts'
 import type { Kind } from './document.ts'
-import type { Entry } from './ledger.ts'
+import type { Entries } from './entries.ts'
 import type { PeerId } from './schema.ts'
 
 /** The change that made a record what it is. */
@@ -15,12 +15,13 @@ export interface Origin {
 
 /** The last change that counts and that wrote a record, in the order of this peer's log; null when none did. */
 export const originOf = (cluster: Cluster, kind: Kind, id: string): Origin | null =>
-  originIn(cluster.durable(), kind, id)
+  originIn(cluster.ledger.entries, cluster.durableCount, kind, id)
 
-/** The same of any part of a log. */
-export function originIn(entries: readonly Entry[], kind: Kind, id: string): Origin | null {
+/** The same of the first `count` entries of a log. */
+export function originIn(entries: Entries, count: number, kind: Kind, id: string): Origin | null {
   const entry = entries.findLast(
-    ({ valid, touches }) => valid && touches.some((touch) => touch.kind === kind && touch.id === id)
+    ({ valid, touches }) => valid && touches.some((touch) => touch.kind === kind && touch.id === id),
+    count
   )
   return entry == null ? null : { id: entry.hash, author: entry.authorId, at: isoTime(entry.writtenAt) }
 }

@@ -7,7 +7,8 @@ import { bodyOf, parseEnvelope } from './envelope.ts'
 import { EquivocationError } from './evidence.ts'
 import { findChange } from './find-change.ts'
 import { Fold } from './fold.ts'
-import { Ledger, openEnvelope, type Entry } from './ledger.ts'
+import { Ledger, openEnvelope } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { historyBatchMax } from './limits.ts'
 import { originIn, type Origin } from './origin.ts'
 import type { View } from './view.ts'
@@ -51,7 +52,7 @@ export async function pastOf(cluster: Cluster, moment: Moment, clock: Clock): Pr
   fold.integrate(batch)
   const { view } = fold
   fold.free()
-  return { view, originOf: (kind, id) => originIn(ledger.entries, kind, id) }
+  return { view, originOf: (kind, id) => originIn(ledger.entries, ledger.entries.length, kind, id) }
 }
 
 /** Nobody writes in the past. */
@@ -84,11 +85,12 @@ function untilChange(cluster: Cluster, change: string): (entry: Entry) => boolea
   }
   const isEarlier = ({ writtenAt, index }: Entry): boolean => writtenAt <= last.writtenAt && index <= last.index
   if (last.auth != null) return (entry) => isEarlier(entry) && (entry.auth != null || entry.valid)
-  const beneath = new Set([last])
-  for (const entry of beneath) for (const dep of entry.deps) beneath.add(dep)
-  const authors = new Set([...beneath].map(({ authorId }) => authorId))
+  const { entries } = cluster.ledger
+  const beneath = new Set([last.index])
+  for (const index of beneath) for (const before of entries.dependenciesOf(index)) beneath.add(before)
+  const authors = new Set([...beneath].map((index) => entries.at(index)?.authorId))
   return (entry) => {
-    if (entry.auth == null) return beneath.has(entry)
+    if (entry.auth == null) return beneath.has(entry.index)
     const admits = entry.auth.operation === 'admit' && authors.has(entry.auth.peer) && entry.index <= last.index
     return isEarlier(entry) || admits
   }

@@ -1,5 +1,5 @@
 import { SINGULAR, type Kind } from './document.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { checkPolicy, DEFAULT_POLICY, POLICY_FIELDS, POLICY_ID } from './policy.ts'
 import type { PeerId, PeerRecord, Policy, RouteRecord, ServiceRecord, TokenRecord } from './schema.ts'
 import { equalRecords } from './diff.ts'

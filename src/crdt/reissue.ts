@@ -1,6 +1,6 @@
 import type { FieldValue, Kind } from './document.ts'
 import type { Intent } from './intent.ts'
-import type { Entry } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import type { PeerId } from './schema.ts'
 
 /** What a peer writes again, because it fell out together with what it was built on. */
@@ -23,7 +23,7 @@ export interface Reissue {
  */
 export function reissueOf(parts: {
   self: PeerId
-  entries: readonly Entry[]
+  entries: Iterable<Entry>
   isLost: (entry: Entry) => boolean
   intentsOf: (entry: Entry) => Intent[]
   exists: (kind: Kind, id: string) => boolean

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { ByteReader, concat, equalBytes, MalformedError, u32 } from './bytes.ts'
 import type { Kind } from './document.ts'
-import { envelopeKind, envelopeKindNumber, parseEnvelope, partsOfActor } from './envelope.ts'
+import { parseEnvelope } from './envelope.ts'
 import type { Fold } from './fold.ts'
-import { openEnvelope, type Entry, type Ledger } from './ledger.ts'
-import { peerIdOf } from './signer.ts'
+import { openEnvelope, type Ledger } from './ledger.ts'
+import type { Entries, Entry } from './entries.ts'
 import type { PlacedObject, Touch } from './touch.ts'
 
 /**
@@ -113,7 +113,7 @@ function entryRows(ledger: Ledger, bytesOf: (entry: Entry) => Uint8Array): Index
     }
     return found
   }
-  const entries = ledger.entries.map((entry): EntryRow => {
+  const entries = Array.from(ledger.entries, (entry): EntryRow => {
     const row: EntryRow = [
       place(entry.actor),
       entry.seq,
@@ -136,8 +136,8 @@ function entryRows(ledger: Ledger, bytesOf: (entry: Entry) => Uint8Array): Index
 }
 
 /** Says of each entry where it stands, now that all are durable. */
-export function withOffsets(rows: readonly EntryRow[], durable: readonly Entry[]): void {
-  for (const [i, row] of rows.entries()) row[OFFSET] = (durable[i] as Entry).offset
+export function withOffsets(rows: readonly EntryRow[], durable: Entries): void {
+  for (const [i, row] of rows.entries()) row[OFFSET] = (durable.at(i) as Entry).offset
 }
 
 /** Says of no entry where it stands: for others, on whose disks it stands elsewhere. */
@@ -150,45 +150,29 @@ export const NOWHERE = -1
 
 /** Puts the entries of a snapshot into a ledger that is empty. */
 export function restoreEntries(ledger: Ledger, { actors, entries, objects }: SnapshotHead): void {
-  const authors = actors.map((actor) => peerIdOf(Buffer.from(actor.slice(0, 64), 'hex')))
-  const kinds = actors.map((actor) => envelopeKind(envelopeKindNumber(partsOfActor(actor).kind)))
   ledger.touches.restore(objects)
-  // Many entries write the same few records: what they touch, and an entry that touches one record alone, is held once.
-  const touched = new Map<string, readonly [Touch]>()
-  const touchOf = (kind: Kind, id: string): readonly [Touch] => {
-    const key = `${kind}/${id}`
-    let found = touched.get(key)
-    if (found == null) touched.set(key, (found = [{ kind, id }]))
-    return found
-  }
-  for (const [index, row] of entries.entries()) {
+  for (const row of entries) {
     const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row
     const [, , , , , , , , , needsAdmin, valid, offset, length, auth] = row
     const bytes = auth == null ? null : Buffer.from(auth, 'base64')
     ledger.hold({
-      kind: kinds[actor] as Entry['kind'],
-      authorId: authors[actor] as string,
       actor: actors[actor] as string,
       seq,
       writtenAt,
       hash,
-      deps: deps.map((place) => ledger.entries[place] as Entry),
+      dependencies: deps,
       firstOperation,
       operationCount,
       auth: bytes == null ? null : openEnvelope(parseEnvelope(bytes), { own: true }).auth,
-      touches:
-        touches.length === 2
-          ? touchOf(touches[0] as Kind, touches[1] as string)
-          : Array.from(
-              { length: touches.length / 2 },
-              (_, i) => touchOf(touches[2 * i] as Kind, touches[2 * i + 1] as string)[0]
-            ),
+      touches: Array.from({ length: touches.length / 2 }, (_, i): Touch => ({
+        kind: touches[2 * i] as Kind,
+        id: touches[2 * i + 1] as string
+      })),
       operations: null,
       made: [],
       forbidden,
       needsAdmin: needsAdmin === 1,
       valid: valid === 1,
-      index,
       offset,
       length,
       // What stands nowhere else is kept.

@@ -1,5 +1,6 @@
 import { GENESIS_OBJECTS, KINDS, type Kind, type Operation } from './document.ts'
 import type { PeerId } from './schema.ts'
+import { TouchNames } from './touch-names.ts'
 
 /** A record that a change writes. */
 export interface Touch {
@@ -29,6 +30,7 @@ const ACTIONS = ['makeMap', 'makeList', 'set', 'del']
  */
 export class TouchIndex {
   readonly #objects = new Map<string, Place>()
+  readonly names: TouchNames = new TouchNames()
 
   /** Where an object stands that an operation made; undefined for one that is not known. */
   placeOf(object: string): Place | undefined {
@@ -48,7 +50,7 @@ export class TouchIndex {
 
   restore(objects: readonly PlacedObject[]): void {
     for (const [id, isMap, kind, owner, field] of objects) {
-      const touch = kind == null || owner == null ? null : { kind, id: owner }
+      const touch = kind == null || owner == null ? null : this.names.one(kind, owner)
       this.#objects.set(id, { isMap: isMap === 1, owner: touch, field })
     }
   }
@@ -95,7 +97,7 @@ export class TouchIndex {
     if (object === '_root') return (KINDS as readonly string[]).includes(key) ? `it replaces all ${key}` : null
     const made = GENESIS_OBJECTS.get(object)
     if (made?.isBucket === false) return `it replaces many ${made.kind} at once`
-    if (made != null) return { kind: made.kind, id: key }
+    if (made != null) return this.names.one(made.kind, key)
     return known == null ? `it writes into ${object}, which is no object` : known.owner
   }
 }

@@ -6,7 +6,8 @@ import { bodyOf, parseEnvelope } from './envelope.ts'
 import { Fold } from './fold.ts'
 import { parseGenesis, type Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
-import { Ledger, type Entry } from './ledger.ts'
+import { Ledger } from './ledger.ts'
+import type { Entry } from './entries.ts'
 import { verifyBatchMax } from './limits.ts'
 import type { PeerId } from './schema.ts'
 
@@ -120,7 +121,7 @@ class Run {
       const message = 'what counts of it comes to another state than this peer shows; restart the agent'
       this.#flaw = { position: entries.length, id: null, author: null, message }
     }
-    const auth = entries.filter((entry) => entry.auth != null)
+    const auth = this.#ledger.authEntries()
     const verification = {
       foundedAt: isoTime(this.#genesis.createdAt),
       founder: this.#genesis.founder,
@@ -128,7 +129,7 @@ class Run {
       changes: entries.length - auth.length,
       authEntries: auth.length,
       invalid: entries.filter((entry) => this.#fold.reasonAgainst(entry) != null).length,
-      authors: new Set(entries.map(({ authorId }) => authorId)).size,
+      authors: new Set([...entries].map(({ authorId }) => authorId)).size,
       bytes: this.#bytes,
       flaw: this.#flaw
     }
