@@ -7,6 +7,7 @@ import type {
   OutboundService,
   SteeringRoute
 } from '../../dataplane/desired.ts'
+import { once } from '../../dataplane/once.ts'
 import { multiaddrHostPort } from './multiaddr.ts'
 import { specIn } from './spec.ts'
 
@@ -58,13 +59,16 @@ export const targetSide = (view: View, service: ServiceRecord): InboundService =
 })
 
 const steering = (view: View, service: ServiceRecord): SteeringRoute[] =>
-  [...(view.routesOf.get(service.id) ?? [])].sort(byId).map((route: RouteRecord) => ({
-    id: route.id,
-    serviceId: route.service_id,
-    sourceCidr: route.source_cidr,
-    destCidr: route.dest_cidr,
-    priority: route.priority
-  }))
+  [...(view.routesOf.get(service.id) ?? [])].sort(byId).map(steeringRoute)
+
+/** The same object for the same record: all that is worked out of a route is kept by it ({@link once}). */
+const steeringRoute = once((route: RouteRecord): SteeringRoute => ({
+  id: route.id,
+  serviceId: route.service_id,
+  sourceCidr: route.source_cidr,
+  destCidr: route.dest_cidr,
+  priority: route.priority
+}))
 
 export function peerSide(view: View, id: PeerId): DesiredPeer[] {
   const record = view.members.get(id)?.record
@@ -92,16 +96,10 @@ export function endpointsOf(view: View): string[] {
 }
 
 /** By record, which is the same object as long as it says the same. */
-const endpointsOfRecord = new WeakMap<PeerRecord, readonly string[]>()
-
-function endpointsIn(record: PeerRecord): readonly string[] {
-  let endpoints = endpointsOfRecord.get(record)
-  if (endpoints == null) {
-    endpoints = [...record.data_addresses, ...record.mesh_addresses.flatMap((one) => multiaddrHostPort(one) ?? [])]
-    endpointsOfRecord.set(record, endpoints)
-  }
-  return endpoints
-}
+const endpointsIn = once((record: PeerRecord): readonly string[] => [
+  ...record.data_addresses,
+  ...record.mesh_addresses.flatMap((one) => multiaddrHostPort(one) ?? [])
+])
 
 /**
  * Equal for two states that program the same: ids and specs stand for the services, so that comparing 10,000 of them
