@@ -2,6 +2,7 @@ import { MalformedError } from './bytes.ts'
 import {
   Document,
   GENESIS_OPERATIONS,
+  operationsOf,
   type Applicable,
   type FieldValue,
   type Kind,
@@ -74,7 +75,7 @@ export class Fold {
     this.#actor = actor
     this.#chunkOf = chunkOf
     this.#made = new Document(ledger.genesis.chunk, actor, saved?.document)
-    this.#known = new KnownRecords(ledger.touches, { isWhole: false })
+    this.#known = this.#noRecords({ isWhole: false })
     this.#records = new Records()
     this.#rule = rule
     this.#membership = rule(ledger.genesis, [])
@@ -322,7 +323,7 @@ export class Fold {
     this.#made.free()
     this.#made = new Document(this.#ledger.genesis.chunk, this.#actor)
     this.#deferred = []
-    this.#known = new KnownRecords(this.#ledger.touches, { isWhole: true })
+    this.#known = this.#noRecords({ isWhole: true })
     this.#lastOperation = GENESIS_OPERATIONS
     this.#records = new Records()
     const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
@@ -347,6 +348,17 @@ export class Fold {
       this.#known.add(entry)
       entry.read()
     }
+  }
+
+  #noRecords({ isWhole }: { isWhole: boolean }): KnownRecords {
+    return new KnownRecords(this.#ledger.touches, {
+      isWhole,
+      operationAt: (name) => {
+        const maker = this.#ledger.makerOf(name)
+        if (maker?.valid !== true) return null
+        return operationsOf(this.#chunkOf(maker)).list.find(({ id }) => id === name) ?? null
+      }
+    })
   }
 
   #count(changes: readonly Entry[]): void {
@@ -393,7 +405,7 @@ export class Fold {
       }
     }
     // What becomes of a change that Automerge does not take is Automerge's to say.
-    this.#known = new KnownRecords(this.#ledger.touches, { isWhole: false })
+    this.#known = this.#noRecords({ isWhole: false })
     this.#records = new Records()
     this.#show(sound, 'all')
   }

@@ -1,6 +1,6 @@
 import { bucketOf, GENESIS_OBJECTS, KINDS, type FieldValue, type Kind, type Operation } from './document.ts'
 import type { Entry } from './entries.ts'
-import { isScalar, noneSet, sorted, type MadeRecord } from './made-records.ts'
+import { isScalar, noneSet, sorted, type MadeRecord, type Setting } from './made-records.ts'
 import type { TouchIndex } from './touch.ts'
 
 /** What stands under an id: a record, or what was there once, by the operation that had made it. */
@@ -13,10 +13,11 @@ export interface Merged {
 }
 
 /**
- * What the valid changes have made of each record, as far as nobody has written side by side with somebody else: then each
- * operation names the one before it as what it replaces, and the last one counts. That is all that most records ever are, and
- * it takes Automerge as long as all the rest that becomes of a change. The first operation for which it does not hold
- * leaves its record to Automerge, for good: nothing is merged here.
+ * What the valid changes have made of each record. An operation names those that it replaces; of those that nothing has
+ * replaced the one with the highest number counts, then the one of the highest actor, as in Automerge, which takes as long
+ * for it as all the rest that becomes of a change. What is written into a record that is gone is lost with it. The first
+ * operation that is none of these leaves its record to Automerge, for good: two records under one id, and what honest
+ * agents do not write.
  *
  * What comes of the same changes is the same in whatever order they come: a record is either told from its changes, which is
  * what Automerge shows, or asked of Automerge.
@@ -25,14 +26,16 @@ export class KnownRecords {
   readonly #touches: TouchIndex
   /** Of a record of which nothing was said here, nothing was said at all. */
   readonly #isWhole: boolean
+  readonly #operationAt: OperationAt
   /** null: Automerge's. */
   readonly #held = new Map<Kind, Map<string, Standing | null>>(KINDS.map((kind) => [kind, new Map()]))
   /** Before these were made something else may have stood there. */
   readonly #doubtful = new Set<Standing>()
 
-  constructor(touches: TouchIndex, { isWhole }: { isWhole: boolean }) {
+  constructor(touches: TouchIndex, { isWhole, operationAt }: { isWhole: boolean; operationAt: OperationAt }) {
     this.#touches = touches
     this.#isWhole = isWhole
+    this.#operationAt = operationAt
   }
 
   /** A valid change; all that it builds on came before. */
@@ -80,9 +83,12 @@ export class KnownRecords {
         if (owner == null) continue
         const { kind, id } = owner
         const items: string[] = []
-        const next = this.#withField(this.#get(kind, id), operation, items)
-        if (next == null) this.#leave(kind, id)
-        else this.#replace(next)
+        const held = this.#get(kind, id)
+        if (!isGone(held, object) || !isSetting(operation)) {
+          const next = this.#withField(held, operation, items)
+          if (next == null) this.#leave(kind, id)
+          else this.#replace(next)
+        }
         if (action === 'makeList') lists.set(name, { kind, id, items, last: '_head' })
       }
     }
@@ -97,23 +103,28 @@ export class KnownRecords {
       this.#begin({ kind, id, object: name, fields: {}, setBy: noneSet() })
     } else if (action === 'del' && isThere && replaces.length === 1 && replaces[0] === held.object) {
       this.#mapOf(kind).set(id, { gone: held.object })
-    } else this.#leave(kind, id)
+    } else if (action !== 'del' || replaces.length !== 1 || !isGone(held, replaces[0])) this.#leave(kind, id)
   }
 
   /** The record with the field that an operation sets, a list with `items`; null when it does not follow what is held. */
-  #withField(
-    held: Standing | null | undefined,
-    { id: name, object, action, key, replaces, value }: Operation,
-    items: string[]
-  ): MadeRecord | null {
-    if (held == null || 'gone' in held || held.object !== object || key == null || key === '__proto__') return null
-    const before = held.setBy[key]
-    const follows = before == null ? replaces.length === 0 : replaces.length === 1 && replaces[0] === before
-    const isList = action === 'makeList'
-    if (!follows || !(isList || isScalar(action, value))) return null
-    const fields = { ...held.fields, [key]: isList ? items : (value as FieldValue) }
-    const setBy = Object.assign(noneSet(), held.setBy, { [key]: name })
-    return { ...held, fields: before == null ? Object.fromEntries(sorted(Object.entries(fields))) : fields, setBy }
+  #withField(held: Standing | null | undefined, operation: Operation, items: string[]): MadeRecord | null {
+    const { id: name, object, action, key, replaces, value } = operation
+    if (held == null || 'gone' in held || held.object !== object || key == null) return null
+    if (!isSetting(operation)) return null
+    const before = settingsOf(held, key)
+    const unseen = replaces.filter((one) => before.every(({ by }) => by !== one))
+    if (!unseen.every((one) => this.#hasSet(one, object, key))) return null
+    const made = { by: name, value: action === 'makeList' ? items : (value as FieldValue) }
+    const left = before.filter(({ by }) => !replaces.includes(by))
+    // What is set for the first time on either side is side by side; what replaces all follows.
+    const settings = left.length === 0 ? [made] : [...left, made].sort((a, b) => (isBelow(a.by, b.by) ? -1 : 1))
+    return withSettings(held, key, settings)
+  }
+
+  /** True for an operation that has set this field before and was replaced since. */
+  #hasSet(name: string, object: string, key: string): boolean {
+    const operation = this.#operationAt(name)
+    return operation?.object === object && operation.key === key && isSetting(operation)
   }
 
   #begin(record: MadeRecord): void {
@@ -147,4 +158,39 @@ export class KnownRecords {
   #mapOf(kind: Kind): Map<string, Standing | null> {
     return this.#held.get(kind) as Map<string, Standing | null>
   }
+}
+
+/** The operation of that name, which some valid change holds; null for one that cannot be read here. */
+export type OperationAt = (name: string) => Operation | null
+
+const isSetting = ({ action, key, value }: Operation): boolean =>
+  key != null && key !== '__proto__' && (action === 'makeList' || isScalar(action, value))
+
+const isGone = (held: Standing | null | undefined, object: string | undefined): boolean =>
+  held != null && 'gone' in held && held.gone === object
+
+/** All that nothing has replaced, the one that counts last. */
+function settingsOf({ fields, setBy, rivals }: MadeRecord, key: string): readonly Setting[] {
+  const by = setBy[key]
+  return by == null ? [] : [...(rivals?.get(key) ?? []), { by, value: fields[key] as FieldValue }]
+}
+
+function withSettings(held: MadeRecord, key: string, settings: readonly Setting[]): MadeRecord {
+  const { by, value } = settings.at(-1) as Setting
+  const isNew = held.setBy[key] == null
+  const fields = { ...held.fields, [key]: value }
+  const setBy = Object.assign(noneSet(), held.setBy, { [key]: by })
+  const next = { ...held, fields: isNew ? Object.fromEntries(sorted(Object.entries(fields))) : fields, setBy }
+  if (settings.length === 1 && held.rivals?.has(key) !== true) return next
+  const rivals = new Map(held.rivals)
+  if (settings.length > 1) rivals.set(key, settings.slice(0, -1))
+  else rivals.delete(key)
+  return { ...next, rivals }
+}
+
+/** The order of Automerge: numbers first, then actors, byte by byte. */
+function isBelow(one: string, other: string): boolean {
+  const [a, b] = [one.split('@') as [string, string], other.split('@') as [string, string]]
+  const [first, second] = [Number(a[0]), Number(b[0])]
+  return first < second || (first === second && a[1] < b[1])
 }

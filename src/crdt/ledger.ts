@@ -229,6 +229,12 @@ export class Ledger {
     for (const entry of this.#auth) this.#prove(entry)
   }
 
+  /** The change that holds an operation that one of the entries names; null for one of the genesis. */
+  makerOf(name: string): Entry | null {
+    const [number, actor = ''] = name.split('@')
+    return this.#makerOf({ number: Number(number), actor }) ?? null
+  }
+
   /**
    * The entry that holds an operation; null for the genesis, undefined as long as it may still come. MalformedError when
    * its actor never made it.

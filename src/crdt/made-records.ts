@@ -9,6 +9,16 @@ export interface MadeRecord {
   fields: Readonly<Record<string, FieldValue>>
   /** Field → the operation that has set it. */
   setBy: Readonly<Record<string, string>>
+  /** Of fields that several have set side by side, those that did not prevail: in the order of their operations. */
+  rivals?: Rivals
+}
+
+export type Rivals = ReadonlyMap<string, readonly Setting[]>
+
+/** An operation that sets a field, and to what. */
+export interface Setting {
+  by: string
+  value: FieldValue
 }
 
 /**

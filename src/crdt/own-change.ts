@@ -2,7 +2,7 @@ import { automerge } from './automerge.ts'
 import { plainChunk } from './chunk.ts'
 import { bucketOf, type FieldValue, type Kind, type Writer } from './document.ts'
 import type { Standing } from './known-records.ts'
-import { noneSet } from './made-records.ts'
+import { noneSet, type Setting } from './made-records.ts'
 
 /** What a change is to write: the fields of a record, or null for one that is to go. */
 export type Wish = readonly [kind: Kind, id: string, fields: Readonly<Record<string, FieldValue>> | null]
@@ -45,7 +45,10 @@ export function changeOf(
     if (record === undefined) {
       const held = standing(kind, id)
       if (held === null) return undefined
-      record = held == null || 'gone' in held ? null : { ...held, setBy: Object.assign(noneSet(), held.setBy) }
+      record =
+        held == null || 'gone' in held
+          ? null
+          : { ...held, setBy: Object.assign(noneSet(), held.setBy), rivals: new Map(held.rivals) }
     }
     const bucket = bucketOf(kind, id)
     if (fields == null) {
@@ -54,7 +57,12 @@ export function changeOf(
       continue
     }
     if (!Object.values(fields).every(isExact)) return undefined
-    record ??= { object: add({ action: 'makeMap', obj: bucket, key: id, pred: [] }), fields: {}, setBy: noneSet() }
+    record ??= {
+      object: add({ action: 'makeMap', obj: bucket, key: id, pred: [] }),
+      fields: {},
+      setBy: noneSet(),
+      rivals: new Map()
+    }
     for (const [field, value] of Object.entries(fields)) record = withField(record, field, value, add)
     records.set(key, record)
   }
@@ -67,12 +75,15 @@ interface Draft {
   object: string
   fields: Readonly<Record<string, FieldValue>>
   setBy: Record<string, string>
+  /** Of what it has not written yet. */
+  rivals: Map<string, readonly Setting[]>
 }
 
 function withField(record: Draft, field: string, value: FieldValue, add: (op: object) => string): Draft {
-  const { object, fields, setBy } = record
+  const { object, fields, setBy, rivals } = record
   const before = setBy[field]
-  const at = { obj: object, key: field, pred: before == null ? [] : [before] }
+  const pred = before == null ? [] : [...(rivals.get(field) ?? []).map(({ by }) => by), before]
+  const at = { obj: object, key: field, pred }
   if (Array.isArray(value)) {
     const list = (setBy[field] = add({ action: 'makeList', ...at }))
     let last = '_head'
@@ -81,15 +92,17 @@ function withField(record: Draft, field: string, value: FieldValue, add: (op: ob
     }
   } else {
     // What stands there already Automerge does not write again.
-    if (before != null && fields[field] === value) return record
+    if (pred.length === 1 && fields[field] === value) return record
     setBy[field] = add({ action: 'set', ...at, value, ...datatypeOf(value) })
   }
-  return { object, fields: { ...fields, [field]: value }, setBy }
+  rivals.delete(field)
+  return { object, fields: { ...fields, [field]: value }, setBy, rivals }
 }
 
 /** As Automerge takes a whole number of JavaScript: one above zero as an integer, any other one as a float. */
 const datatypeOf = (value: FieldValue): { datatype?: string } =>
   typeof value === 'number' ? { datatype: value > 0 ? 'int' : 'float64' } : {}
 
-/** What `encodeChange` writes as it was given: of a fraction it may change the last bit. */
-const isExact = (value: FieldValue): boolean => typeof value !== 'number' || Number.isSafeInteger(value)
+/** What `encodeChange` writes as it was given: of a fraction it may change the last bit, of -0 the sign. */
+const isExact = (value: FieldValue): boolean =>
+  typeof value !== 'number' || (Number.isSafeInteger(value) && !Object.is(value, -0))
