@@ -20,7 +20,8 @@ pub const SUCCEEDED_POLL: Duration = Duration::from_millis(200);
 pub const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a drain the last events may take this long to reach the clients.
 pub const LAST_WORDS_TIMEOUT: Duration = Duration::from_millis(500);
-/// Events are written at most this often, all that have come since: a wake-up per flow would cost a tenth of the engine.
-pub const EVENTS_EVERY: Duration = Duration::from_millis(5);
+/// Events are written at most this often, all that have come since: a wake-up per flow would cost a tenth of the engine, and as much
+/// of the agent that reads them.
+pub const EVENTS_EVERY: Duration = Duration::from_millis(20);
 /// Flows told in one answer: some 300 bytes each.
 pub const FLOWS_MAX: usize = 10_000;

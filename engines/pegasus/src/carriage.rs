@@ -10,10 +10,10 @@ use rustix::event::epoll::EventFlags;
 
 use crate::{
     arena::Arena,
-    carrier::{End, Phase},
+    carrier::{Behind, End, Phase},
     endpoint::Sink,
     frame::{self, HEADER_BYTES, Kind, Open, Reset},
-    limits::{READ_BYTES, READ_BYTES_STALLED, TURN_BYTES},
+    limits::{FIN_HELD_FOR, READ_BYTES, READ_BYTES_STALLED, TURN_BYTES},
     reason::Reason,
     service::Side,
     slots::Key,
@@ -133,14 +133,24 @@ impl Worker {
                 Ok(Some(0)) => {
                     flow.up_ended = true;
                     carrier.sent = End::Fin;
-                    carrier.send_control(Kind::Fin, &[])
+                    if carrier.may_hold_fin() {
+                        self.held_fins.push_back((carrier_key, self.now + FIN_HELD_FOR));
+                        carrier.hold_control(Kind::Fin, &[])
+                    } else {
+                        carrier.send_control(Kind::Fin, &[])
+                    }
                 }
                 Ok(Some(length)) => {
                     left = left.saturating_sub(length);
                     flow.count_up(length, self.now);
                     // An end that is there already goes in the same segment.
-                    let more = flow.plain.has_ended() && !limited && left > 0;
-                    carrier.send_payloads(arena, length, more, self.now)
+                    let last = flow.plain.is_at_end();
+                    let more = !last && flow.plain.has_ended() && !limited && left > 0;
+                    if last {
+                        flow.up_ended = true;
+                        carrier.sent = End::Fin;
+                    }
+                    carrier.send_payloads(arena, length, Behind { last, more }, self.now)
                 }
             };
             flow.stalled = !carrier.backlog.is_empty();
@@ -276,20 +286,34 @@ impl Worker {
             if header.kind == Kind::Data {
                 payloads.push(payload);
                 if payloads.len() == SLICES_MAX {
-                    self.deliver(arena, payloads, key)?;
+                    self.deliver(arena, payloads, key, false)?;
                 }
             } else {
-                self.deliver(arena, payloads, key)?;
-                self.take_control(header.kind, &arena.bytes[payload], key)?;
+                self.deliver(arena, payloads, key, header.kind == Kind::Fin)?;
+                if header.kind == Kind::Open {
+                    let open = Open::decode(&arena.bytes[payload]).map_err(|_| "malformed OPEN")?;
+                    // Not proven before it is opened, and no more than a hint.
+                    let next = frame::next(&arena.bytes[at..end]);
+                    self.opened(key, &open, matches!(next, Ok(Some(next)) if next.kind == Kind::Data))?;
+                } else {
+                    self.take_control(header.kind, &arena.bytes[payload], key)?;
+                }
             }
         }
-        self.deliver(arena, payloads, key)?;
+        self.deliver(arena, payloads, key, false)?;
         arena.bytes.copy_within(at..end, 0);
         Ok(end - at)
     }
 
-    /// Writes opened payloads to the flow's plain side; what it does not take waits with the flow.
-    fn deliver(&mut self, arena: &Arena, payloads: &mut Vec<Range<usize>>, key: Key) -> Result<(), &'static str> {
+    /// Writes opened payloads to the flow's plain side; what it does not take waits with the flow. With `fin` the end follows
+    /// at once and goes in the same segment.
+    fn deliver(
+        &mut self,
+        arena: &Arena,
+        payloads: &mut Vec<Range<usize>>,
+        key: Key,
+        fin: bool,
+    ) -> Result<(), &'static str> {
         if payloads.is_empty() {
             return Ok(());
         }
@@ -314,8 +338,8 @@ impl Worker {
             count += 1;
         }
         let written = match &slices[..count] {
-            [one] => flow.plain.write(one, false),
-            several => flow.plain.write_vectored(several),
+            [one] => flow.plain.write(one, fin),
+            several => flow.plain.write_vectored(several, fin),
         };
         let mut skip = match written {
             Ok(written) => written,
@@ -334,10 +358,6 @@ impl Worker {
 
     fn take_control(&mut self, kind: Kind, payload: &[u8], key: Key) -> Result<(), &'static str> {
         match kind {
-            Kind::Open => {
-                let open = Open::decode(payload).map_err(|_| "malformed OPEN")?;
-                self.opened(key, &open)
-            }
             Kind::Fin => self.finished(key),
             Kind::Reset => {
                 let reset = Reset::decode(payload).map_err(|_| "malformed RESET")?;
@@ -355,7 +375,8 @@ impl Worker {
                 Ok(())
             }
             Kind::Retire => self.asked_to_retire(key),
-            Kind::Data => Ok(()),
+            // Taken care of before.
+            Kind::Data | Kind::Open => Ok(()),
         }
     }
 

@@ -88,6 +88,13 @@ pub enum End {
     Reset,
 }
 
+/// What comes behind payloads.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Behind {
+    pub last: bool,
+    pub more: bool,
+}
+
 /// Why nothing more can be sent on a carrier.
 #[derive(Debug)]
 pub struct Broken(pub String);
@@ -206,8 +213,15 @@ impl Carrier {
         Ok(self.backlog.flush(&mut self.link)?)
     }
 
-    /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read. `more`: something follows at once.
-    pub fn send_payloads(&mut self, arena: &mut Arena, length: usize, more: bool, now: Instant) -> Result<(), Broken> {
+    /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read, and FIN behind them when they are the
+    /// `last`. `more`: something follows at once.
+    pub fn send_payloads(
+        &mut self,
+        arena: &mut Arena,
+        length: usize,
+        Behind { last, more }: Behind,
+        now: Instant,
+    ) -> Result<(), Broken> {
         self.rekey_if_due(now)?;
         let Some(keys) = &mut self.keys else { return Err(Broken("no keys".into())) };
         let (mut left, mut end) = (length, 0);
@@ -219,6 +233,10 @@ impl Carrier {
             keys.seal.seal(Header { kind: Kind::Data, length: payload }, &mut frame[..payload + OVERHEAD_BYTES])?;
             left -= payload;
             end += payload + OVERHEAD_BYTES;
+        }
+        if last {
+            keys.seal.seal(Header { kind: Kind::Fin, length: 0 }, &mut arena.bytes[end..end + OVERHEAD_BYTES])?;
+            end += OVERHEAD_BYTES;
         }
         self.bytes_under_key += length as u64;
         self.bytes += length as u64;
@@ -237,6 +255,12 @@ impl Carrier {
             carrier.held.extend_from_slice(frame);
             Ok(())
         })
+    }
+
+    /// A FIN may wait for the next OPEN: we alone open flows here, and nobody is kept waiting by it, since the other direction is
+    /// over.
+    pub fn may_hold_fin(&self) -> bool {
+        self.ours && self.received == End::Fin && !self.retired && matches!(self.link, Link::Tcp(_))
     }
 
     /// Sends what is held.
@@ -345,15 +369,15 @@ mod tests {
         let (mut carrier, mut wire, mut key) = carrier(now);
         let mut arena = Arena::new();
         let frame = 10 + OVERHEAD_BYTES;
-        carrier.send_payloads(&mut arena, 10, false, now).unwrap();
+        carrier.send_payloads(&mut arena, 10, Behind::default(), now).unwrap();
         assert_eq!(hear(&mut wire, &mut key, frame), [Kind::Data]);
         let later = now + REKEY_AGE + Duration::from_secs(1);
-        carrier.send_payloads(&mut arena, 10, false, later).unwrap();
+        carrier.send_payloads(&mut arena, 10, Behind::default(), later).unwrap();
         assert_eq!(hear(&mut wire, &mut key, frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data]);
         assert_eq!(key.used(), 1, "a new key, used once");
         carrier.bytes_under_key = REKEY_BYTES + 1;
-        carrier.send_payloads(&mut arena, 10, false, later).unwrap();
-        carrier.send_payloads(&mut arena, 10, false, later).unwrap();
+        carrier.send_payloads(&mut arena, 10, Behind::default(), later).unwrap();
+        carrier.send_payloads(&mut arena, 10, Behind::default(), later).unwrap();
         assert_eq!(hear(&mut wire, &mut key, 2 * frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data, Kind::Data]);
     }
 
@@ -365,7 +389,7 @@ mod tests {
         let frame = 1000 + OVERHEAD_BYTES;
         let mut sent = 0;
         while carrier.backlog.is_empty() {
-            carrier.send_payloads(&mut arena, 1000, false, now).unwrap();
+            carrier.send_payloads(&mut arena, 1000, Behind::default(), now).unwrap();
             sent += 1;
         }
         carrier.send_control(Kind::Fin, &[]).unwrap();

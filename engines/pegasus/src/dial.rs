@@ -28,17 +28,30 @@ pub fn connect(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     }
 }
 
+/// How a destination is dialled.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Routers that the packets may pass.
+    pub hops: u8,
+    /// Something is there to be said: the handshake's last segment waits for it, or it would be one more for everybody on the way.
+    pub speaks: bool,
+}
+
 /// A connection on its way to `address`, and whether it could start. When all the ports that the kernel gives out are in
 /// use towards this address, one of the others has to do: the limit is the 4-tuple's, not `ip_local_port_range`'s.
-pub fn connect_from_any_port(address: SocketAddr, mark: u32, hops: Option<u8>) -> io::Result<(Socket, io::Result<()>)> {
-    let first = limited_socket(address, mark, hops)?;
+pub fn connect_from_any_port(
+    address: SocketAddr,
+    mark: u32,
+    manner: Option<Manner>,
+) -> io::Result<(Socket, io::Result<()>)> {
+    let first = mannered_socket(address, mark, manner)?;
     let mut dialling = (connect(&first, address), first);
     for _ in 0..PORT_TRIES {
         let Err(error) = &dialling.0 else { break };
         if !matches!(error.raw_os_error(), Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE)) {
             break;
         }
-        let socket = limited_socket(address, mark, hops)?;
+        let socket = mannered_socket(address, mark, manner)?;
         // Whoever wants to listen on that port some day can: both say so.
         socket.set_reuse_address(true)?;
         let from = SocketAddr::new(unspecified(address), random_port());
@@ -48,12 +61,15 @@ pub fn connect_from_any_port(address: SocketAddr, mark: u32, hops: Option<u8>) -
     Ok((dialling.1, dialling.0))
 }
 
-/// With `hops` it is a destination that is dialled, else a peer.
-fn limited_socket(address: SocketAddr, mark: u32, hops: Option<u8>) -> io::Result<Socket> {
+/// With a `manner` it is a destination that is dialled, else a peer.
+fn mannered_socket(address: SocketAddr, mark: u32, manner: Option<Manner>) -> io::Result<Socket> {
     let socket = socket(address, mark)?;
-    if let Some(hops) = hops {
+    if let Some(Manner { hops, speaks }) = manner {
         crate::hops::limit(&socket, address.is_ipv6(), hops)?;
         socket.set_out_of_band_inline(true)?;
+        if speaks {
+            socket.set_tcp_quickack(false)?;
+        }
     }
     Ok(socket)
 }
@@ -74,10 +90,10 @@ pub fn connect_as(
     client: SocketAddr,
     destination: SocketAddr,
     mark: u32,
-    hops: u8,
+    manner: Manner,
 ) -> io::Result<(Socket, io::Result<()>)> {
     let from = |address: SocketAddr| -> io::Result<(Socket, io::Result<()>)> {
-        let socket = limited_socket(destination, mark, Some(hops))?;
+        let socket = mannered_socket(destination, mark, Some(manner))?;
         crate::listener::set_transparent(&socket, destination.is_ipv6())?;
         socket.set_reuse_address(true)?;
         if address.port() == 0 {

@@ -1,6 +1,7 @@
 //! How flows and carriers end.
 //!
-//! 1. Clean: FIN both ways. The carrier is free (`settle`) and the flow ends when its last bytes are delivered.
+//! 1. Clean: FIN both ways. The carrier is free (`settle`) and the flow ends when its last bytes are delivered. The source's FIN,
+//!    when it is the second, waits a moment for the next flow on that carrier and goes with its OPEN.
 //! 2. A reset here: RESET to the other side, which confirms; then the carrier is free as well. A carrier that is blocked
 //!    is given up instead, which tells the other side the same.
 //! 3. A reset there: RST here.
@@ -35,6 +36,17 @@ impl Worker {
         }
         self.settle(key);
         Ok(())
+    }
+
+    /// Sends the ends of flows for which no other flow has come in time.
+    pub fn release_fins(&mut self) {
+        while let Some((key, _)) = self.held_fins.pop_front_if(|(_, until)| *until <= self.now) {
+            if let Some(carrier) = self.carriers.get_mut(key)
+                && let Err(broken) = carrier.release()
+            {
+                self.lose_carrier(key, &broken.0);
+            }
+        }
     }
 
     /// RESET of the other side. One that comes after its flow's end here means nothing any more.
@@ -195,6 +207,9 @@ impl Worker {
     fn forget_carrier(&mut self, key: Key) -> Option<Carrier> {
         let mut carrier = self.carriers.remove(key)?;
         carrier.leave();
+        // An end that still waits here: without it the other side would take it for a truncation. One that is lost says nothing
+        // any more.
+        let _ = carrier.release();
         if let Link::Kcp(conversation) = &carrier.link {
             self.forget_conversation(key, conversation.id);
         }

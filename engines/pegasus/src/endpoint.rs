@@ -8,8 +8,8 @@ use std::{
 
 use rustix::{
     event::epoll::EventFlags,
-    io::{Errno, read, readv, retry_on_intr, writev},
-    net::{SendFlags, Shutdown, send, shutdown, sockopt},
+    io::{Errno, read, readv, retry_on_intr},
+    net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown, sockopt},
 };
 
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub struct Endpoint {
     pub writable: bool,
     /// The other side has ended: a short read does not mean that nothing follows.
     ended: bool,
+    /// Not by a FIN alone: what follows may be an error.
+    failed: bool,
+    /// The last read has taken everything, and a FIN is all that follows.
+    at_end: bool,
     /// The other side has sent an urgent byte: a read ends in front of it, and more may be there.
     urgent: bool,
 }
@@ -26,7 +30,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// A socket that epoll does not know yet; its first events will say what it is ready for.
     pub fn new(fd: OwnedFd) -> Self {
-        Self { fd, readable: false, writable: false, ended: false, urgent: false }
+        Self { fd, readable: false, writable: false, ended: false, failed: false, at_end: false, urgent: false }
     }
 
     /// The other side has ended: what is left can be read to its end without waiting.
@@ -34,10 +38,16 @@ impl Endpoint {
         self.ended
     }
 
+    /// As [`Endpoint::has_ended`], and the last read has left nothing but the FIN.
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
+    }
+
     pub fn note(&mut self, flags: EventFlags) {
         self.readable |= flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
         self.writable |= flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR);
         self.urgent |= flags.contains(EventFlags::PRI);
+        self.failed |= flags.intersects(EventFlags::HUP | EventFlags::ERR);
         self.ended |= flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
     }
 
@@ -58,7 +68,10 @@ impl Endpoint {
     fn after_read(&mut self, result: Result<usize, Errno>, room: usize) -> io::Result<Option<usize>> {
         match result {
             Ok(length) => {
-                self.readable = length == room || self.ended || self.urgent;
+                let is_full = length == room;
+                self.readable = is_full || self.ended || self.urgent;
+                // A read ends in front of an urgent byte as well, but otherwise takes all there is room for.
+                self.at_end = self.ended && !self.failed && !self.urgent && !is_full;
                 Ok(Some(length))
             }
             Err(Errno::AGAIN) => {
@@ -71,11 +84,12 @@ impl Endpoint {
     }
 
     /// As [`Sink::write`], from several buffers and with one call.
-    pub fn write_vectored(&mut self, slices: &[IoSlice]) -> io::Result<usize> {
+    pub fn write_vectored(&mut self, slices: &[IoSlice], more: bool) -> io::Result<usize> {
         if !self.writable {
             return Ok(0);
         }
-        match retry_on_intr(|| writev(&self.fd, slices)) {
+        let flags = send_flags(more);
+        match retry_on_intr(|| sendmsg(&self.fd, slices, &mut SendAncillaryBuffer::default(), flags)) {
             Err(Errno::AGAIN) => {
                 self.writable = false;
                 Ok(0)
@@ -87,6 +101,12 @@ impl Endpoint {
     /// Says FIN; reading goes on.
     pub fn finish(&self) {
         let _ = shutdown(&self.fd, Shutdown::Write);
+    }
+
+    /// Whether what has arrived is acknowledged with what is sent next, or at once when that is due.
+    pub fn acknowledge_with_data(&self, wait: bool) {
+        // A socket that refuses this is one that has failed; its next event says so.
+        let _ = sockopt::set_tcp_quickack(&self.fd, !wait);
     }
 
     /// Says RST and closes.
@@ -111,7 +131,7 @@ pub trait Sink {
 
 impl Sink for Endpoint {
     fn write(&mut self, bytes: &[u8], more: bool) -> io::Result<usize> {
-        let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
+        let flags = send_flags(more);
         let mut written = 0;
         while self.writable && written < bytes.len() {
             match send(&self.fd, &bytes[written..], flags) {
@@ -123,6 +143,10 @@ impl Sink for Endpoint {
         }
         Ok(written)
     }
+}
+
+fn send_flags(more: bool) -> SendFlags {
+    if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL }
 }
 
 impl AsFd for Endpoint {

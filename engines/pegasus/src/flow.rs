@@ -40,6 +40,8 @@ pub struct Flow {
     /// How long the destination took to answer.
     pub connect_ms: Option<u32>,
     pub dialling: bool,
+    /// The dial's last segment waits for the client's words, which are here.
+    pub acknowledges_with_data: bool,
     /// Plain → carrier is over.
     pub up_ended: bool,
     /// Carrier → plain is over, but for what waits in `backlog`.
@@ -103,6 +105,7 @@ impl Flow {
             dialled_from: None,
             connect_ms: None,
             dialling: false,
+            acknowledges_with_data: false,
             up_ended: false,
             down_ended: false,
             finished: false,

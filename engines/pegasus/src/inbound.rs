@@ -13,6 +13,7 @@ use socket2::Socket;
 use crate::{
     carrier::{Carrier, Phase},
     config::Inbound,
+    dial::Manner,
     endpoint::Endpoint,
     flow::Flow,
     frame::Open,
@@ -98,15 +99,16 @@ impl Worker {
         }
     }
 
-    /// A peer opens a flow on its carrier. Err: this is not what the protocol allows.
-    pub fn opened(&mut self, key: Key, open: &Open) -> Result<(), &'static str> {
+    /// A peer opens a flow on its carrier; `speaks`: the client's first words are here as well. Err: this is not what the
+    /// protocol allows.
+    pub fn opened(&mut self, key: Key, open: &Open, speaks: bool) -> Result<(), &'static str> {
         let Some(carrier) = self.carriers.get_mut(key) else { return Ok(()) };
         if carrier.ours || !matches!(carrier.phase, Phase::Idle) || open.number != carrier.number.wrapping_add(1) {
             return Err("an OPEN where none may be");
         }
         let Some(peer) = carrier.peer.clone() else { return Err("an OPEN of nobody") };
         match self.authorize(&peer, open) {
-            Ok(inbound) => self.dial_for(key, &peer, &inbound, open),
+            Ok(inbound) => self.dial_for(key, &peer, &inbound, open, speaks),
             Err(reason) => {
                 self.shared.refusals.count(Some(&peer.id), open.destination, reason.word(), self.now);
                 self.decline(key, open.number, reason);
@@ -140,8 +142,8 @@ impl Worker {
         self.send_reset(key, reason);
     }
 
-    fn dial_for(&mut self, carrier_key: Key, peer: &Arc<Peer>, inbound: &Inbound, open: &Open) {
-        let (socket, started) = match dial(open, inbound.transparent, self.config.bypass_mark) {
+    fn dial_for(&mut self, carrier_key: Key, peer: &Arc<Peer>, inbound: &Inbound, open: &Open, speaks: bool) {
+        let (socket, started) = match dial(open, inbound.transparent, self.config.bypass_mark, speaks) {
             Ok(dialling) => dialling,
             Err(error) => {
                 self.shared.refusals.count(Some(&peer.id), open.destination, dial_reason(&error).word(), self.now);
@@ -151,6 +153,7 @@ impl Worker {
         let plain = Endpoint::new(socket.into());
         let mut flow = Flow::new(plain, inbound.service.clone(), peer.clone(), open.client, open.destination, self.now);
         flow.dialling = true;
+        flow.acknowledges_with_data = speaks;
         flow.carrier = Some(carrier_key);
         flow.dialled_from = getsockname(&flow.plain).ok().and_then(|from| SocketAddr::try_from(from).ok());
         let key = self.flows.insert(flow);
@@ -186,18 +189,24 @@ impl Worker {
         if let Some(carrier) = carrier {
             self.carry_down(carrier);
         }
+        if let Some(flow) = self.flows.get_mut(key)
+            && std::mem::take(&mut flow.acknowledges_with_data)
+        {
+            flow.plain.acknowledge_with_data(false);
+        }
         self.carry_up(key);
     }
 }
 
 /// A socket that connects to the destination, from this host's own address or the client's, and whether it could
 /// start to.
-fn dial(open: &Open, transparent: bool, mark: u32) -> io::Result<(Socket, io::Result<()>)> {
-    let hops = open.hops.saturating_sub(1);
+/// When the client has spoken, the handshake's last segment takes its words along.
+fn dial(open: &Open, transparent: bool, mark: u32, speaks: bool) -> io::Result<(Socket, io::Result<()>)> {
+    let manner = Manner { hops: open.hops.saturating_sub(1), speaks };
     if transparent {
-        return crate::dial::connect_as(open.client, open.destination, mark, hops);
+        return crate::dial::connect_as(open.client, open.destination, mark, manner);
     }
-    crate::dial::connect_from_any_port(open.destination, mark, Some(hops))
+    crate::dial::connect_from_any_port(open.destination, mark, Some(manner))
 }
 
 /// What the kernel's refusal means to whoever waits for the destination.

@@ -11,6 +11,10 @@ pub const READ_BYTES: usize = 4 * FRAME_PAYLOAD_BYTES_MAX;
 pub const READ_BYTES_STALLED: usize = FRAME_PAYLOAD_BYTES_MAX;
 /// What one flow moves before the others have their turn, bytes.
 pub const TURN_BYTES: usize = 1 << 20;
+/// So long the end of a flow waits for the next flow on its carrier, to go in one segment: with 32 short flows at a time a segment,
+/// its acknowledgement and a wake-up less for each. Only when the other direction is over, so that nobody waits for it but the
+/// destination's clean-up.
+pub const FIN_HELD_FOR: Duration = Duration::from_millis(5);
 /// Connections taken from one listener before the flows have their turn.
 pub const ACCEPTS_PER_TURN: usize = 64;
 /// Connections the kernel keeps for us while we are busy.

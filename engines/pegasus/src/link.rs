@@ -51,7 +51,7 @@ impl Link {
     /// As [`Sink::write`], from several buffers.
     pub fn write_vectored(&mut self, slices: &[IoSlice]) -> io::Result<usize> {
         match self {
-            Self::Tcp(endpoint) => endpoint.write_vectored(slices),
+            Self::Tcp(endpoint) => endpoint.write_vectored(slices, false),
             Self::Kcp(conversation) => {
                 let mut written = 0;
                 for slice in slices {

@@ -6,7 +6,7 @@
 //! 3. Listeners, flows and carriers that epoll named.
 //! 4. Flows whose turn was over before their bytes were.
 //! 5. Flows whose service has bandwidth for them again.
-//! 6. Deadlines and pools.
+//! 6. Ends of flows that have waited for the next one; deadlines and pools.
 
 use std::{
     collections::VecDeque,
@@ -163,6 +163,8 @@ pub struct Worker {
     pub pools: FxHashMap<Road, Pool>,
     pub kcp: Desk,
     pub turns: VecDeque<Turn>,
+    /// Carriers that hold a FIN, and until when; in that order.
+    pub held_fins: VecDeque<(Key, Instant)>,
     pub throttles: Vec<Throttle<Key>>,
     pub probes: Vec<Probe>,
     pub arena: Arena,
@@ -197,6 +199,7 @@ impl Worker {
             pools: FxHashMap::default(),
             kcp: Desk::new(index, now),
             turns: VecDeque::new(),
+            held_fins: VecDeque::new(),
             throttles: Vec::new(),
             probes: Vec::new(),
             arena: Arena::new(),
@@ -235,6 +238,7 @@ impl Worker {
                 }
             }
             self.serve_throttles();
+            self.release_fins();
             self.tick();
             self.serve_conversations();
             self.end_drain();
@@ -249,8 +253,14 @@ impl Worker {
         let pools = self.pools.values().any(|pool| pool.is_waiting()).then_some(POOL_TICK);
         let throttles = self.throttles.iter().filter_map(|throttle| throttle.wait_time());
         let drain = self.drain.map(|deadline| deadline.saturating_duration_since(self.now));
+        let fins = self.held_fins.front().map(|(_, until)| until.saturating_duration_since(self.now));
         let kcp = self.kcp.next_due(self.now).map(|at| at.saturating_duration_since(self.now));
-        throttles.chain(pools).chain(kcp).chain(drain.filter(|left| !left.is_zero())).fold(due, Duration::min)
+        throttles
+            .chain(pools)
+            .chain(kcp)
+            .chain(fins)
+            .chain(drain.filter(|left| !left.is_zero()))
+            .fold(due, Duration::min)
     }
 
     fn dispatch(&mut self, token: Token, flags: EventFlags) {
