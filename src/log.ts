@@ -1,4 +1,5 @@
 import { pino, stdSerializers, type Logger as PinoLogger } from 'pino'
+import { TogetherPerTurn } from './log-together.ts'
 
 /**
  * Structured logs on stderr. Every line has `module`, the folder path of its author (`mesh:sync`), because an operator
@@ -57,7 +58,10 @@ export async function createLogger({ level, format, peer, tail }: LogOptions): P
       out.write(line)
     }
   })
-  if (format === 'json') return wrap(pino(options, both(pino.destination({ fd: 2, sync: true }))), 'agent')
+  if (format === 'json') {
+    const out = new TogetherPerTurn(pino.destination({ fd: 2, sync: true }))
+    return wrap(pino(options, both(out)), 'agent')
+  }
   const { default: pretty } = await import('pino-pretty')
   const stream = pretty({
     destination: 2,

@@ -2,7 +2,7 @@ import type { Logger } from '../log.ts'
 import type { FlowRecord } from './desired.ts'
 
 /** Exactly one line for each finished flow on each side, the way an operator greps: who, where, bytes, why it ended. */
-export function logFlow(log: Logger, flow: FlowRecord): void {
+export function logFlow(pegasus: Logger, flow: FlowRecord): void {
   const fields = {
     side: flow.side,
     service: flow.serviceId,
@@ -18,5 +18,5 @@ export function logFlow(log: Logger, flow: FlowRecord): void {
     first_byte_ms: flow.firstByteMs,
     reason: flow.reason
   }
-  log.module('pegasus').info(fields, 'flow closed')
+  pegasus.info(fields, 'flow closed')
 }

@@ -175,10 +175,12 @@ function lineReader(onLine: (line: string) => void): (chunk: Buffer) => boolean 
   return (chunk) => {
     let from = 0
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
-      parts.push(chunk.subarray(from, at))
-      const line = Buffer.concat(parts).toString('utf8')
-      parts = []
-      bytes = 0
+      let line = chunk.toString('utf8', from, at)
+      if (parts.length > 0) {
+        line = Buffer.concat([...parts, chunk.subarray(from, at)]).toString('utf8')
+        parts = []
+        bytes = 0
+      }
       from = at + 1
       onLine(line)
     }

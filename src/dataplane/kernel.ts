@@ -89,6 +89,7 @@ export class KernelDataplane implements Dataplane {
   readonly mode = 'kernel'
   readonly #options: KernelDataplaneOptions
   readonly #log: Logger
+  readonly #flowLog: Logger
   readonly #marks: Marks
   readonly #net: NetManager
   readonly #engines: Engines
@@ -114,6 +115,7 @@ export class KernelDataplane implements Dataplane {
   constructor(options: KernelDataplaneOptions) {
     this.#options = options
     this.#log = options.log.module('dataplane')
+    this.#flowLog = options.log.module('pegasus')
     this.#keys = { newest: options.privateKeys, before: null, known: new Set() }
     this.#marks = createMarks(options.marks)
     this.#net = new NetManager({
@@ -428,7 +430,7 @@ export class KernelDataplane implements Dataplane {
   #onEngineEvent(engine: EngineName, event: EngineEvent): void {
     if (event.event === 'flow') {
       const flow = flowRecord(event)
-      logFlow(this.#options.log, flow)
+      logFlow(this.#flowLog, flow)
       this.#emit({ type: 'flow.closed', flow })
       return
     }
