@@ -1,8 +1,9 @@
 /**
  * Whether a change made Pegasus slower: several builds of the engines beside HAProxy with TLS, in one run, interleaved.
  *
- *   node bench/builds.ts [--rounds 5] [--seconds 2] DIR ...
+ *   node bench/builds.ts [--rounds 5] [--seconds 2] [--small] DIR ...
  *
+ * Bulk flows; with `--small` short connections and ping-pong instead, as `bench/short.ts` takes them.
  * Each DIR holds `pegasus` and `tempest` of one build, as `engines/target/release` does. Every build has hosts of its own,
  * which are alike. Prints only.
  */
@@ -14,12 +15,13 @@ import { roundsDefault, secondsDefault } from './limits.ts'
 import { carry, pairOn } from './pair.ts'
 import { table, TCP_COLUMNS } from './report.ts'
 import { inRounds, type Contender } from './rounds.ts'
+import { SMALL_COLUMNS, smallLoads } from './small.ts'
 import { carriedBy, haproxy, mesh, serve, type Path } from './tcp.ts'
 import { benchSites } from './topology.ts'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { rounds: { type: 'string' }, seconds: { type: 'string' } }
+  options: { rounds: { type: 'string' }, seconds: { type: 'string' }, small: { type: 'boolean', default: false } }
 })
 if (positionals.length === 0) throw new Error('name at least one directory with built engines')
 ensurePrivilege()
@@ -33,15 +35,16 @@ try {
     const env = { ARCTIC_ENGINES: resolve(directory) }
     const peers = await pairOn(sites, { env })
     await carry(peers)
-    await serve(sites)
-    if (contenders.length === 0) contenders.push(await haproxy(sites))
-    contenders.push(await mesh(directory, sites, peers))
+    const server = await serve(sites)
+    if (contenders.length === 0) contenders.push(await haproxy(sites, server))
+    contenders.push(await mesh(directory, sites, server, peers))
   }
   const rounds = Number(values.rounds ?? roundsDefault)
   const seconds = Number(values.seconds ?? secondsDefault)
   const progress = (text: string): void => void process.stderr.write(`${text}\n`)
-  const results = await inRounds(contenders, rounds, (contender) => carriedBy(contender, seconds), progress)
-  process.stdout.write(`${table(results, TCP_COLUMNS, 'HAProxy, TLS 1.3')}\n`)
+  const [measure, columns] = values.small ? [smallLoads, SMALL_COLUMNS] : [carriedBy, TCP_COLUMNS]
+  const results = await inRounds(contenders, rounds, (contender) => measure(contender, seconds), progress)
+  process.stdout.write(`${table(results, columns, 'HAProxy, TLS 1.3')}\n`)
 } finally {
   for (const lab of labs) lab.close()
 }

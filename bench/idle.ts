@@ -9,13 +9,15 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { isoTime, systemClock } from '../src/clock.ts'
 import { Lab } from '../lab/lab.ts'
+import type { Host } from '../lab/host.ts'
 import type { Peer } from '../lab/peer.ts'
 import { ensurePrivilege } from '../lab/privileges.ts'
 import type { Task } from '../lab/task.ts'
 import type { TwoSites } from '../lab/topology.ts'
 import { idleFlows, tcpServer } from '../lab/traffic/tools.ts'
+import { cpuSeconds } from './cpu.ts'
 import { entry, exit } from './haproxy.ts'
-import { flowsPerPair, flowsPerProxy, roundsDefault } from './limits.ts'
+import { flowsPerPair, flowsPerProxy, idleSeconds, roundsDefault } from './limits.ts'
 import { pssBytes, rssBytes } from './memory.ts'
 import { carry, pairOn } from './pair.ts'
 import { median } from './rounds.ts'
@@ -54,12 +56,14 @@ async function main(): Promise<void> {
       await pair.hold(Math.min(wanted - index * flowsPerPair, flowsPerPair))
       process.stderr.write(`${index + 1}: ${pair.held} held, ${JSON.stringify(pair.cost)}\n`)
     }
+    const upkeep = await Promise.all(pairs.map((pair) => pair.upkeep()))
     for (const pair of pairs) process.stderr.write(`ended: ${JSON.stringify(pair.ends())}\n`)
     const alive = (await Promise.all(pairs.map((pair) => pair.alive()))).reduce((sum, one) => sum + one, 0)
     const kB = (bytes: number): string => (bytes / 1024).toFixed(2)
     const mb = (bytes: number[]): string => (Math.max(...bytes) / 1e6).toFixed(1)
     const middle = (costs: Cost[], side: keyof Cost): string => kB(median(costs.map((cost) => cost[side])))
     const costs = pairs.map(({ cost }) => cost)
+    const sum = (of: (one: Upkeep) => number): number => upkeep.reduce((all, one) => all + of(one), 0)
     const text = `## Idle flows
 
 Made by \`node bench/idle.ts --flows ${wanted}\` on ${isoTime(systemClock.now()).slice(0, 10)}: ${alive} of ${wanted} flows held and alive at the end, over
@@ -71,13 +75,27 @@ kernel's; medians over the pairs, and over ${roundsDefault} fresh pairs of proce
 | arctic (Pegasus) | ${middle(costs, 'entry')} | ${middle(costs, 'exit')} |
 | HAProxy, TLS 1.3, 64 KiB buffers | ${middle(proxy, 'entry')} | ${middle(proxy, 'exit')} |
 
-Resident before anything flows, the most of all pairs: Pegasus ${mb(pairs.flatMap(({ idle }) => idle.pegasus))} MB, Tempest ${mb(pairs.flatMap(({ idle }) => idle.tempest))} MB.`
+Resident before anything flows, the most of all pairs: Pegasus ${mb(pairs.flatMap(({ idle }) => idle.pegasus))} MB, Tempest ${mb(pairs.flatMap(({ idle }) => idle.tempest))} MB.
+
+| all ${wanted} flows, while nothing is said for ${idleSeconds} s | entry engines | exit engines |
+| --- | ---: | ---: |
+| CPU, % of a core | ${(100 * sum(({ cpu }) => cpu[0])).toFixed(2)} | ${(100 * sum(({ cpu }) => cpu[1])).toFixed(2)} |
+| keepalives that the kernel sends for them, per second | ${sum(({ keepalives }) => keepalives[0]).toFixed(0)} | ${sum(({ keepalives }) => keepalives[1]).toFixed(0)} |
+
+The kernel's work for keepalives is in neither figure: it belongs to no process.`
     process.stdout.write(`${text}\n`)
     if (values.write) replaceSection(RESULTS, 'idle-flows', text)
     if (alive !== wanted) process.exitCode = 1
   } finally {
     for (const lab of labs) lab.close()
   }
+}
+
+/** What idle flows cost per second, at the entry and at the exit. */
+interface Upkeep {
+  /** CPU seconds of the engine. */
+  cpu: [number, number]
+  keepalives: [number, number]
 }
 
 /** Two sites with their agents. */
@@ -121,6 +139,20 @@ class Pair {
     this.cost = { entry: entered!, exit: left! }
   }
 
+  async upkeep(): Promise<Upkeep> {
+    const { edgeA, edgeB } = this.sites
+    const now = (): Promise<number[]> =>
+      Promise.all([
+        ...this.#engines.map((pid) => Promise.resolve(cpuSeconds([pid]))),
+        ...[edgeA, edgeB].map((host) => keepalives(host))
+      ])
+    const before = await now()
+    await systemClock.sleep(idleSeconds * 1000)
+    const after = await now()
+    const perSecond = (at: number): number => (after[at]! - before[at]!) / idleSeconds
+    return { cpu: [perSecond(0), perSecond(1)], keepalives: [perSecond(2), perSecond(3)] }
+  }
+
   /** Why flows have ended that should be idle, as the source tells it. */
   ends(): Record<string, number> {
     const ends: Record<string, number> = {}
@@ -136,6 +168,12 @@ class Pair {
     const { count } = await this.#flows!.says((line) => line['event'] === 'alive', { timeoutMs: 120_000 })
     return Number(count)
   }
+}
+
+/** Keepalive probes that a host has sent so far. */
+async function keepalives(host: Host): Promise<number> {
+  const [names = '', values = ''] = (await host.exec(['cat', '/proc/net/netstat'])).split('\n')
+  return Number(values.split(' ')[names.split(' ').indexOf('TCPKeepAlive')])
 }
 
 async function haproxyCost(sites: TwoSites): Promise<Cost[]> {

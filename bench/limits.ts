@@ -12,6 +12,9 @@ export const datagramBytes = 1372
 /** Connections that the connection-rate test keeps in the air. */
 export const shortConnections = 32
 
+/** The real-time priority of all that a ping-pong passes: its client, who carries it, its server. */
+export const realTimePriority = 10
+
 /** Parallel flows of the second throughput test. */
 export const manyFlows = 8
 
@@ -43,6 +46,8 @@ export const soakSettledMinutes = 5
 
 /** Idle flows of one pair of engines: two descriptors each, of the 20,000 that a process may have here, and some for itself. */
 export const flowsPerPair = 8_400
+/** How long idle flows are watched, seconds: carriers are asked for a sign of life every 5. */
+export const idleSeconds = 30
 /** And of a pair of proxies, within what HAProxy is configured to take. */
 export const flowsPerProxy = 3_000
 

@@ -104,15 +104,32 @@ async function iperf(client: Host, flags: readonly string[], seconds: number, co
 
 const UNITS: Record<string, number> = { us: 1, ms: 1000, s: 1_000_000 }
 
-/** HTTP by wrk: requests a second and latencies in µs. With `close` each request has a connection of its own. */
+/**
+ * HTTP by wrk: requests a second, latencies in µs, and the CPU time in µs that `pids` spent per request. With `close` each
+ * request has a connection of its own.
+ */
 export async function requests(
   client: Host,
   { address, port }: Target,
-  { connections, seconds, close }: { connections: number; seconds: number; close: boolean }
-): Promise<{ perSecond: number; p50: number; p99: number }> {
+  {
+    connections,
+    seconds,
+    close,
+    pids,
+    starter = []
+  }: {
+    connections: number
+    seconds: number
+    close: boolean
+    pids: readonly number[]
+    /** A program, with its arguments, that starts wrk. */
+    starter?: readonly string[]
+  }
+): Promise<{ perSecond: number; p50: number; p99: number; cpu: number; count: number }> {
   const header = close ? ['-H', 'Connection: close'] : []
+  const before = cpuSeconds(pids)
   const flags = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`, '--latency', ...header]
-  const out = await client.exec(['wrk', ...flags, `http://${address}:${port}/`], {
+  const out = await client.exec([...starter, 'wrk', ...flags, `http://${address}:${port}/`], {
     timeoutMs: seconds * 1000 + graceMs
   })
   const errors = /Socket errors: (.*)/.exec(out)?.[1]
@@ -122,5 +139,12 @@ export async function requests(
     const match = new RegExp(`${percentile}%\\s+([\\d.]+)(us|ms|s)`).exec(out)
     return Number(match?.[1]) * (UNITS[match?.[2] ?? ''] ?? Number.NaN)
   }
-  return { perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(out)?.[1]), p50: latency('50'), p99: latency('99') }
+  const count = Number(/(\d+) requests in/.exec(out)?.[1])
+  return {
+    perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(out)?.[1]),
+    p50: latency('50'),
+    p99: latency('99'),
+    cpu: ((cpuSeconds(pids) - before) * 1e6) / count,
+    count
+  }
 }

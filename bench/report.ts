@@ -3,7 +3,7 @@ import { release } from 'node:os'
 import { attempt } from '../lab/command.ts'
 import type { Host } from '../lab/host.ts'
 import { cpuModel } from './cpu.ts'
-import { datagramBytes, manyFlows, shortConnections } from './limits.ts'
+import { datagramBytes, manyFlows } from './limits.ts'
 import type { Figures, Result } from './rounds.ts'
 
 export interface Column {
@@ -17,10 +17,7 @@ export const TCP_COLUMNS: readonly Column[] = [
   { title: `Gbit/s, ${manyFlows} flows`, figure: 'gbps8', digits: 2 },
   { title: 'back: 1 flow', figure: 'gbps1Back', digits: 2 },
   { title: `${manyFlows} flows`, figure: 'gbps8Back', digits: 2 },
-  { title: 'CPU-s per GB', figure: 'cpuPerGb', digits: 2 },
-  { title: 'short connections/s', figure: 'connections', digits: 0 },
-  { title: 'ping-pong p50 µs', figure: 'p50', digits: 0 },
-  { title: 'p99 µs', figure: 'p99', digits: 0 }
+  { title: 'CPU-s per GB', figure: 'cpuPerGb', digits: 2 }
 ]
 
 export const IP_COLUMNS: readonly Column[] = [
@@ -67,7 +64,6 @@ export async function circumstances(
     '- TLS 1.3 with AES-256-GCM everywhere, 64 KiB buffers where they can be set; Pegasus seals with AES-256-GCM',
     `- ${await first('iperf3', '--version')}, ${await first('wrk', '-v')}; Node ${process.version}; ${rustc}`,
     '- CPU-s: user and system time of the two carrying processes (entry and exit), not of the load generators',
-    `- short connections: ${shortConnections} at a time, one HTTP request each; ping-pong: one connection, one small HTTP request after the other`,
     `- UDP: datagrams of ${datagramBytes} bytes as fast as one sender sends them; what arrived is counted`
   ].join('\n')
 }

@@ -2,6 +2,8 @@
 export interface Contender<Path> {
   name: string
   pids: readonly number[]
+  /** Processes that carry nothing but have work because of it. */
+  besides?: readonly number[]
   path: Path
 }
 

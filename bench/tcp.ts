@@ -4,17 +4,18 @@ import type { Host } from '../lab/host.ts'
 import type { Task } from '../lab/task.ts'
 import { withChildren } from './cpu.ts'
 import { answerer, entry, exit } from './haproxy.ts'
-import { manyFlows, shortConnections } from './limits.ts'
-import { bulk, iperfServers, requests, type Target } from './load.ts'
+import { manyFlows } from './limits.ts'
+import { bulk, iperfServers, type Target } from './load.ts'
 import { inRounds, type Contender, type Figures, type Result } from './rounds.ts'
 import { nginxEntry, nginxExit } from './nginx.ts'
 import type { Listen } from './proxy.ts'
 import { stunnelEntry, stunnelExit } from './stunnel.ts'
 import { MESH, PLAIN } from './topology.ts'
 
-/** The same server for everybody: where a contender's bulk flows and its requests go in, and who sends them. */
+/** The same server for everybody: where a contender's bulk flows and its requests go in, who sends them, who answers requests. */
 export interface Path {
   client: Host
+  server: Task
   bulk: Target
   requests: Target
 }
@@ -28,34 +29,37 @@ export async function measureTcp(
   peers: readonly Peer[],
   { rounds, seconds, progress }: { rounds: number; seconds: number; progress: (text: string) => void }
 ): Promise<Result[]> {
-  await serve(sites)
-  const contenders: Array<Contender<Path>> = [
-    await mesh('arctic (Pegasus)', sites, peers),
-    await haproxy(sites),
-    await proxies(sites, 'nginx stream, TLS 1.3', 8000, { entry: nginxEntry, exit: nginxExit }),
-    await proxies(sites, 'stunnel, TLS 1.3', 9000, { entry: stunnelEntry, exit: stunnelExit }),
-    await proxies(sites, 'HAProxy, in the clear', 7000, {
-      entry: (host, listens) => entry(host, listens, false),
-      exit: (host, listens) => exit(host, listens, false)
-    }),
-    {
-      name: 'plain routing',
-      pids: [],
-      path: {
-        client: sites.client,
-        bulk: { address: PLAIN, port: IPERF },
-        requests: { address: PLAIN, port: HTTP }
-      }
-    }
+  const server = await serve(sites)
+  const contenders = [
+    await mesh('arctic (Pegasus)', sites, server, peers),
+    await haproxy(sites, server),
+    ...(await others(sites, server))
   ]
   return await inRounds(contenders, rounds, (contender) => carriedBy(contender, seconds), progress)
 }
 
-/** What all contenders' clients talk to. */
-export async function serve({ server }: TwoSites): Promise<void> {
+/** What all contenders' clients talk to; answers the process that answers requests. */
+export async function serve({ server }: TwoSites): Promise<Task> {
   await iperfServers(server, [MESH, PLAIN], IPERF)
-  await answerer(server, [MESH, PLAIN], HTTP)
+  return await answerer(server, [MESH, PLAIN], HTTP)
 }
+
+/** What is carried in other ways than by the mesh and HAProxy with TLS, and not at all. */
+export const others = async (sites: TwoSites, server: Task): Promise<Array<Contender<Path>>> => [
+  await proxies(sites, server, 'nginx stream, TLS 1.3', 8000, { entry: nginxEntry, exit: nginxExit }),
+  await proxies(sites, server, 'stunnel, TLS 1.3', 9000, { entry: stunnelEntry, exit: stunnelExit }),
+  await proxies(sites, server, 'HAProxy, in the clear', 7000, {
+    entry: (host, listens) => entry(host, listens, false),
+    exit: (host, listens) => exit(host, listens, false)
+  }),
+  plainRouting(sites, server)
+]
+
+export const plainRouting = ({ client }: TwoSites, server: Task): Contender<Path> => ({
+  name: 'plain routing',
+  pids: [],
+  path: { client, server, bulk: { address: PLAIN, port: IPERF }, requests: { address: PLAIN, port: HTTP } }
+})
 
 /** The figures of {@link TCP_COLUMNS}, one load after the other, each `seconds` long. */
 export async function carriedBy({ path, pids }: Contender<Path>, seconds: number): Promise<Figures> {
@@ -64,29 +68,29 @@ export async function carriedBy({ path, pids }: Contender<Path>, seconds: number
   const many = await bulk(client, path.bulk, { flows: manyFlows, seconds, pids })
   const oneBack = await bulk(client, path.bulk, { flows: 1, seconds, pids, reverse: true })
   const manyBack = await bulk(client, path.bulk, { flows: manyFlows, seconds, pids, reverse: true })
-  const short = await requests(client, path.requests, { connections: shortConnections, seconds, close: true })
-  const pingPong = await requests(client, path.requests, { connections: 1, seconds, close: false })
   return {
     gbps1: one.gbps,
     gbps8: many.gbps,
     gbps1Back: oneBack.gbps,
     gbps8Back: manyBack.gbps,
-    cpuPerGb: one.cpuPerGb,
-    connections: short.perSecond,
-    p50: pingPong.p50,
-    p99: pingPong.p99
+    cpuPerGb: one.cpuPerGb
   }
 }
 
 /** Pegasus' processes on both edges; the agents move no byte. */
-export async function mesh(name: string, { client }: TwoSites, peers: readonly Peer[]): Promise<Contender<Path>> {
+export async function mesh(
+  name: string,
+  { client }: TwoSites,
+  server: Task,
+  peers: readonly Peer[]
+): Promise<Contender<Path>> {
   const pids = await Promise.all(peers.map((peer) => enginePid(peer, 'pegasus')))
-  const path = { client, bulk: { address: MESH, port: IPERF }, requests: { address: MESH, port: HTTP } }
-  return { name, pids, path }
+  const path = { client, server, bulk: { address: MESH, port: IPERF }, requests: { address: MESH, port: HTTP } }
+  return { name, pids, besides: peers.map(({ agent }) => agent.pid), path }
 }
 
-export const haproxy = (sites: TwoSites): Promise<Contender<Path>> =>
-  proxies(sites, 'HAProxy, TLS 1.3', 6000, {
+export const haproxy = (sites: TwoSites, server: Task): Promise<Contender<Path>> =>
+  proxies(sites, server, 'HAProxy, TLS 1.3', 6000, {
     entry: (host, listens) => entry(host, listens, true),
     exit: (host, listens) => exit(host, listens, true)
   })
@@ -101,6 +105,7 @@ export async function enginePid(peer: Peer, engine: string): Promise<number> {
 /** Two proxies of one kind, an entry on edge-a and an exit on edge-b; `base` is where their ports begin. */
 async function proxies(
   sites: TwoSites,
+  server: Task,
   name: string,
   base: number,
   kind: Record<'entry' | 'exit', (host: Host, listens: readonly Listen[]) => Promise<Task>>
@@ -116,5 +121,6 @@ async function proxies(
   )
   const target = (port: number): Target => ({ address: '10.1.0.1', port })
   const pids = withChildren([into.pid, out.pid])
-  return { name, pids, path: { client: sites.client, bulk: target(ports.bulk), requests: target(ports.requests) } }
+  const path = { client: sites.client, server, bulk: target(ports.bulk), requests: target(ports.requests) }
+  return { name, pids, path }
 }
