@@ -17,7 +17,9 @@ import { dialFirst } from './libp2p/dial.ts'
 import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
 import { memberGossip } from './libp2p/gossip-service.ts'
 import { spareIdleWork } from './libp2p/idle-work.ts'
+import { libp2pLog } from './libp2p/libp2p-log.ts'
 import { dialable, listenError, parseListen } from './libp2p/listen.ts'
+import { noiseCrypto } from './libp2p/noise-crypto.ts'
 import { Pings } from './libp2p/pings.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
 import * as limits from './limits.ts'
@@ -76,10 +78,11 @@ export class Libp2pNetwork implements Network {
     const node = await createLibp2p({
       start: false,
       privateKey: options.privateKey,
+      logger: libp2pLog(process.env),
       nodeInfo: { name: 'arctic', version: options.version, userAgent: `arctic/${options.version}` },
       addresses: { listen },
       transports: [options.transport ?? tcp({ maxConnections: limits.connectionsMax })],
-      connectionEncrypters: [noise()],
+      connectionEncrypters: [noise({ crypto: noiseCrypto })],
       streamMuxers: [
         yamux({
           maxInboundStreams: limits.streamsPerConnectionMax,
