@@ -100,10 +100,13 @@ replace(performance, 'now', () => (holder == null ? real.monotonic() : holder.sc
 replace(AbortSignal, 'timeout', (ms: number) => {
   if (holder == null) return real.timeout(ms)
   const controller = new AbortController()
-  later(() => controller.abort(new DOMException('timed out', 'TimeoutError')), ms, [], false)
+  later(() => controller.abort(timedOut), ms, [], false)
   return controller.signal
 })
 replace(Math, 'random', () => holder?.random.float() ?? real.random())
+
+/** One for all: most are of signals that nobody has listened to for long, and its stack costs more than all the rest. */
+const timedOut = new DOMException('timed out', 'TimeoutError')
 
 function fill<T extends ArrayBufferView>(view: T): T {
   if (holder == null) return real.getRandomValues(view as never) as unknown as T
