@@ -61,10 +61,16 @@ export class Overlay {
   }
 
   publish(topic: string, data: Uint8Array, to: Audience): void {
-    const id = createHash('sha256').update(topic).update('\0').update(data).digest('base64')
+    const id = idOf(topic, data)
     if (!this.#isNew(id)) return
     const message = { id, topic, data, to }
     for (const end of this.#ends()) end.gossip(message)
+  }
+
+  tell(topic: string, data: Uint8Array, peer: PeerId): boolean {
+    const end = this.#endOf(peer)
+    end?.gossip({ id: idOf(topic, data), topic, data, to: 'connected' })
+    return end != null
   }
 
   /** `end` is a member's. */
@@ -81,6 +87,7 @@ export class Overlay {
 
   connected(end: End): void {
     if (this.#neighbours.size < gossipDegree) this.#graft(end)
+    for (const { onSubscriber } of this.#topics.values()) onSubscriber?.(end.peer)
   }
 
   disconnected(peer: PeerId): void {
@@ -124,3 +131,6 @@ export class Overlay {
     return true
   }
 }
+
+const idOf = (topic: string, data: Uint8Array): string =>
+  createHash('sha256').update(topic).update('\0').update(data).digest('base64')

@@ -186,6 +186,10 @@ export class SimNetwork implements HostNetwork, EndOwner, Listening {
     this.#overlay.publish(topic, data, to)
   }
 
+  tell(topic: string, data: Uint8Array, peer: PeerId): boolean {
+    return this.#overlay.tell(topic, data, peer)
+  }
+
   subscribe(topic: string, options: Parameters<Network['subscribe']>[1]): () => void {
     return this.#overlay.subscribe(topic, options)
   }

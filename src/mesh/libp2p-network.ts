@@ -1,6 +1,6 @@
 import type { GossipSub, GossipsubMessage, SubscriptionChangeData } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
-import type { Connection, Libp2p, PeerId as Libp2pPeerId, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
+import type { Connection, Libp2p, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
 import { noise } from '@libp2p/noise'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
@@ -17,8 +17,9 @@ import { dialFirst } from './libp2p/dial.ts'
 import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
 import { memberGossip } from './libp2p/gossip-service.ts'
 import { spareIdleWork } from './libp2p/idle-work.ts'
-import { libp2pLog } from './libp2p/libp2p-log.ts'
 import { dialable, listenError, parseListen } from './libp2p/listen.ts'
+import { libp2pLog } from './libp2p/libp2p-log.ts'
+import { NEAR_PROTOCOL, NearStreams } from './libp2p/near.ts'
 import { noiseCrypto } from './libp2p/noise-crypto.ts'
 import { Pings } from './libp2p/pings.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
@@ -55,6 +56,7 @@ export class Libp2pNetwork implements Network {
   readonly #gossip: ReturnType<typeof memberGossip>
   readonly #pubsub: GossipSub
   readonly #connections: Connections
+  readonly #near: NearStreams
   readonly #doorkeeper: Doorkeeper
   readonly #quiet: QuietLog
   readonly #pings: Pings
@@ -128,6 +130,12 @@ export class Libp2pNetwork implements Network {
     this.#doorkeeper = doorkeeper
     this.#quiet = quiet
     this.#pings = new Pings(options.clock)
+    this.#near = new NearStreams(options.clock, {
+      onHearer: (peer) => this.#hearer(peer),
+      // What it listens to by gossip may have been told before it was known that it hears nothing else.
+      onDeaf: (peer) => this.#hearer(peer),
+      hear: (topic, data, from) => this.#hear(topic, data, from)
+    })
     this.#connections = new Connections({
       self: this.self,
       clock: options.clock,
@@ -135,18 +143,25 @@ export class Libp2pNetwork implements Network {
       events: {
         onMember: (link) => {
           this.#gossip.registrar().connected(link.connection)
+          this.#near.connect(link)
           for (const listener of this.#onConnect) listener(link.peer, link.direction)
         },
         onMemberGone: (peer) => {
+          this.#near.disconnected(peer)
           for (const listener of this.#onDisconnect) listener(peer)
         },
         onStranger: (link) => {
           for (const listener of this.#onStranger) listener(link.peer, [addressOf(link)])
         },
-        onMoved: (link) => void this.#gossip.registrar().repair(link.connection),
+        onMoved: (link) => {
+          void this.#gossip.registrar().repair(link.connection)
+          this.#near.connect(link)
+        },
         onUpkeep: (link) => {
           const young = options.clock.monotonic() - link.openedAt < limits.upkeepMs
-          if (!young) void this.#gossip.registrar().repair(link.connection)
+          if (young) return
+          void this.#gossip.registrar().repair(link.connection)
+          this.#near.connect(link)
         }
       }
     })
@@ -166,10 +181,13 @@ export class Libp2pNetwork implements Network {
     this.#known = null
     this.#connections.start()
     await this.handle(PING_PROTOCOL, (channel) => this.#pings.echo(channel))
+    const near = this.membersOnly((stream, { remotePeer }) => this.#near.serve(stream, remotePeer.toString()))
+    await this.#node.handle(NEAR_PROTOCOL, near, { maxInboundStreams: limits.nearStreamsMax })
   }
 
   async stop(): Promise<void> {
     this.#connections.stop()
+    this.#near.stop()
     for (const topic of this.#topics.keys()) this.#unsubscribe(topic)
     await this.#node.stop()
     this.#node.removeEventListener('connection:open', this.#opened)
@@ -301,16 +319,21 @@ export class Libp2pNetwork implements Network {
   }
 
   async publish(topic: string, data: Uint8Array, to: Audience): Promise<void> {
-    await this.#pubsub.publish(to === 'connected' && this.#canAllHear(near(topic)) ? near(topic) : topic, data)
+    if (to === 'connected' && this.#canAllHear()) this.#near.say(topic, data, this.connected())
+    else await this.#pubsub.publish(topic, data)
+  }
+
+  tell(topic: string, data: Uint8Array, peer: PeerId): boolean {
+    if (!this.#near.hears(peer)) return false
+    this.#near.say(topic, data, [peer])
+    return true
   }
 
   subscribe(topic: string, options: Parameters<Network['subscribe']>[1]): () => void {
     if (this.#topics.has(topic)) throw new RangeError(`topic ${topic} has a subscriber`)
     this.#topics.set(topic, options)
     this.#pubsub.topicValidators.set(topic, (_from, message) => options.validate(message.data) as never)
-    this.#pubsub.topicValidators.set(near(topic), (from, message) => this.#hear(topic, message.data, from) as never)
     this.#pubsub.subscribe(topic)
-    this.#pubsub.subscribe(near(topic))
     return () => this.#unsubscribe(topic)
   }
 
@@ -336,26 +359,26 @@ export class Libp2pNetwork implements Network {
 
   #unsubscribe(topic: string): void {
     if (!this.#topics.delete(topic)) return
-    for (const name of [topic, near(topic)]) {
-      this.#pubsub.topicValidators.delete(name)
-      if (this.#node.status === 'started') this.#pubsub.unsubscribe(name)
-    }
+    this.#pubsub.topicValidators.delete(topic)
+    if (this.#node.status === 'started') this.#pubsub.unsubscribe(topic)
   }
 
-  /** gossipsub hands on what it delivers. What is for this peer alone is taken here, and gossipsub told to ignore it. */
-  #hear(topic: string, data: Uint8Array, from: Libp2pPeerId): 'ignore' | 'reject' {
+  #hear(topic: string, data: Uint8Array, from: PeerId): boolean {
     const options = this.#topics.get(topic)
     const verdict = options?.validate(data) ?? 'ignore'
-    if (verdict === 'accept') options?.deliver(data, from.toString())
-    return verdict === 'reject' ? 'reject' : 'ignore'
+    if (verdict === 'accept') options?.deliver(data, from)
+    return verdict !== 'reject'
   }
 
-  #canAllHear(topic: string): boolean {
-    const hearing = new Set(this.#pubsub.getSubscribers(topic).map(String))
-    return this.connected().every((peer) => hearing.has(peer) || this.#isNew(peer))
+  #hearer(peer: PeerId): void {
+    for (const { onSubscriber } of this.#topics.values()) onSubscriber?.(peer)
   }
 
-  /** What it listens to is still on its way, and nobody else could tell it sooner. */
+  #canAllHear(): boolean {
+    return this.connected().every((peer) => this.#near.hears(peer) || this.#isNew(peer))
+  }
+
+  /** Its stream is still on its way, and nobody else could tell it sooner. */
   #isNew(peer: PeerId): boolean {
     const openedAt = this.#connections.best(peer)?.openedAt ?? -Infinity
     return this.#options.clock.monotonic() - openedAt < limits.apartMs
@@ -374,8 +397,11 @@ export class Libp2pNetwork implements Network {
   }
 
   readonly #subscribed = (event: CustomEvent<SubscriptionChangeData>): void => {
+    const peer = event.detail.peerId.toString()
+    // Who hears what is said to it alone has been greeted, or will be in a moment.
+    if (!this.#near.isDeaf(peer)) return
     for (const { topic, subscribe } of event.detail.subscriptions) {
-      if (subscribe) this.#topics.get(topic)?.onSubscriber?.(event.detail.peerId.toString())
+      if (subscribe) this.#topics.get(topic)?.onSubscriber?.(peer)
     }
   }
 
@@ -384,9 +410,6 @@ export class Libp2pNetwork implements Network {
     this.#topics.get(msg.topic)?.deliver(msg.data, propagationSource.toString())
   }
 }
-
-/** The same topic, for what nobody hands on. Who is of an older version does not listen to it, which shows. */
-const near = (topic: string): string => `${topic}/near`
 
 const addressOf = (link: Link): string => link.connection.remoteAddr.toString().replace(/\/p2p\/.*$/, '')
 

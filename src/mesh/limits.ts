@@ -70,6 +70,12 @@ export const closeTimeoutMs = 500
 export const gossipSeenMs = 30_000
 /** Bytes queued towards one slow peer before gossip to it is dropped; sync repairs that. */
 export const gossipBacklogBytesMax = 4 * 1024 * 1024
+/** Largest message to those who are connected, bytes: a gossiped envelope with its topic. */
+export const nearMessageBytesMax = gossipBytesMax + 1024
+/** Of those on one stream that should not have been sent; its author opens another one a second later. */
+export const nearRefusedMax = 16
+/** Streams of them on one connection: one, and the one before it that has not ended yet. */
+export const nearStreamsMax = 4
 /** Topics one peer may make us remember, in gossipsub's accounting of about 1 KiB a topic. */
 export const gossipTopicBytesPerPeerMax = 64 * 1024
 /** Received envelopes that wait for the disk; beyond it gossip is dropped and fetched by sync. */

@@ -173,7 +173,6 @@ export class MeshRuntime implements Mesh {
       network.onConnect((peer) => {
         this.#roster.connected(peer)
         this.#backfill.wake()
-        this.#presence.connected()
       }),
       network.onDisconnect((peer) => this.#roster.disconnected(peer)),
       network.onStranger((peer, addresses) => this.#roster.stranger(peer, addresses)),

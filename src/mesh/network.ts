@@ -26,6 +26,8 @@ export interface Network {
   handle(protocol: string, handler: (channel: Channel, from: PeerId) => Promise<void>): Promise<void>
   /** Best effort to subscribers. A topic has one subscriber on each peer. */
   publish(topic: string, data: Uint8Array, to: Audience): Promise<void>
+  /** The same to one connected peer alone. False when it cannot be, because of its version: nothing was said. */
+  tell(topic: string, data: Uint8Array, peer: PeerId): boolean
   /** `validate` runs before a message is forwarded or delivered. `from` is the peer that handed it on, not the author. */
   subscribe(
     topic: string,

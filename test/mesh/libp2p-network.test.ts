@@ -2,6 +2,12 @@ import { deepEqual, equal, match, ok, rejects } from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { createLibp2p } from 'libp2p'
 import { systemClock } from '../../src/clock.ts'
 import type { ArcticError } from '../../src/errors.ts'
 import { silentLogger, type Logger } from '../../src/log.ts'
@@ -142,17 +148,61 @@ describe('Libp2pNetwork', function () {
     deepEqual(heard, { b: new Set(['for all', 'for b']), c: new Set(['for all', 'of b']) })
   })
 
-  it('tells a peer that does not know of keeping in the way that it knows', async () => {
-    const [a, b] = await pair()
+  it('tells one peer what is for it alone, once it can hear', async () => {
+    const [a, b, c] = [await network(), await network(), await network()]
     const heard: string[] = []
-    // What b hears besides `t` is to a a topic like any other, and of the one beside that b knows nothing.
-    b.subscribe('t', { validate: () => 'accept', deliver: (data) => void heard.push(Buffer.from(data).toString()) })
-    a.subscribe('t/near', { validate: () => 'accept', deliver: () => {} })
+    for (const peer of [b, c]) {
+      peer.subscribe('t', { validate: () => 'accept', deliver: (data) => void heard.push(`${peer.self} ${data[0]}`) })
+    }
+    let greeted = 0
+    a.subscribe('t', {
+      validate: () => 'accept',
+      deliver: () => {},
+      onSubscriber: (peer) => {
+        equal(a.tell('t', Uint8Array.of(++greeted), peer), true)
+      }
+    })
+    equal(a.tell('t', Uint8Array.of(0), b.self), false)
+    await a.dial(b.self, b.addresses(), { signal: signal() })
+    await until('b is greeted', () => heard.length > 0)
+    await c.dial(a.self, a.addresses(), { signal: signal() })
+    await until('c is greeted', () => heard.length > 1)
+    await pause(50)
+    deepEqual(heard, [`${b.self} 1`, `${c.self} 2`])
+  })
+
+  it('tells a peer of a version that only gossips what it tells others', async () => {
+    const a = await network()
+    const old = await createLibp2p({
+      addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      services: {
+        identify: identify(),
+        pubsub: gossipsub({ globalSignaturePolicy: 'StrictNoSign', allowPublishToZeroTopicPeers: true })
+      }
+    })
+    cleanup.later(async () => old.stop())
+    const peer = old.peerId.toString()
+    members.add(peer)
+    const heard: string[] = []
+    old.services.pubsub.addEventListener('gossipsub:message', ({ detail }) =>
+      heard.push(Buffer.from(detail.msg.data).toString())
+    )
+    old.services.pubsub.subscribe('t')
+    const subscribers: string[] = []
+    const onSubscriber = (one: string): void => void subscribers.push(one)
+    a.subscribe('t', { validate: () => 'accept', deliver: () => {}, onSubscriber })
+    const addresses = old.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/.*$/, ''))
+    await a.dial(peer, addresses, { signal: signal() })
     let count = 0
-    await until('b hears a', () => {
-      void a.publish('t/near', Buffer.from(`nr ${count++}`), 'connected')
+    await until('it hears', () => {
+      void a.publish('t', Buffer.from(`nr ${count++}`), 'connected')
       return heard.length > 0
     })
+    equal(a.tell('t', Buffer.from('alone'), peer), false)
+    await until('it is known to hear', () => subscribers.includes(peer))
   })
 
   it('says what a taken port means', async () => {

@@ -1,6 +1,7 @@
 import { deepEqual, equal, ok } from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { signerFromSeed } from '../../src/crdt/signer.ts'
+import { silentLogger } from '../../src/log.ts'
 import {
   beatBytesMax,
   beatCoalesceMs,
@@ -11,6 +12,7 @@ import {
   twinOverlapMs,
   twinTtlMs
 } from '../../src/mesh/limits.ts'
+import type { Network } from '../../src/mesh/network.ts'
 import { Beacon } from '../../src/mesh/presence/beacon.ts'
 import {
   beatIntervalMs,
@@ -20,8 +22,10 @@ import {
   parseBeat,
   type Beat
 } from '../../src/mesh/presence/beat.ts'
+import { Presence } from '../../src/mesh/presence/presence.ts'
 import { Roster } from '../../src/mesh/presence/roster.ts'
 import { Twins } from '../../src/mesh/presence/twins.ts'
+import { Refusals } from '../../src/mesh/refusals.ts'
 import { systemRandom } from '../../src/random.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
 
@@ -75,7 +79,7 @@ describe('presence', () => {
 
     it('comes less often the more members there are, so that their sum stays bounded', () => {
       deepEqual([2, 100, 200, 1_000].map(beatIntervalMs), [1_000, 1_000, 2_000, 10_000])
-      deepEqual([5, 30, 1_000].map(headsBeatGapMs), [500, 500, 10_000])
+      deepEqual([5, 14, 20, 1_000].map(headsBeatGapMs), [500, 500, 1_000, 10_000])
     })
   })
 
@@ -191,7 +195,56 @@ describe('presence', () => {
       return beats
     }
 
-    it('is greeted by a beat at once, but not each of hundreds that come up together', async () => {
+    it('is greeted by a beat that nobody else gets; all get one where it cannot be told alone', async () => {
+      const clock = new FakeClock()
+      const log: string[] = []
+      let onSubscriber: ((peer: string) => void) | undefined
+      const network = {
+        self: peer,
+        connected: () => ['new', 'old', 'other'],
+        subscribe: (_: string, options: Parameters<Network['subscribe']>[1]) => {
+          onSubscriber = options.onSubscriber
+          return () => {}
+        },
+        publish: async (_: string, data: Uint8Array) => void log.push(`beat ${parseBeat(data)?.counter} to all`),
+        tell: (_: string, data: Uint8Array, to: string) => {
+          if (to !== 'old') log.push(`beat ${parseBeat(data)?.counter} to ${to}`)
+          return to !== 'old'
+        }
+      }
+      const isMember = (): boolean => true
+      const roster = new Roster({ clock, isMember, events: { onChange: () => {}, onSilent: () => {} } })
+      const { version, heads, vector, report, twins } = beat()
+      const presence = new Presence({
+        network: network as unknown as Network,
+        signer,
+        clock,
+        random: systemRandom,
+        log: silentLogger,
+        refusals: new Refusals(),
+        incarnation: 10,
+        roster,
+        members: () => 4,
+        audience: () => 'connected',
+        isMember,
+        statement: () => ({ version, heads, vector, report, twins }),
+        onBeat: () => {},
+        onAnyBeat: () => {}
+      })
+      presence.start('cluster')
+      await clock.advance(200)
+      deepEqual(log.splice(0), ['beat 1 to all'])
+      onSubscriber?.('new')
+      onSubscriber?.('other')
+      await clock.advance(200)
+      deepEqual(log.splice(0), ['beat 2 to new', 'beat 2 to other'])
+      onSubscriber?.('old')
+      await clock.advance(2 * beatCoalesceMs)
+      presence.stop()
+      deepEqual(log.at(-1), 'beat 4 to all')
+    })
+
+    it('of an older version is greeted by a beat to all at once, but not each of hundreds that come up together', async () => {
       const clock = new FakeClock()
       let beats = 0
       const beacon = new Beacon({ clock, random: systemRandom, members: () => 5, send: () => beats++ })

@@ -93,15 +93,15 @@ export const beatIntervalMs = (members: number): number => Math.round(beatMs * M
 
 /**
  * The least time between two beats that announce nothing but new heads. One write changes everybody's heads, and each
- * then tells everybody: that is the square of the members, which a small cluster can afford several times a second and a
- * big one cannot. After a time of quiet there is no gap to wait for.
+ * then tells everybody: that is the square of the members, which a small cluster can afford twice a second, and one of 20 no
+ * more often than it beats anyway. After a time of quiet there is no gap to wait for.
  */
 export const headsBeatGapMs = (members: number): number =>
-  Math.min(beatIntervalMs(members), Math.max(headsBeatGapMinMs, (members * members) / 2))
+  Math.min(beatIntervalMs(members), Math.max(headsBeatGapMinMs, 2.5 * members * members))
 
 /**
- * The least time between two beats for the sake of a connection that has just come up. Beats go to all: when a host comes
- * back, everybody beats to everybody for its sake, which is bounded as above, ten times as generously.
+ * The least time between two beats for the sake of a connection to a peer of an older version, which cannot be greeted alone.
+ * Beats go to all: when such a host comes back, everybody beats to everybody for its sake, which is bounded.
  */
 export const connectedBeatGapMs = (members: number): number =>
   Math.min(beatIntervalMs(members), (members * members) / 20)

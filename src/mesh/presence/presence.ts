@@ -3,7 +3,7 @@ import type { PeerId } from '../../crdt/schema.ts'
 import type { Signer } from '../../crdt/signer.ts'
 import type { Logger } from '../../log.ts'
 import type { Random } from '../../random.ts'
-import { beatHandedOnEvery, beatMs } from '../limits.ts'
+import { beatCoalesceMs, beatHandedOnEvery, beatMs } from '../limits.ts'
 import type { Audience, Network } from '../network.ts'
 import type { Refusals } from '../refusals.ts'
 import { Beacon } from './beacon.ts'
@@ -33,6 +33,8 @@ export class Presence {
   #cluster: string | null = null
   #unsubscribe: (() => void) | null = null
   #timer: Timer | null = null
+  readonly #newcomers = new Set<PeerId>()
+  #greeting: Timer | null = null
 
   constructor(parts: {
     network: Network
@@ -74,8 +76,7 @@ export class Presence {
     this.#unsubscribe = this.#network.subscribe(this.#topic(cluster), {
       validate: (data) => this.#refusals.judged('presence', this.#validate(data)),
       deliver: (data) => this.#deliver(data),
-      // Whoever can hear from now on should not wait a second for it; in a big cluster it has to.
-      onSubscriber: () => this.#beacon.headsChanged()
+      onSubscriber: (peer) => this.#greet(peer)
     })
     this.#timer = this.#clock.every(beatMs / 4, () => this.#roster.evaluate())
     this.#beacon.start()
@@ -84,6 +85,9 @@ export class Presence {
   stop(): void {
     this.#beacon.stop()
     this.#timer?.cancel()
+    this.#greeting?.cancel()
+    this.#greeting = null
+    this.#newcomers.clear()
     this.#unsubscribe?.()
     this.#cluster = null
   }
@@ -96,12 +100,31 @@ export class Presence {
     this.#beacon.headsChanged()
   }
 
-  connected(): void {
-    this.#beacon.connected()
-  }
-
   #send(): void {
     if (this.#cluster == null) return
+    this.#network
+      .publish(this.#topic(this.#cluster), this.#beat(this.#cluster), this.#whom())
+      .catch((error: unknown) => this.#log.debug({ error }, 'a beat was not sent'))
+  }
+
+  /** Whoever can hear from now on should not wait a second for it; who else comes up meanwhile gets the same beat. */
+  #greet(peer: PeerId): void {
+    this.#newcomers.add(peer)
+    this.#greeting ??= this.#clock.after(beatCoalesceMs, () => this.#greetAll())
+  }
+
+  #greetAll(): void {
+    const newcomers = [...this.#newcomers]
+    this.#newcomers.clear()
+    this.#greeting = null
+    if (this.#cluster == null) return
+    const [topic, beat] = [this.#topic(this.#cluster), this.#beat(this.#cluster)]
+    const untold = newcomers.filter((peer) => !this.#network.tell(topic, beat, peer))
+    // Where one cannot be told alone all are, and in a big cluster it has to wait for that.
+    if (untold.length > 0) this.#beacon.connected()
+  }
+
+  #beat(cluster: string): Uint8Array {
     const beat: Beat = {
       peer: this.#network.self,
       incarnation: this.#incarnation,
@@ -110,9 +133,7 @@ export class Presence {
       everyMs: beatIntervalMs(this.#members()),
       ...this.#statement()
     }
-    this.#network
-      .publish(this.#topic(this.#cluster), encodeBeat(this.#cluster, beat, this.#signer), this.#whom())
-      .catch((error: unknown) => this.#log.debug({ error }, 'a beat was not sent'))
+    return encodeBeat(cluster, beat, this.#signer)
   }
 
   /** A member that only others reach learns from what they hand on that this peer is there, and this peer of it likewise. */
