@@ -9,6 +9,7 @@ import type { AgentConfig } from './config.ts'
 import type { PeerRecord } from './crdt/schema.ts'
 import { Replica } from './crdt/replica.ts'
 import { verifyAside } from './crdt/signer.ts'
+import { saveAside } from './crdt/document-aside.ts'
 import type { Dataplane } from './dataplane/desired.ts'
 import { traces } from './dataplane/traces.ts'
 import { checkHost } from './dataplane/checks.ts'
@@ -68,7 +69,15 @@ export class Agent {
     const identity = await openIdentity(config.stateDir, random)
     const ring = await KeyRing.open(config.stateDir, { clock, random })
     const { signer } = identity
-    const replica = await Replica.open({ dir: config.stateDir, signer, clock, random, log, verifier: verifyAside })
+    const replica = await Replica.open({
+      dir: config.stateDir,
+      signer,
+      clock,
+      random,
+      log,
+      verifier: verifyAside,
+      saver: saveAside
+    })
     this.#running.push(() => replica.close())
 
     const dataplane = this.#dataplane(ring, checked)

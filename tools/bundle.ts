@@ -21,7 +21,7 @@ const flags = {
   dir: fresh,
   platform: 'node',
   format: 'esm',
-  entryFileNames: MAIN,
+  entryFileNames: '[name].js',
   logLevel: 'warn',
   // Not made smaller: names and lines in a stack trace are worth two megabytes. `--enable-source-maps` has the rest.
   sourcemap: true,
@@ -33,9 +33,13 @@ const flags = {
 const argv = Object.entries(flags).flatMap(([name, value]) =>
   typeof value === 'string' ? [`--${name}`, value] : [value ? `--${name}` : `--no-${name}`]
 )
-execFileSync(join(root, 'node_modules/.bin/rolldown'), [join(root, 'src/main.ts'), ...argv], {
-  stdio: ['ignore', 'ignore', 'inherit']
-})
+execFileSync(
+  join(root, 'node_modules/.bin/rolldown'),
+  [join(root, 'src/main.ts'), join(root, 'src/crdt/document-worker.ts'), ...argv],
+  {
+    stdio: ['ignore', 'ignore', 'inherit']
+  }
+)
 utimesSync(join(fresh, MAIN), begun, begun)
 
 const before = statSync(join(dist, MAIN), { throwIfNoEntry: false })?.mtimeMs ?? 0

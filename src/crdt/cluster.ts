@@ -5,7 +5,7 @@ import type { Logger } from '../log.ts'
 import { Behind } from './behind.ts'
 import { carryOver, type CarriedOver } from './carry-over.ts'
 import { encodeProof, withVia } from './authlog.ts'
-import { operationsOf, viaOf, type Writer } from './document.ts'
+import { operationsOf, viaOf, type SavedDocument, type Writer } from './document.ts'
 import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from './envelope.ts'
 import { Fold, type SavedFold } from './fold.ts'
 import type { Genesis } from './genesis.ts'
@@ -18,6 +18,7 @@ import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
+import type { Saver } from './document-aside.ts'
 import type { Signer, Verifier } from './signer.ts'
 import { capture, NOWHERE, type Captured } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
@@ -58,6 +59,7 @@ export class Cluster {
     const fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
     this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier, reader) })
     this.snapshots = new Snapshots(this, deps)
+    fold.isSavedAside = deps.saver != null
     this.#mending = new Mending(this, { self: signer.peerId, log })
     if (saved == null || digest == null) return
     this.#behind = new Behind({
@@ -353,6 +355,7 @@ export class Cluster {
     behind.free()
     this.#behind = null
     this.held.replace(behind, covered, carried.taken, places)
+    this.fold.isSavedAside = this.#deps.saver != null
     if (flaw == null) log.info({ entries: covered.length }, 'the history behind the snapshot is verified')
     else this.#report(flaw, epoch, lost.length)
     const isRenewed = behind.actor !== actorOf('change', signer.publicKey, storage.incarnation)
@@ -438,9 +441,45 @@ export class Cluster {
     return storing
   }
 
-  /** What memory holds at this instant, the disk perhaps a little later. */
+  /** What memory holds at this instant, the disk perhaps a little later, with a document that may lack what came last. */
   capture(): Captured {
-    return capture(this.ledger, this.fold, (entry) => this.bytesOf(entry))
+    const asIs = this.#deps.saver == null ? null : this.fold.saveAsIs()
+    return this.#capture(asIs?.document == null ? this.fold.save() : { ...asIs, document: asIs.document })
+  }
+
+  /** Has most of the document saved elsewhere, so that {@link capture} need not open it. */
+  async saveAside(): Promise<void> {
+    const unsaved = this.#deps.saver == null ? null : this.fold.unsaved()
+    if (unsaved != null) await this.#saveAside(unsaved)
+  }
+
+  /** As {@link capture}, of the instant of the call, with a whole document, which is made elsewhere where that can be. */
+  async captureWhole(): Promise<Captured> {
+    const unsaved = this.#deps.saver == null ? null : this.fold.unsaved()
+    const asIs = unsaved == null ? null : this.fold.saveAsIs()
+    if (unsaved == null || asIs == null) return this.#capture(this.fold.save())
+    const captured = this.#capture({ ...asIs, document: NO_DOCUMENT, owed: [] })
+    const saved = await this.#saveAside(unsaved)
+    return saved == null ? this.#capture(this.fold.save()) : { ...captured, heads: saved.heads, document: saved.bytes }
+  }
+
+  #capture(saved: SavedFold): Captured {
+    return capture(this.ledger, saved, (entry) => this.bytesOf(entry))
+  }
+
+  /** null when the document could not be made. */
+  async #saveAside({ document, settle }: NonNullable<ReturnType<Fold['unsaved']>>): Promise<SavedDocument | null> {
+    const { saver, log } = this.#deps
+    try {
+      const saved = (await saver?.(document)) ?? null
+      if (saved != null) settle(saved)
+      return saved
+    } catch (error) {
+      log.warn({ error }, 'the document could not be made on a thread of its own; it is made here')
+      // What Automerge does not take is found by that, and left out.
+      this.fold.load()
+      return null
+    }
   }
 
   /** The envelope of an entry that is here. */
@@ -476,6 +515,9 @@ export class Cluster {
   }
 }
 
+/** In place of one that is made meanwhile. */
+const NO_DOCUMENT: SavedDocument = { bytes: new Uint8Array(), heads: [] }
+
 export interface ClusterDeps {
   signer: Signer
   clock: Clock
@@ -484,6 +526,8 @@ export interface ClusterDeps {
   /** Entries behind the last snapshot that make the next one. */
   snapshotEvery: number
   verifier: Verifier | null
+  /** Makes the documents that are saved; null: here. */
+  saver: Saver | null
   reader: Reader
   listeners: {
     view(view: View, previous: View): void

@@ -71,6 +71,18 @@ export class Document {
     return { bytes: handle.save(), heads: handle.getHeads() }
   }
 
+  /** What the constructor was given, as long as it is not open: the changes of which it was told before are not in it. */
+  get saved(): SavedDocument | null {
+    return this.#saved
+  }
+
+  /** Somebody else has given what was saved the first so many changes of which this was told. */
+  given(saved: SavedDocument, changes: number): void {
+    if (this.isOpen) return
+    this.#saved = saved
+    this.#owed -= changes
+  }
+
   /** Gives the memory back, until something is asked again. `saved`: what {@link save} has just returned. */
   close(saved: SavedDocument): void {
     this.#saved = saved

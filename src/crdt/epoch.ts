@@ -73,8 +73,8 @@ export class Epochs {
   async #sign(): Promise<Entry> {
     const { storage, log } = this.#deps
     const { ledger } = this.#cluster
-    const last = ledger.entries.at(-1)?.hash
-    const { document, ...captured } = this.#cluster.capture()
+    const { document, ...captured } = await this.#cluster.captureWhole()
+    const last = captured.entries.at(-1)?.[3]
     withoutOffsets(captured.entries)
     const file = encodeSnapshot({ head: { ...captured, segments: 0, bytes: 0 }, document })
     if (file.length > snapshotBytesMax) {

@@ -18,6 +18,7 @@ import type { PeerId, ServiceRecord } from './schema.ts'
 import { SetDigest } from './set-digest.ts'
 import type { Written } from './standings.ts'
 import { membersOf } from './validity.ts'
+import type { Unsaved } from './document-aside.ts'
 import { changeOf, wishesOf } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
@@ -41,6 +42,8 @@ export class Fold {
   #actor: string
   readonly #chunkOf: (entry: Entry) => Uint8Array
   readonly #rule: typeof membersOf
+  /** Somebody makes the document that is saved, elsewhere: it need not be given what nobody asks for. */
+  isSavedAside = false
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
   #made: Document
@@ -87,17 +90,49 @@ export class Fold {
   /** What the entries so far have become. A document that was not in use is not kept in memory for it. */
   save(): SavedFold {
     const { isOpen } = this.#made
+    const records = this.#savedRecords()
+    const document = this.#document.save()
+    if (!isOpen) this.#made.close(document)
+    return { document, records, owed: [] }
+  }
+
+  /** As {@link save}, with the document as it was saved last, if ever; null when it is open. */
+  saveAsIs(): (Omit<SavedFold, 'document'> & { document: SavedDocument | null }) | null {
+    const records = this.#savedRecords()
+    if (this.#made.isOpen) return null
+    return { document: this.#made.saved, records, owed: this.#deferred.map(({ index }) => index) }
+  }
+
+  #savedRecords(): SavedFold['records'] {
     const records: SavedFold['records'] = [...this.#records.held()].map((record) => [...record, -1])
     for (const [key, { hash }] of this.#records.rejected) {
       const [kind, id] = splitKey(key)
       records.push([kind, id, this.#read(kind, id), this.#ledger.get(hash)?.index ?? -1])
     }
-    const document = this.#document.save()
-    if (!isOpen) this.#made.close(document)
-    return { document, records }
+    return records
   }
 
-  #restore({ records }: SavedFold): void {
+  /**
+   * The document for somebody else to make; null when it is open. `settle` takes what came of it: true when the document is
+   * the same one still, which then was given those changes.
+   */
+  unsaved(): { document: Unsaved; settle: (saved: SavedDocument) => boolean } | null {
+    const [made, deferred] = [this.#made, this.#deferred]
+    if (made.isOpen) return null
+    const { length } = deferred
+    const document = { genesis: this.#ledger.genesis.chunk, saved: made.saved, changes: this.#applicable(deferred) }
+    const heads = [...made.heads().keys()].join()
+    const settle = (saved: SavedDocument): boolean => {
+      if (saved.heads.toSorted().join() !== heads) throw new Error('the document was saved as another one')
+      if (this.#made !== made || this.#deferred !== deferred || made.isOpen) return false
+      made.given(saved, length)
+      this.#deferred = deferred.slice(length)
+      return true
+    }
+    return { document, settle }
+  }
+
+  #restore({ records, owed }: SavedFold): void {
     const { entries } = this.#ledger
     const changes = entries.filter(({ kind }) => kind === 'change')
     this.#judgeAll()
@@ -108,6 +143,12 @@ export class Fold {
     this.#count(changes.filter(({ valid }) => valid))
     const last = changes.at(-1)
     if (last == null) throw new MalformedError('it is empty')
+    for (const index of owed) {
+      const entry = entries.at(index)
+      if (entry?.valid !== true) throw new MalformedError('its document lacks what does not count')
+      this.#made.expect(this.#applicable([entry]))
+      this.#deferred.push(entry)
+    }
     const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
     this.#records.update(
       records.map(([kind, id, , by]) => ({ kind, id, by: entries.at(by) ?? last })),
@@ -338,7 +379,7 @@ export class Fold {
     this.#deferred.push(...entries)
     this.#know(entries)
     this.#show(entries, peers)
-    if (this.#deferred.length > deferredChangesMax) void this.#document
+    if (this.#deferred.length > deferredChangesMax && !this.isSavedAside) void this.#document
   }
 
   /** Of valid changes, what they say of records. */
@@ -492,6 +533,8 @@ export class Fold {
 export interface SavedFold {
   document: SavedDocument
   records: Array<[kind: Kind, id: string, value: unknown, by: number]>
+  /** Indices of valid changes that are not in the document yet. */
+  owed: number[]
 }
 
 function splitKey(key: string): [kind: Kind, id: string] {

@@ -97,7 +97,7 @@ function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps,
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
   const ledger = new Ledger(genesis)
   restoreEntries(ledger, head)
-  const saved = { document: { bytes: document, heads: head.heads }, records: head.records }
+  const saved = { document: { bytes: document, heads: head.heads }, records: head.records, owed: head.owed ?? [] }
   const cluster = new Cluster(ledger, deps, saved, digest)
   const entries = ledger.entries.slice(0)
   settle(cluster, entries, offsetsOf(entries))

@@ -22,6 +22,7 @@ import { checkHollow } from './hollow.ts'
 import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
 import { ownReader, type Reader } from './intake.ts'
 import { createInvite, parseInvite } from './invite.ts'
+import type { Saver } from './document-aside.ts'
 import type { Entry } from './entries.ts'
 import type { Found } from './log-records.ts'
 import { epochEveryEntries, snapshotEveryEntries } from './limits.ts'
@@ -84,6 +85,8 @@ export interface ReplicaOptions {
   epochEvery?: number
   /** Verifies many signatures at once; left out: one after the other, here. */
   verifier?: Verifier
+  /** Makes the documents that are saved; left out: here. */
+  saver?: Saver
   /** Reads what others have written; left out: each replica by itself. */
   reader?: Reader
 }
@@ -456,6 +459,7 @@ export class Replica implements ReplicatedState {
       storage: this.#storage,
       snapshotEvery: this.#options.snapshotEvery ?? snapshotEveryEntries,
       verifier: this.#options.verifier ?? null,
+      saver: this.#options.saver ?? null,
       reader: this.#options.reader ?? ownReader,
       listeners: {
         view: (view, previous) => {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { ByteReader, concat, equalBytes, MalformedError, u32 } from './bytes.ts'
 import type { Kind } from './document.ts'
 import { parseEnvelope } from './envelope.ts'
-import type { Fold } from './fold.ts'
+import type { SavedFold } from './fold.ts'
 import { openEnvelope, type Ledger } from './ledger.ts'
 import type { Entries, Entry } from './entries.ts'
 import type { PlacedObject, Touch } from './touch.ts'
@@ -12,7 +12,7 @@ import type { PlacedObject, Touch } from './touch.ts'
  * document as Automerge saves it, the records in it. It is a shortcut and no truth of its own: whatever is not right
  * about it, the history behind it is read instead.
  *
- *   "ARCTSNAP" | version u32 = 1 | SHA-256 of the rest 32 | head length u32 | head, JSON | document
+ *   "ARCTSNAP" | version u32 = 1, or 2 with "owed" | SHA-256 of the rest 32 | head length u32 | head, JSON | document
  *
  * The version grows with anything that lets the same entries become something else: the format, what a change may touch,
  * Automerge.
@@ -33,6 +33,8 @@ export interface SnapshotHead {
   objects: PlacedObject[]
   /** `by`: the place of the change that showed what is wrong with a record; -1 for one that is right. */
   records: Array<[kind: Kind, id: string, value: unknown, by: number]>
+  /** Places of valid changes that the document, and so `heads`, lacks; left out when there is none. */
+  owed?: number[]
 }
 
 type EntryRow = [
@@ -57,14 +59,16 @@ type EntryRow = [
 const OFFSET = 11
 
 const MAGIC = Buffer.from('ARCTSNAP')
-const VERSION = 1
+/** With and without changes that the document lacks. */
+const VERSIONS = { whole: 1, owing: 2 }
 const DIGEST_AT = MAGIC.length + 4
 const REST_AT = DIGEST_AT + 32
 
 export function encodeSnapshot({ head, document }: Snapshot): Uint8Array {
   const json = Buffer.from(JSON.stringify(head))
   const rest = concat([u32(json.length), json, document])
-  return concat([MAGIC, u32(VERSION), createHash('sha256').update(rest).digest(), rest])
+  const version = head.owed == null ? VERSIONS.whole : VERSIONS.owing
+  return concat([MAGIC, u32(version), createHash('sha256').update(rest).digest(), rest])
 }
 
 /** SHA-256 of a whole snapshot, hex. */
@@ -75,7 +79,9 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   const reader = new ByteReader(bytes)
   if (!equalBytes(reader.take(MAGIC.length), MAGIC)) throw new MalformedError('it is none')
   const version = reader.u32()
-  if (version !== VERSION) throw new MalformedError(`its format is version ${version}, this agent knows ${VERSION}`)
+  if (version !== VERSIONS.whole && version !== VERSIONS.owing) {
+    throw new MalformedError(`its format is version ${version}, this agent knows ${VERSIONS.owing}`)
+  }
   const digest = reader.take(32)
   if (!equalBytes(createHash('sha256').update(bytes.subarray(REST_AT)).digest(), digest)) {
     throw new MalformedError('it is damaged')
@@ -87,13 +93,17 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
 /** All that memory holds of a cluster at one instant; see {@link withOffsets} for what is not durable yet. */
 export type Captured = Omit<SnapshotHead, 'segments' | 'bytes'> & { document: Uint8Array }
 
-export function capture(ledger: Ledger, fold: Fold, bytesOf: (entry: Entry) => Uint8Array): Captured {
-  const { document, records } = fold.save()
+export function capture(
+  ledger: Ledger,
+  { document, records, owed }: SavedFold,
+  bytesOf: (entry: Entry) => Uint8Array
+): Captured {
   return {
     cluster: ledger.genesis.clusterId,
     heads: document.heads,
     objects: ledger.touches.save(),
     records,
+    ...(owed.length === 0 ? {} : { owed }),
     ...entryRows(ledger, bytesOf),
     document: document.bytes
   }

@@ -42,6 +42,7 @@ export class Snapshots {
 
   /** Of all that memory holds, at once; written when the disk holds it too, and nothing more. Returns its size. */
   async #take(): Promise<number> {
+    await this.#cluster.saveAside()
     const { entries } = this.#cluster.ledger
     const count = entries.length
     const { document, ...captured } = this.#cluster.capture()

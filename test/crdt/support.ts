@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../../src/clock.ts'
 import type { Disk } from '../../src/crdt/disk.ts'
+import type { Saver } from '../../src/crdt/document-aside.ts'
 import type { Entry } from '../../src/crdt/entries.ts'
 import { bodyOf } from '../../src/crdt/envelope.ts'
 import { Fold } from '../../src/crdt/fold.ts'
@@ -30,8 +31,16 @@ export class Bench {
     return dir
   }
 
-  async open(dir: string, signer: Signer, disk?: Disk, snapshotEvery?: number, epochEvery?: number): Promise<Replica> {
+  async open(
+    dir: string,
+    signer: Signer,
+    disk?: Disk,
+    snapshotEvery?: number,
+    epochEvery?: number,
+    saver?: Saver
+  ): Promise<Replica> {
     const given = {
+      ...(saver == null ? {} : { saver }),
       ...(disk == null ? {} : { disk }),
       ...(snapshotEvery == null ? {} : { snapshotEvery }),
       ...(epochEvery == null ? {} : { epochEvery })

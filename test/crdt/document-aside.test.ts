@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
+import type { Replica } from '../../src/crdt/replica.ts'
+import { decodeSnapshot } from '../../src/crdt/snapshot.ts'
+import { Bench, peerRecord, pull, serviceInput, signer, state } from './support.ts'
+
+describe('a document that is saved on a thread of its own', function () {
+  this.timeout(120_000)
+  const bench = new Bench()
+  afterEach(() => bench.clean())
+
+  /** A founder whose documents are saved by `saver`, a second member, and a service. */
+  async function pair(saver: Saver, every: number): Promise<{ dir: string; a: Replica; b: Replica; id: string }> {
+    const dir = await bench.dir()
+    const a = await bench.open(dir, signer(1), undefined, every, undefined, saver)
+    await a.init({ name: 'home', record: peerRecord(a.self, 'alpha') })
+    const b = await bench.joiner(a, 2)
+    await pull(a, b)
+    const { id } = await a.createService(serviceInput(a, b, { name: 'web' }))
+    return { dir, a, b, id }
+  }
+
+  async function snapshotOf(dir: string): Promise<ReturnType<typeof decodeSnapshot>> {
+    for (;;) {
+      const file = await readFile(join(dir, 'cluster', 'snapshot')).catch(() => null)
+      if (file != null) return decodeSnapshot(file)
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+
+  it('may lack what was written meanwhile: a start gives it that, and is what it was', async () => {
+    let release = (): void => {}
+    const released = new Promise<void>((resolve) => (release = resolve))
+    const saver: Saver = async (document) => {
+      const saved = await saveAside(document)
+      await released
+      return saved
+    }
+    const { dir, a, b, id } = await pair(saver, 10)
+    for (let i = 0; i < 12; i++) await a.updateService(id, { bandwidth_limit_mbps: i })
+    release()
+    const { head } = await snapshotOf(dir)
+    assert.ok((head.owed?.length ?? 0) > 0, 'nothing was written meanwhile')
+    await a.updateService(id, { name: 'after' })
+    const expected = state(a)
+    await a.close()
+    const again = await bench.open(dir, signer(1))
+    assert.deepEqual(state(again), expected)
+    assert.equal((await again.verify()).flaw, null)
+    // Of what was in the snapshot Automerge tells, which has to be given the rest first.
+    await again.updateService(id, { bandwidth_limit_mbps: 500 })
+    await pull(b, again)
+    assert.deepEqual(state(b), state(again))
+  })
+
+  it('that cannot be made there is made here', async () => {
+    const { dir, a, id } = await pair(() => Promise.reject(new Error('no thread')), 10)
+    for (let i = 0; i < 12; i++) await a.updateService(id, { bandwidth_limit_mbps: i })
+    const { head } = await snapshotOf(dir)
+    assert.equal(head.owed, undefined)
+    const expected = state(a)
+    await a.close()
+    assert.deepEqual(state(await bench.open(dir, signer(1))), expected)
+  })
+
+  it('is whole in what an admin signs', async () => {
+    const { dir, a, id } = await pair(saveAside, 10_000)
+    for (let i = 0; i < 12; i++) await a.updateService(id, { bandwidth_limit_mbps: i })
+    const { heads } = a.view()
+    const signing = a.signEpoch()
+    await a.updateService(id, { name: 'meanwhile' })
+    await signing
+    const { head, document } = decodeSnapshot(await readFile(join(dir, 'cluster', 'epoch')))
+    assert.equal(head.owed, undefined)
+    assert.ok(document.length > 0 && head.heads.every((hash) => heads.includes(hash)), 'it is of another instant')
+    assert.equal((await a.verify()).flaw, null)
+  })
+
+  it('is refused there as it is here', async () => {
+    const { a } = await pair(saveAside, 10_000)
+    const [last] = a.bootstrap().envelopes.slice(-1)
+    const changes = [{ hash: '00'.repeat(32), chunk: (last as Uint8Array).subarray(154) }]
+    await assert.rejects(saveAside({ genesis: new Uint8Array([1, 2, 3]), saved: null, changes }))
+  })
+})
