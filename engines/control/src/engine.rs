@@ -12,14 +12,34 @@ pub trait Engine {
     const VERSION: &'static str;
     /// `state` of an `apply`. Give every struct of it `#[serde(deny_unknown_fields)]`.
     type State: DeserializeOwned;
+    /// `change` of a `change`: what differs between two states. Strict as well.
+    type Change: DeserializeOwned;
+    /// Whether it takes changes at all; `hello` says so.
+    const TAKES_CHANGES: bool = false;
     /// Fields that `hello` and `applied` carry beside the common ones, e.g. `{"listeners": […]}`. A JSON object.
     type Status: Serialize;
     /// Fields that `stats` carries beside `events_dropped` and `rss_bytes`. A JSON object.
     type Stats: Serialize;
 
     fn status(&self) -> Self::Status;
-    /// Brings the whole engine to `state`. What is not in the returned errors is in force on return.
-    fn apply(&mut self, generation: u64, secrets: &Secrets, state: Self::State) -> Vec<ObjectError>;
+    /// Brings the whole engine to `state`. What is not in the returned errors is in force on return. Err: nothing of it is,
+    /// and what was before goes on.
+    fn apply(
+        &mut self,
+        generation: u64,
+        secrets: &Secrets,
+        state: Self::State,
+    ) -> Result<Vec<ObjectError>, ObjectError>;
+    /// Brings it to the state that it has with this change, as [`Engine::apply`] of that whole state would; the errors are
+    /// those of the whole state too. Err: why the change does not fit the state, which has stayed as it was.
+    fn change(
+        &mut self,
+        _generation: u64,
+        _secrets: &Secrets,
+        _change: Self::Change,
+    ) -> Result<Vec<ObjectError>, String> {
+        Err("this engine takes no changes".into())
+    }
     fn stats(&mut self) -> Self::Stats;
     /// Open flows of a service as `{"total": N, "flows": […]}`; None: this engine knows no flows.
     fn flows(&mut self, _query: &FlowsQuery) -> Option<serde_json::Value> {

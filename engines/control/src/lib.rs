@@ -7,9 +7,9 @@
 //! # struct Pegasus;
 //! # impl Engine for Pegasus {
 //! #   const NAME: &'static str = "pegasus"; const VERSION: &'static str = "0.1.0";
-//! #   type State = serde_json::Value; type Status = serde_json::Value; type Stats = serde_json::Value;
+//! #   type State = serde_json::Value; type Change = serde_json::Value; type Status = serde_json::Value; type Stats = serde_json::Value;
 //! #   fn status(&self) -> Self::Status { serde_json::json!({}) }
-//! #   fn apply(&mut self, _: u64, _: &Secrets, _: Self::State) -> Vec<ObjectError> { vec![] }
+//! #   fn apply(&mut self, _: u64, _: &Secrets, _: Self::State) -> Result<Vec<ObjectError>, ObjectError> { Ok(vec![]) }
 //! #   fn stats(&mut self) -> Self::Stats { serde_json::json!({}) }
 //! #   fn drain(&mut self, _: std::time::Duration) {} fn drained(&mut self) -> bool { true }
 //! # }

@@ -1,9 +1,11 @@
-//! Bounds of the control socket. The first three are the protocol's own.
+//! Bounds of the control socket. The first four are the protocol's own.
 
 use std::time::Duration;
 
 /// Longest accepted line, bytes. 10,000 routes are about 2 MB of JSON.
 pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// Longest name of a state, bytes; one with a longer name is changed by whole states only.
+pub const STATE_NAME_BYTES_MAX: usize = 128;
 /// A client for which more than this waits, bytes, does not read and is dropped.
 pub const CLIENT_BACKLOG_BYTES_MAX: usize = 8 << 20;
 /// Events kept while nobody takes them.

@@ -7,10 +7,14 @@ use crate::{ObjectError, Secrets};
 /// Version of the protocol that `hello` names.
 pub const PROTOCOL: u32 = 1;
 
+/// Version of `change` messages that `hello` names where the engine takes them.
+pub const CHANGES: u32 = 1;
+
 /// What an agent asks.
 #[derive(Debug)]
-pub enum Request<S> {
+pub enum Request<S, C> {
     Apply(Apply<S>),
+    Change(Change<C>),
     Stats { id: u64 },
     Flows { id: u64, query: FlowsQuery },
     Drain { timeout_ms: u64 },
@@ -26,7 +30,23 @@ pub struct Apply<S> {
     _type: Type,
     pub generation: u64,
     pub secrets: Secrets,
+    /// What the agent calls this state, to tell changes of it.
+    #[serde(default)]
+    pub name: Option<String>,
     pub state: S,
+}
+
+/// From the state called `base` to the one called `name`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change<C> {
+    #[serde(rename = "type")]
+    _type: Type,
+    pub generation: u64,
+    pub secrets: Secrets,
+    pub base: String,
+    pub name: String,
+    pub change: C,
 }
 
 /// Which open flows of one service to tell, and in which order.
@@ -80,14 +100,16 @@ pub struct Misunderstood {
 }
 
 /// Reads one line. Not JSON at all is fatal; JSON that is no message of ours is not.
-pub fn parse<S: DeserializeOwned>(line: &[u8]) -> Result<Request<S>, Misunderstood> {
+pub fn parse<S: DeserializeOwned, C: DeserializeOwned>(line: &[u8]) -> Result<Request<S, C>, Misunderstood> {
     let peek: Peek = serde_json::from_slice(line).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => misunderstood("InvalidMessage", &error),
         _ => Misunderstood { fatal: true, ..misunderstood("InvalidJson", &error) },
     })?;
     let invalid = |error: serde_json::Error| misunderstood("InvalidMessage", &error);
+    let not_a_state = |error: serde_json::Error| misunderstood("InvalidState", &error);
     Ok(match peek.r#type.as_str() {
-        "apply" => Request::Apply(serde_json::from_slice(line).map_err(|error| misunderstood("InvalidState", &error))?),
+        "apply" => Request::Apply(serde_json::from_slice(line).map_err(not_a_state)?),
+        "change" => Request::Change(serde_json::from_slice(line).map_err(not_a_state)?),
         "stats" => Request::Stats { id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id },
         "ping" => Request::Ping { id: serde_json::from_slice::<WithId>(line).map_err(invalid)?.id },
         "flows" => Request::Flows {
@@ -121,6 +143,9 @@ pub enum Answer<'a, Status, Stats> {
         protocol: u32,
         pid: u32,
         generation: Option<u64>,
+        /// The version of changes that it takes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        changes: Option<u32>,
         #[serde(flatten)]
         status: Status,
     },
@@ -129,6 +154,13 @@ pub enum Answer<'a, Status, Stats> {
         errors: Vec<ObjectError>,
         #[serde(flatten)]
         status: Status,
+    },
+    /// A change is of a state that is not in force here: the whole state is needed.
+    #[serde(rename = "not_applied")]
+    NotApplied {
+        generation: u64,
+        code: &'a str,
+        message: &'a str,
     },
     Stats {
         id: u64,
@@ -166,10 +198,16 @@ mod tests {
         level: u8,
     }
 
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Up {
+        by: u8,
+    }
+
     const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 
     fn code(line: &str) -> (&'static str, bool) {
-        let error = parse::<State>(line.as_bytes()).unwrap_err();
+        let error = parse::<State, Up>(line.as_bytes()).unwrap_err();
         (error.code, error.fatal)
     }
 
@@ -178,13 +216,43 @@ mod tests {
         let apply = |extra: &str, state: &str| {
             format!(r#"{{"type":"apply","generation":7,"secrets":{{"private_key":"{KEY}"}}{extra},"state":{state}}}"#)
         };
-        match parse::<State>(apply("", r#"{"level":3}"#).as_bytes()) {
-            Ok(Request::Apply(apply)) => assert_eq!((apply.generation, apply.state.level), (7, 3)),
+        match parse::<State, Up>(apply("", r#"{"level":3}"#).as_bytes()) {
+            Ok(Request::Apply(apply)) => assert_eq!((apply.generation, apply.name, apply.state.level), (7, None, 3)),
+            other => panic!("{other:?}"),
+        }
+        match parse::<State, Up>(apply(r#","name":"x.7""#, r#"{"level":3}"#).as_bytes()) {
+            Ok(Request::Apply(apply)) => assert_eq!(apply.name.as_deref(), Some("x.7")),
             other => panic!("{other:?}"),
         }
         assert_eq!(code(&apply(r#","more":1"#, r#"{"level":3}"#)), ("InvalidState", false));
         assert_eq!(code(&apply("", r#"{"level":3,"more":1}"#)), ("InvalidState", false));
         assert_eq!(code(&apply("", r#"{"level":300}"#)), ("InvalidState", false));
+    }
+
+    #[test]
+    fn a_change_names_both_its_ends() {
+        let change = |ends: &str, change: &str| {
+            format!(r#"{{"type":"change","generation":8,"secrets":{{"private_key":"{KEY}"}}{ends},"change":{change}}}"#)
+        };
+        let both = r#","base":"x.7","name":"x.8""#;
+        match parse::<State, Up>(change(both, r#"{"by":1}"#).as_bytes()) {
+            Ok(Request::Change(change)) => {
+                assert_eq!((change.generation, change.change.by), (8, 1));
+                assert_eq!((change.base.as_str(), change.name.as_str()), ("x.7", "x.8"));
+            }
+            other => panic!("{other:?}"),
+        }
+        for line in [
+            change(r#","base":"x.7""#, r#"{"by":1}"#),
+            change(r#","name":"x.8""#, r#"{"by":1}"#),
+            change(r#","base":7,"name":"x.8""#, r#"{"by":1}"#),
+            change(both, "{}"),
+            change(both, r#"{"by":1,"more":1}"#),
+            change(&format!(r#"{both},"more":1"#), r#"{"by":1}"#),
+            change(both, r#"{"by":300}"#),
+        ] {
+            assert_eq!(code(&line), ("InvalidState", false), "{line}");
+        }
     }
 
     #[test]
@@ -200,6 +268,6 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_passed_over_outside_apply() {
-        assert!(matches!(parse::<State>(br#"{"type":"ping","id":4,"more":1}"#), Ok(Request::Ping { id: 4 })));
+        assert!(matches!(parse::<State, Up>(br#"{"type":"ping","id":4,"more":1}"#), Ok(Request::Ping { id: 4 })));
     }
 }

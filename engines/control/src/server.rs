@@ -21,9 +21,12 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use crate::{
     Engine, Events, Exit, Failure,
     client::Client,
-    limits::{CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, FLOWS_MAX, LAST_WORDS_TIMEOUT, READ_BYTES, SUCCEEDED_POLL},
+    limits::{
+        CLIENTS_MAX, DRAIN_POLL, EVENTS_EVERY, FLOWS_MAX, LAST_WORDS_TIMEOUT, READ_BYTES, STATE_NAME_BYTES_MAX,
+        SUCCEEDED_POLL,
+    },
     log,
-    message::{Answer, Misunderstood, PROTOCOL, Request, parse},
+    message::{Answer, CHANGES, Misunderstood, PROTOCOL, Request, parse},
     rss::rss_bytes,
     socket::ControlSocket,
 };
@@ -33,7 +36,10 @@ pub struct Server {
     signals: UnixStream,
     events: Events,
     clients: Vec<Client>,
+    /// Of the state in force.
     generation: Option<u64>,
+    /// What its agent calls it; None where it has no name that changes could be told by.
+    state_name: Option<String>,
     draining: bool,
     /// A successor has asked: the end may come without anybody saying so here.
     handed_over: bool,
@@ -69,6 +75,7 @@ impl Server {
             events,
             clients: Vec::new(),
             generation: None,
+            state_name: None,
             draining: false,
             handed_over: false,
             published: Instant::now(),
@@ -147,6 +154,7 @@ impl Server {
                 protocol: PROTOCOL,
                 pid: std::process::id(),
                 generation: self.generation,
+                changes: E::TAKES_CHANGES.then_some(CHANGES),
                 status: engine.status(),
             });
             if client.send(&hello) {
@@ -181,7 +189,7 @@ impl Server {
 
     /// Answers one line. False: the client is to go.
     fn answer<E: Engine>(&mut self, engine: &mut E, client: &mut Client, line: &[u8]) -> bool {
-        let answer = match parse::<E::State>(line) {
+        let answer = match parse::<E::State, E::Change>(line) {
             Ok(Request::Ping { id }) => Answer::Pong { id },
             Ok(Request::Stats { id }) => Answer::Stats {
                 id,
@@ -215,9 +223,36 @@ impl Server {
                 Err(message) => Answer::Error { code: "NotHandedOver", message },
             },
             Ok(Request::Apply(apply)) => {
-                let errors = engine.apply(apply.generation, &apply.secrets, apply.state);
-                self.generation = Some(apply.generation);
+                let errors = match engine.apply(apply.generation, &apply.secrets, apply.state) {
+                    Ok(errors) => {
+                        self.generation = Some(apply.generation);
+                        self.state_name = apply.name.filter(|name| name.len() <= STATE_NAME_BYTES_MAX);
+                        errors
+                    }
+                    Err(error) => vec![error],
+                };
                 Answer::Applied { generation: apply.generation, errors, status: engine.status() }
+            }
+            Ok(Request::Change(change)) => {
+                // Told by two agents, or by one that has missed something, a change of another state would make one that
+                // nobody has asked for.
+                let changed = if self.state_name.as_ref() == Some(&change.base) {
+                    engine.change(change.generation, &change.secrets, change.change).map_err(|why| ("Misfit", why))
+                } else {
+                    Err(("OtherBase", "the state in force is not the one that this change is of".to_owned()))
+                };
+                match changed {
+                    Ok(errors) => {
+                        self.generation = Some(change.generation);
+                        self.state_name = Some(change.name).filter(|name| name.len() <= STATE_NAME_BYTES_MAX);
+                        Answer::Applied { generation: change.generation, errors, status: engine.status() }
+                    }
+                    Err((code, message)) => {
+                        log::info("a change was not applied", &[("code", &code), ("detail", &message)]);
+                        let answer = Answer::NotApplied { generation: change.generation, code, message: &message };
+                        return client.send(&render::<E>(&answer));
+                    }
+                }
             }
             Err(Misunderstood { code, message, fatal }) => {
                 log::warn("a control message was not understood", &[("code", &code), ("detail", &message)]);

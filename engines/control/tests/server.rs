@@ -18,6 +18,12 @@ struct State {
     level: u8,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Up {
+    by: u8,
+}
+
 #[derive(Serialize)]
 struct Level {
     level: u8,
@@ -34,6 +40,8 @@ impl Engine for Remembering {
     const NAME: &'static str = "remembering";
     const VERSION: &'static str = "1.2.3";
     type State = State;
+    type Change = Up;
+    const TAKES_CHANGES: bool = true;
     type Status = Level;
     type Stats = Level;
 
@@ -41,10 +49,18 @@ impl Engine for Remembering {
         Level { level: self.level }
     }
 
-    fn apply(&mut self, _: u64, _: &Secrets, state: State) -> Vec<ObjectError> {
+    fn apply(&mut self, _: u64, _: &Secrets, state: State) -> Result<Vec<ObjectError>, ObjectError> {
+        if state.level == 99 {
+            return Err(ObjectError::new("engine", "Impossible", "choose another"));
+        }
         self.level = state.level;
         self.events.send("level", Level { level: state.level });
-        if state.level > 9 { vec![ObjectError::new("engine", "TooHigh", "choose at most 9")] } else { vec![] }
+        Ok(if state.level > 9 { vec![ObjectError::new("engine", "TooHigh", "choose at most 9")] } else { vec![] })
+    }
+
+    fn change(&mut self, _: u64, _: &Secrets, Up { by }: Up) -> Result<Vec<ObjectError>, String> {
+        self.level = self.level.checked_add(by).ok_or("there is nothing above 255")?;
+        Ok(vec![])
     }
 
     fn stats(&mut self) -> Level {
@@ -130,7 +146,7 @@ fn an_agent_applies_asks_and_ends_an_engine() {
     let pid = std::process::id();
     assert_eq!(
         hello,
-        json!({"type":"hello","engine":"remembering","version":"1.2.3","protocol":1,"pid":pid,"generation":null,"level":0})
+        json!({"type":"hello","engine":"remembering","version":"1.2.3","protocol":1,"pid":pid,"generation":null,"changes":1,"level":0})
     );
     assert_eq!(agent.apply(7), json!({"type":"applied","generation":7,"errors":[],"level":7}));
     assert_eq!(agent.hear(), json!({"type":"event","event":"level","level":7}));
@@ -149,6 +165,64 @@ fn an_agent_applies_asks_and_ends_an_engine() {
     assert_eq!(agent.ask(r#"{"type":"drain","timeout_ms":50}"#), json!({"type":"draining"}));
     ended.join().unwrap().unwrap();
     assert!(!path.exists(), "the socket file is gone");
+}
+
+#[test]
+fn a_change_is_taken_on_top_of_its_own_base_and_of_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("engine.sock");
+    let (_, ended) = serve(&path);
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    let state = |generation: u64, name: Value, level: u8| {
+        json!({"type":"apply","generation":generation,"secrets":{"private_key":key},"name":name,"state":{"level":level}})
+            .to_string()
+    };
+    let up = |generation: u64, base: &str, name: &str, by: u8| {
+        json!({"type":"change","generation":generation,"secrets":{"private_key":key},"base":base,"name":name,"change":{"by":by}})
+            .to_string()
+    };
+    let (mut agent, _) = Agent::connect(&path);
+    let mut answer = |line: &str| {
+        agent.say(line);
+        loop {
+            let answer = agent.hear();
+            if answer["type"] != "event" {
+                return answer;
+            }
+        }
+    };
+    let not_applied = |answer: Value, generation: u64, code: &str| {
+        assert_eq!((&answer["type"], &answer["generation"]), (&json!("not_applied"), &json!(generation)), "{answer}");
+        assert_eq!(answer["code"], code);
+    };
+    not_applied(answer(&up(1, "a.0", "a.1", 1)), 1, "OtherBase");
+    assert_eq!(answer(&state(1, json!("a.1"), 3))["level"], 3);
+    let applied = json!({"type":"applied","generation":2,"errors":[],"level":5});
+    assert_eq!(answer(&up(2, "a.1", "a.2", 2)), applied);
+    // Said twice, missed, or of another agent.
+    not_applied(answer(&up(2, "a.1", "a.2", 2)), 2, "OtherBase");
+    not_applied(answer(&up(4, "a.3", "a.4", 2)), 4, "OtherBase");
+    not_applied(answer(&up(4, "b.2", "b.3", 2)), 4, "OtherBase");
+    // What does not fit leaves the base as it was.
+    not_applied(answer(&up(3, "a.2", "a.3", 255)), 3, "Misfit");
+    assert_eq!(answer(&up(3, "a.2", "a.3", 1))["level"], 6);
+    assert_eq!(Agent::connect(&path).1["generation"], 3);
+    // So does a line that is cut off, and one that says what nobody knows.
+    assert_eq!(answer(r#"{"type":"change","generation":4,"base":"a.3","name":"a.4"}"#)["code"], "InvalidState");
+    assert_eq!(answer(&up(4, "a.3", "a.4", 1))["level"], 7);
+    // A state that is not in force is nothing to build on, and neither is one without a name.
+    assert_eq!(answer(&state(5, json!("a.5"), 99))["errors"][0]["code"], "Impossible");
+    assert_eq!(Agent::connect(&path).1["generation"], 4);
+    not_applied(answer(&up(6, "a.5", "a.6", 1)), 6, "OtherBase");
+    assert_eq!(answer(&up(6, "a.4", "a.6", 1))["level"], 8);
+    let nameless = json!({"type":"apply","generation":7,"secrets":{"private_key":key},"state":{"level":1}});
+    assert_eq!(answer(&nameless.to_string())["level"], 1);
+    not_applied(answer(&up(8, "a.6", "a.8", 1)), 8, "OtherBase");
+    let long = "x".repeat(129);
+    assert_eq!(answer(&state(8, json!(long), 1))["level"], 1);
+    not_applied(answer(&up(9, &long, "a.9", 1)), 9, "OtherBase");
+    agent.say(r#"{"type":"drain","timeout_ms":0}"#);
+    ended.join().unwrap().unwrap();
 }
 
 #[test]

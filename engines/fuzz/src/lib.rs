@@ -8,7 +8,7 @@ use pegasus::{
     frame::{self, Kind, Open, Reset},
     handshake::Hello,
     kcp::{greeting, packet::Packet},
-    state::State,
+    state::{State, StateChange},
 };
 
 pub struct Target {
@@ -62,7 +62,7 @@ fn control_socket(bytes: &[u8]) {
     let Some((&cut, stream)) = bytes.split_first() else { return };
     let mut buffer = LineBuffer::new(1 << 16);
     for read in stream.chunks(usize::from(cut).max(1)) {
-        let read = buffer.push(read, |line| match parse::<State>(line) {
+        let read = buffer.push(read, |line| match parse::<State, StateChange>(line) {
             Ok(Request::Apply(apply)) => drop(apply.state),
             Ok(_) => (),
             Err(misunderstood) => assert!(!misunderstood.message.is_empty()),

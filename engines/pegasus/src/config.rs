@@ -1,5 +1,5 @@
-//! Compiles a state into what the workers look things up in. Pure: what cannot be in force comes back as an error with
-//! the object it belongs to, and everything else is in force without it.
+//! What the workers look things up in, compiled from a state, or from the one before and what has changed. Pure: what cannot
+//! be in force comes back as an error with the object it belongs to, and everything else is in force without it.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -11,37 +11,44 @@ use control::{ObjectError, Secrets};
 use rustc_hash::FxHashMap;
 
 use crate::{
+    kept::{Kept, Kind},
     keyring::Keyring,
     limits::NAME_BYTES_MAX,
-    peer::Peer,
+    peer::{Peer, Road},
     prefix::Prefix,
     service::{Service, Side},
-    state::{InboundState, ListenerState, OutboundState, PeerState, State, Transport},
+    shards::Shards,
+    state::{InboundState, ListenerState, OutboundState, PeerState, RouteState, State, StateChange, Transport},
     table::{Rule, Table},
 };
 
 pub type Map<V> = FxHashMap<Arc<str>, Arc<V>>;
 
-/// One generation, never changed once made.
-#[derive(Debug)]
+/// One generation, never changed once made. A copy shares its services and tables.
+#[derive(Debug, Clone)]
 pub struct Config {
     pub self_id: Arc<str>,
-    pub keys: Keyring,
+    pub keys: Arc<Keyring>,
     pub bypass_mark: u32,
+    pub data_listen: Arc<str>,
     pub peers: Map<Peer>,
     /// The same peers by KCP: on the port above.
     pub kcp_peers: Map<Peer>,
     pub kcp_congestion_control: bool,
     pub listeners: Map<Steering>,
-    pub outbound: Map<Outbound>,
-    pub inbound: Map<Inbound>,
+    /// The ports that listeners should have, by their names.
+    pub wishes: FxHashMap<Arc<str>, u16>,
+    pub outbound: Shards<Arc<str>, Arc<Outbound>>,
+    pub inbound: Shards<Arc<str>, Arc<Inbound>>,
+    /// The ways that outbound services take, and how many of them each.
+    pub roads: FxHashMap<Road, usize>,
 }
 
 /// How a listener finds the service of a flow.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Steering {
     Service(Arc<str>),
-    Table { table: Table, services: Vec<Arc<str>> },
+    Table(Table<Arc<str>>),
 }
 
 #[derive(Debug)]
@@ -55,9 +62,10 @@ pub struct Outbound {
 pub struct Inbound {
     pub service: Arc<Service>,
     pub peer_id: Arc<str>,
+    pub transport: Transport,
     pub transparent: bool,
     any: bool,
-    covered: Table,
+    covered: Table<()>,
 }
 
 impl Inbound {
@@ -82,36 +90,67 @@ impl Config {
     pub fn empty() -> Self {
         Self {
             self_id: "".into(),
-            keys: Keyring::new(&Secrets::new([0; 32], None)),
+            keys: Arc::new(Keyring::new(&Secrets::new([0; 32], None))),
             bypass_mark: 0,
+            data_listen: "".into(),
             peers: Map::default(),
             kcp_peers: Map::default(),
             kcp_congestion_control: true,
             listeners: Map::default(),
-            outbound: Map::default(),
-            inbound: Map::default(),
+            wishes: FxHashMap::default(),
+            outbound: Shards::default(),
+            inbound: Shards::default(),
+            roads: FxHashMap::default(),
         }
     }
 
     /// Services and peers that stay keep their counters and health from `before`.
-    pub fn compile(state: &State, secrets: &Secrets, before: &Config) -> (Self, Vec<ObjectError>) {
-        let mut compiler = Compiler { before, errors: Vec::new() };
-        let peers: Map<Peer> = state.peers.iter().filter_map(|peer| compiler.peer(peer)).collect();
+    pub fn compile(state: &State, secrets: &Secrets, before: &Config) -> (Self, Kept) {
         let config = Self {
             self_id: state.self_id.as_str().into(),
-            keys: Keyring::new(secrets),
+            keys: Arc::new(Keyring::new(secrets)),
             bypass_mark: state.bypass_mark,
-            kcp_peers: peers.values().map(|peer| compiler.kcp_peer(peer)).collect(),
-            peers,
+            data_listen: state.data_listen.as_str().into(),
             kcp_congestion_control: state.kcp_congestion_control,
-            listeners: state.listeners.iter().filter_map(|listener| compiler.listener(listener)).collect(),
-            outbound: state.outbound.iter().filter_map(|service| compiler.outbound(service)).collect(),
-            inbound: state.inbound.iter().filter_map(|service| compiler.inbound(service)).collect(),
+            ..Self::empty()
         };
+        let mut compiler = Compiler { before, config, kept: Kept::default() };
         if state.self_id.is_empty() || state.self_id.len() > NAME_BYTES_MAX {
-            compiler.errors.push(ObjectError::new("engine", "InvalidPeerId", "self is not a peer id"));
+            let error = ObjectError::new("engine", "InvalidPeerId", "self is not a peer id");
+            compiler.kept.refuse(Kind::Engine, "", error);
         }
-        (config, compiler.errors)
+        state.peers.iter().for_each(|peer| compiler.set_peer(peer));
+        state.outbound.iter().for_each(|service| compiler.set_outbound(service));
+        state.listeners.iter().for_each(|listener| compiler.set_listener(listener));
+        state.inbound.iter().for_each(|service| compiler.set_inbound(service));
+        (compiler.config, compiler.kept)
+    }
+
+    /// The same as [`Config::compile`] of the state with this change, at the cost of the change. Err: why the change does not
+    /// fit; then `kept` is as it was.
+    pub fn changed(&self, change: &StateChange, secrets: &Secrets, kept: &mut Kept) -> Result<Self, String> {
+        kept.check(change, self)?;
+        let config = Self { keys: Arc::new(Keyring::new(secrets)), ..self.clone() };
+        let mut compiler = Compiler { before: self, config, kept: std::mem::take(kept) };
+        change.peers.remove.iter().for_each(|id| compiler.remove_peer(id));
+        change.listeners.remove.iter().for_each(|name| compiler.remove_listener(name));
+        change.outbound.remove.iter().for_each(|id| compiler.remove_outbound(id));
+        change.inbound.remove.iter().for_each(|id| compiler.remove_inbound(id));
+        change.peers.set.iter().for_each(|peer| compiler.set_peer(peer));
+        change.outbound.set.iter().for_each(|service| compiler.set_outbound(service));
+        change.listeners.set.iter().for_each(|listener| compiler.set_listener(listener));
+        change.inbound.set.iter().for_each(|service| compiler.set_inbound(service));
+        for routes in &change.routes {
+            for splice in &routes.splices {
+                let insert: Vec<_> = splice.insert.iter().map(|route| compiler.route(route)).collect();
+                let Some(steering) = compiler.config.listeners.get_mut(routes.listener.as_str()) else { continue };
+                if let Steering::Table(table) = Arc::make_mut(steering) {
+                    compiler.kept.splice(&routes.listener, table, splice.at, splice.remove, insert);
+                }
+            }
+        }
+        *kept = compiler.kept;
+        Ok(compiler.config)
     }
 }
 
@@ -121,45 +160,54 @@ fn key(text: &str) -> Option<[u8; 32]> {
 
 struct Compiler<'a> {
     before: &'a Config,
-    errors: Vec<ObjectError>,
+    config: Config,
+    kept: Kept,
 }
 
 impl Compiler<'_> {
-    fn peer(&mut self, state: &PeerState) -> Option<(Arc<str>, Arc<Peer>)> {
-        let object = format!("peer:{}", state.peer_id);
-        if state.peer_id.is_empty() || state.peer_id.len() > NAME_BYTES_MAX {
-            return self.refuse(object, "InvalidPeerId", "a peer id has 1 to 128 bytes".into());
+    fn remove_peer(&mut self, id: &str) {
+        self.config.peers.remove(id);
+        self.config.kcp_peers.remove(id);
+        self.kept.forget(Kind::Peer, id);
+    }
+
+    fn set_peer(&mut self, state: &PeerState) {
+        self.remove_peer(&state.peer_id);
+        let object = || format!("peer:{}", state.peer_id);
+        let (kept, id) = (&mut self.kept, state.peer_id.as_str());
+        let mut refuse = |code, message: String| kept.refuse(Kind::Peer, id, ObjectError::new(object(), code, message));
+        if id.is_empty() || id.len() > NAME_BYTES_MAX {
+            return refuse("InvalidPeerId", "a peer id has 1 to 128 bytes".into());
         }
         let Some(public_key) = key(&state.public_key) else {
-            return self.refuse(object, "InvalidKey", format!("{:?} is not Base64 of 32 bytes", state.public_key));
+            return refuse("InvalidKey", format!("{:?} is not Base64 of 32 bytes", state.public_key));
         };
         let public_key_before = state.public_key_before.as_deref().and_then(key);
         if let (Some(text), None) = (&state.public_key_before, public_key_before) {
-            let message = format!("{text:?} is not Base64 of 32 bytes; the newest key is used");
-            self.errors.push(ObjectError::new(object.clone(), "InvalidKey", message));
+            refuse("InvalidKey", format!("{text:?} is not Base64 of 32 bytes; the newest key is used"));
         }
         let mut addresses = Vec::new();
         for address in &state.addresses {
             match address.parse() {
                 Ok(address) => addresses.push(address),
                 Err(_) => {
-                    let message = format!("{address:?} is not IP:PORT; the other addresses are used");
-                    self.errors.push(ObjectError::new(object.clone(), "InvalidAddress", message));
+                    refuse("InvalidAddress", format!("{address:?} is not IP:PORT; the other addresses are used"));
                 }
             }
         }
-        let id: Arc<str> = state.peer_id.as_str().into();
+        let id: Arc<str> = id.into();
         let health = self.before.peers.get(&id).map(|peer| peer.health.clone()).unwrap_or_default();
         let use_key_before = state.use_key_before;
         let transport = Transport::Tcp;
         let peer = Peer { id: id.clone(), transport, public_key, public_key_before, use_key_before, addresses, health };
-        Some((id, Arc::new(peer)))
+        self.config.kcp_peers.insert(id.clone(), Arc::new(self.kcp_peer(&peer)));
+        self.config.peers.insert(id, Arc::new(peer));
     }
 
-    fn kcp_peer(&self, peer: &Peer) -> (Arc<str>, Arc<Peer>) {
+    fn kcp_peer(&self, peer: &Peer) -> Peer {
         let above = |address: &SocketAddr| Some(SocketAddr::new(address.ip(), address.port().checked_add(1)?));
         let health = self.before.kcp_peers.get(&peer.id).map(|peer| peer.health.clone()).unwrap_or_default();
-        let kcp = Peer {
+        Peer {
             id: peer.id.clone(),
             transport: Transport::Kcp,
             public_key: peer.public_key,
@@ -167,96 +215,138 @@ impl Compiler<'_> {
             use_key_before: peer.use_key_before,
             addresses: peer.addresses.iter().filter_map(above).collect(),
             health,
-        };
-        (peer.id.clone(), Arc::new(kcp))
+        }
     }
 
-    fn listener(&mut self, state: &ListenerState) -> Option<(Arc<str>, Arc<Steering>)> {
+    fn remove_listener(&mut self, name: &str) {
+        self.config.listeners.remove(name);
+        self.config.wishes.remove(name);
+        self.kept.forget(Kind::Listener, name);
+        self.kept.forget_routes(name);
+    }
+
+    fn set_listener(&mut self, state: &ListenerState) {
+        self.remove_listener(&state.name);
+        let name: Arc<str> = state.name.as_str().into();
+        let engine = |code, message: String| ObjectError::new("engine", code, message);
         let steering = match (&state.table, &state.service_id) {
             (None, Some(service_id)) => Steering::Service(service_id.as_str().into()),
-            (Some(table), None) => {
-                let attached = table.attached.iter().filter_map(|text| {
-                    text.parse::<Prefix>().ok().or_else(|| {
-                        self.refuse("engine".into(), "InvalidCidr", format!("attached {text:?} is not a CIDR"))
-                    })
-                });
-                let attached: Vec<Prefix> = attached.collect();
-                let (mut rules, mut services) = (Vec::new(), Vec::<Arc<str>>::new());
-                let mut known: FxHashMap<&str, Arc<str>> = FxHashMap::default();
-                for route in &table.routes {
-                    let object = || format!("service:{}", route.service_id);
-                    let Some(rule) = self.rule(object, &route.source, &route.dest) else { continue };
-                    rules.push(rule);
-                    services.push(
-                        known.entry(&route.service_id).or_insert_with(|| route.service_id.as_str().into()).clone(),
-                    );
+            (Some(wanted), None) => {
+                let mut attached: Vec<Prefix> = Vec::new();
+                for text in &wanted.attached {
+                    match text.parse() {
+                        Ok(prefix) => attached.push(prefix),
+                        Err(_) => {
+                            let error = engine("InvalidCidr", format!("attached {text:?} is not a CIDR"));
+                            self.kept.refuse(Kind::Listener, &name, error);
+                        }
+                    }
                 }
-                Steering::Table { table: Table::new(&rules, &attached), services }
+                let mut table = Table::new(&attached);
+                let routes = wanted.routes.iter().map(|route| self.route(route)).collect();
+                self.kept.splice(&name, &mut table, 0, 0, routes);
+                Steering::Table(table)
             }
             _ => {
-                let message = format!("listener {:?} needs a table or a service_id, and not both", state.name);
-                return self.refuse("engine".into(), "InvalidListener", message);
+                let message = format!("listener {name:?} needs a table or a service_id, and not both");
+                return self.kept.refuse(Kind::Listener, &name, engine("InvalidListener", message));
             }
         };
-        Some((state.name.as_str().into(), Arc::new(steering)))
+        self.config.wishes.insert(name.clone(), state.port);
+        self.config.listeners.insert(name, Arc::new(steering));
     }
 
-    fn outbound(&mut self, state: &OutboundState) -> Option<(Arc<str>, Arc<Outbound>)> {
+    fn remove_outbound(&mut self, id: &str) {
+        self.kept.forget(Kind::Outbound, id);
+        let Some(gone) = self.config.outbound.remove(id) else { return };
+        let road = (gone.transport, gone.peer_id.clone());
+        if let Some(services) = self.config.roads.get_mut(&road) {
+            *services -= 1;
+            if *services == 0 {
+                self.config.roads.remove(&road);
+            }
+        }
+    }
+
+    fn set_outbound(&mut self, state: &OutboundState) {
+        self.remove_outbound(&state.service_id);
         let before = self.before.outbound.get(state.service_id.as_str()).map(|outbound| outbound.service.clone());
-        let service = self.service(&state.service_id, Side::Source, before, state.bandwidth_mbps)?;
-        let outbound =
-            Outbound { service: service.clone(), peer_id: state.peer_id.as_str().into(), transport: state.transport };
-        Some((service.id.clone(), Arc::new(outbound)))
+        let service = service(&state.service_id, Side::Source, before, state.bandwidth_mbps);
+        let service = match service {
+            Ok(service) => service,
+            Err(error) => return self.kept.refuse(Kind::Outbound, &state.service_id, error),
+        };
+        let peer_id = self.peer_id(&state.peer_id);
+        let id = service.id.clone();
+        *self.config.roads.entry((state.transport, peer_id.clone())).or_default() += 1;
+        self.config.outbound.insert(id, Arc::new(Outbound { service, peer_id, transport: state.transport }));
     }
 
-    fn inbound(&mut self, state: &InboundState) -> Option<(Arc<str>, Arc<Inbound>)> {
-        let before = self.before.inbound.get(state.service_id.as_str()).map(|inbound| inbound.service.clone());
-        let service = self.service(&state.service_id, Side::Target, before, state.bandwidth_mbps)?;
+    fn remove_inbound(&mut self, id: &str) {
+        self.kept.forget(Kind::Inbound, id);
+        self.config.inbound.remove(id);
+    }
+
+    fn set_inbound(&mut self, state: &InboundState) {
+        self.remove_inbound(&state.service_id);
+        let id = state.service_id.as_str();
+        let before = self.before.inbound.get(id).map(|inbound| inbound.service.clone());
+        let service = match service(id, Side::Target, before, state.bandwidth_mbps) {
+            Ok(service) => service,
+            Err(error) => return self.kept.refuse(Kind::Inbound, id, error),
+        };
         if !state.transparent {
             service.return_path.forget();
         }
-        let object = || format!("service:{}", state.service_id);
-        let rules: Vec<Rule> =
-            state.routes.iter().filter_map(|route| self.rule(object, &route.source, &route.dest)).collect();
+        let mut covered = Table::new(&[]);
+        for (rank, route) in state.routes.iter().enumerate() {
+            match rule(id, &route.source, &route.dest) {
+                Ok(rule) => covered.insert(rank as u64, &rule, ()),
+                Err(error) => self.kept.refuse(Kind::Inbound, id, error),
+            }
+        }
         let inbound = Inbound {
-            service: service.clone(),
-            peer_id: state.peer_id.as_str().into(),
+            peer_id: self.peer_id(&state.peer_id),
+            transport: state.transport,
             transparent: state.transparent,
             any: state.any,
-            covered: Table::new(&rules, &[]),
+            covered,
+            service: service.clone(),
         };
-        Some((service.id.clone(), Arc::new(inbound)))
+        self.config.inbound.insert(service.id.clone(), Arc::new(inbound));
     }
 
-    fn service(&mut self, id: &str, side: Side, before: Option<Arc<Service>>, mbps: f64) -> Option<Arc<Service>> {
-        if id.is_empty() || id.len() > NAME_BYTES_MAX {
-            return self.refuse(format!("service:{id}"), "InvalidServiceId", "a service id has 1 to 128 bytes".into());
-        }
-        let service = before.unwrap_or_else(|| Arc::new(Service::new(id.into(), side)));
-        service.bucket.set_mbps(mbps);
-        Some(service)
+    /// One text for all services of a peer.
+    fn peer_id(&self, id: &str) -> Arc<str> {
+        self.config.peers.get_key_value(id).map_or_else(|| id.into(), |(id, _)| id.clone())
     }
 
-    fn rule(&mut self, object: impl Fn() -> String, source: &Option<String>, dest: &Option<String>) -> Option<Rule> {
-        let mut parse = |text: &Option<String>| match text {
-            None => Some(None),
-            Some(text) => match text.parse::<Prefix>() {
-                Ok(prefix) => Some(Some(prefix)),
-                Err(_) => self.refuse(object(), "InvalidCidr", format!("{text:?} is not a CIDR without host bits")),
-            },
-        };
-        let rule = Rule { source: parse(source)?, dest: parse(dest)? };
-        if rule.is_possible() {
-            Some(rule)
-        } else {
-            self.refuse(object(), "InvalidCidr", "source and destination are of different families".into())
-        }
+    fn route(&self, route: &RouteState) -> (Arc<str>, Result<Rule, ObjectError>) {
+        // The text of the service that stands there already, mostly.
+        let known = self.config.outbound.get(route.service_id.as_str()).map(|known| known.service.id.clone());
+        let service_id = known.unwrap_or_else(|| route.service_id.as_str().into());
+        (service_id, rule(&route.service_id, &route.source, &route.dest))
     }
+}
 
-    fn refuse<T>(&mut self, object: String, code: &'static str, message: String) -> Option<T> {
-        self.errors.push(ObjectError::new(object, code, message));
-        None
+fn service(id: &str, side: Side, before: Option<Arc<Service>>, mbps: f64) -> Result<Arc<Service>, ObjectError> {
+    if id.is_empty() || id.len() > NAME_BYTES_MAX {
+        let message = "a service id has 1 to 128 bytes";
+        return Err(ObjectError::new(format!("service:{id}"), "InvalidServiceId", message));
     }
+    let service = before.unwrap_or_else(|| Arc::new(Service::new(id.into(), side)));
+    service.bucket.set_mbps(mbps);
+    Ok(service)
+}
+
+fn rule(service_id: &str, source: &Option<String>, dest: &Option<String>) -> Result<Rule, ObjectError> {
+    let wrong = |message: String| ObjectError::new(format!("service:{service_id}"), "InvalidCidr", message);
+    let parse = |text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => text.parse().map(Some).map_err(|_| wrong(format!("{text:?} is not a CIDR without host bits"))),
+    };
+    let rule = Rule { source: parse(source)?, dest: parse(dest)? };
+    if rule.is_possible() { Ok(rule) } else { Err(wrong("source and destination are of different families".into())) }
 }
 
 #[cfg(test)]
@@ -273,8 +363,8 @@ mod tests {
     }
 
     fn compile(patch: serde_json::Value, before: &Config) -> (Config, Vec<(String, &'static str)>) {
-        let (config, errors) = Config::compile(&state(patch), &Secrets::new([1; 32], None), before);
-        (config, errors.into_iter().map(|error| (error.object, error.code)).collect())
+        let (config, kept) = Config::compile(&state(patch), &Secrets::new([1; 32], None), before);
+        (config, kept.errors().map(|error| (error.object.clone(), error.code)).collect())
     }
 
     #[test]
@@ -304,11 +394,12 @@ mod tests {
         assert!(!config.peers.contains_key("bad"));
         assert!(config.peers["half"].public_key_before.is_none());
         assert_eq!(config.listeners.len(), 1);
-        let Steering::Table { services, .. } = &*config.listeners["table"] else { panic!("a table") };
-        assert_eq!(services.len(), 1);
+        let Steering::Table(table) = &*config.listeners["table"] else { panic!("a table") };
+        let led = |to: &str| table.lookup("10.0.0.1".parse().unwrap(), to.parse().unwrap()).map(|id| &**id);
+        assert_eq!((led("10.2.0.1"), led("10.3.0.1")), (Some("s"), None));
         let expected = [
-            ("peer:good", "InvalidAddress"),
             ("peer:bad", "InvalidKey"),
+            ("peer:good", "InvalidAddress"),
             ("peer:half", "InvalidKey"),
             ("engine", "InvalidListener"),
             ("engine", "InvalidCidr"),
@@ -321,7 +412,7 @@ mod tests {
     fn only_what_a_route_covers_comes_in() {
         let inbound = |routes: serde_json::Value, any: bool| {
             let service = json!({"service_id": "s", "peer_id": "p", "transport": "tcp", "bandwidth_mbps": 0, "transparent": false, "routes": routes, "any": any});
-            compile(json!({ "inbound": [service] }), &Config::empty()).0.inbound["s"].clone()
+            compile(json!({ "inbound": [service] }), &Config::empty()).0.inbound.get("s").unwrap().clone()
         };
         let covers = |inbound: &Inbound, client: &str, destination: &str| {
             inbound.covers(client.parse().unwrap(), destination.parse().unwrap())
@@ -343,7 +434,8 @@ mod tests {
         let patch = |mbps: f64| json!({"outbound": [{"service_id": "s", "peer_id": "p", "transport": "tcp", "bandwidth_mbps": mbps, "transparent": false}]});
         let (first, _) = compile(patch(0.0), &Config::empty());
         let (second, _) = compile(patch(5.5), &first);
-        assert!(Arc::ptr_eq(&first.outbound["s"].service, &second.outbound["s"].service));
-        assert!(second.outbound["s"].service.bucket.is_limited());
+        let service = |config: &Config| config.outbound.get("s").unwrap().service.clone();
+        assert!(Arc::ptr_eq(&service(&first), &service(&second)));
+        assert!(service(&second).bucket.is_limited());
     }
 }

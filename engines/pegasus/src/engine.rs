@@ -17,13 +17,14 @@ use crate::{
     flow_list::FlowList,
     gate::Gate,
     kcp::Cookies,
+    kept::Kept,
     limits::{APPLY_TIMEOUT, FLOWS_TIMEOUT},
     listener::{self, OwnAddresses},
     peer::PeerStats,
     ports::{Change, Ports},
     refusals::Refusals,
     service::ServiceStats,
-    state::{ListenerStatus, State},
+    state::{ListenerStatus, State, StateChange},
     succession::{Neighbours, Succession, VERSION},
     worker::{Command, Mailbox, Shared, Worker},
 };
@@ -32,6 +33,7 @@ pub struct Pegasus {
     pub(crate) shared: Arc<Shared>,
     pub(crate) mailboxes: Vec<Arc<Mailbox>>,
     config: Arc<Config>,
+    kept: Kept,
     pub(crate) ports: Ports,
     pub(crate) succession: Succession,
 }
@@ -86,34 +88,14 @@ impl Pegasus {
         control::log::info("workers started", &[("workers", &options.workers), ("fast_aes", &shared.fast_aes)]);
         let ports = Ports::new(mailboxes.len());
         let succession = Succession::new(options.succeeds.clone());
-        Ok(Self { shared, mailboxes, config: Arc::new(Config::empty()), ports, succession })
-    }
-}
-
-impl control::Engine for Pegasus {
-    const NAME: &'static str = "pegasus";
-    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    type State = State;
-    type Status = Status;
-    type Stats = Stats;
-
-    fn status(&self) -> Status {
-        Status {
-            listeners: self.ports.status(),
-            workers: self.mailboxes.len(),
-            hand_over: VERSION,
-            has_successor: control::Engine::has_successor(self),
-        }
+        Ok(Self { shared, mailboxes, config: Arc::new(Config::empty()), kept: Kept::default(), ports, succession })
     }
 
-    fn apply(&mut self, generation: u64, secrets: &Secrets, state: State) -> Vec<ObjectError> {
-        let link = match self.take_over() {
-            Ok(link) => link,
-            Err(error) => return vec![error],
-        };
-        let (config, mut errors) = Config::compile(&state, secrets, &self.config);
+    /// Hands a state to the workers, and waits until all of them have it. Answers what of it cannot be in force.
+    fn bring_into_force(&mut self, generation: u64, config: Config) -> Vec<ObjectError> {
+        let mut errors: Vec<ObjectError> = self.kept.errors().cloned().collect();
         let config = Arc::new(config);
-        let changes = self.ports.bring_to(&state, &config, control::Engine::has_successor(self), &mut errors);
+        let changes = self.ports.bring_to(&config, control::Engine::has_successor(self), &mut errors);
         self.shared.own.set(self.ports.addresses());
         self.shared.neighbours.set_config(config.clone());
         let (done, all_done) = channel();
@@ -129,11 +111,43 @@ impl control::Engine for Pegasus {
             }
         }
         self.config = config;
+        control::log::debug("applied", &[("generation", &generation), ("errors", &errors.len())]);
+        errors
+    }
+}
+
+impl control::Engine for Pegasus {
+    const NAME: &'static str = "pegasus";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    type State = State;
+    type Change = StateChange;
+    const TAKES_CHANGES: bool = true;
+    type Status = Status;
+    type Stats = Stats;
+
+    fn status(&self) -> Status {
+        Status {
+            listeners: self.ports.status(),
+            workers: self.mailboxes.len(),
+            hand_over: VERSION,
+            has_successor: control::Engine::has_successor(self),
+        }
+    }
+
+    fn apply(&mut self, generation: u64, secrets: &Secrets, state: State) -> Result<Vec<ObjectError>, ObjectError> {
+        let link = self.take_over()?;
+        let (config, kept) = Config::compile(&state, secrets, &self.config);
+        self.kept = kept;
+        let errors = self.bring_into_force(generation, config);
         if let Some(link) = link {
             self.is_in_force(link);
         }
-        control::log::debug("applied", &[("generation", &generation), ("errors", &errors.len())]);
-        errors
+        Ok(errors)
+    }
+
+    fn change(&mut self, generation: u64, secrets: &Secrets, change: StateChange) -> Result<Vec<ObjectError>, String> {
+        let config = self.config.changed(&change, secrets, &mut self.kept)?;
+        Ok(self.bring_into_force(generation, config))
     }
 
     fn stats(&mut self) -> Stats {

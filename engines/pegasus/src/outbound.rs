@@ -75,9 +75,7 @@ impl Worker {
         }
         let service_id = match steering {
             Steering::Service(service_id) => Some(service_id),
-            Steering::Table { table, services } => {
-                table.lookup(client.ip(), destination.ip()).and_then(|rank| services.get(rank))
-            }
+            Steering::Table(table) => table.lookup(client.ip(), destination.ip()),
         };
         let config = self.config.clone();
         let Some(outbound) = service_id.and_then(|service_id| config.outbound.get(service_id)) else {

@@ -301,11 +301,8 @@ impl Worker {
     /// After a new state: pools for the peers of our services, and for nobody else.
     pub fn adjust_pools(&mut self) {
         let config = self.config.clone();
-        let wanted: Vec<&Arc<Peer>> = config
-            .outbound
-            .values()
-            .filter_map(|outbound| config.peer(outbound.transport, &outbound.peer_id))
-            .collect();
+        let wanted: Vec<&Arc<Peer>> =
+            config.roads.keys().filter_map(|(transport, peer_id)| config.peer(*transport, peer_id)).collect();
         let winding_down = self.is_leaving();
         for peer in &wanted {
             let pool = self.pools.entry(peer.road()).or_insert_with(|| Pool::new((*peer).clone(), self.now));

@@ -7,10 +7,10 @@ use control::ObjectError;
 use rustc_hash::FxHashMap;
 
 use crate::{
-    config::Config,
+    config::{Config, Steering},
     kcp::Udp,
     listener::{self, Bound, LOOPBACKS},
-    state::{ListenerStatus, State, Transport},
+    state::{ListenerStatus, Transport},
     succession::{Estate, Lent, Listening},
     worker::{DataPort, DoorPort},
 };
@@ -69,14 +69,13 @@ impl Ports {
     /// `leaving`: what the state wants new is the successor's to make.
     pub fn bring_to(
         &mut self,
-        state: &State,
         config: &Config,
         leaving: bool,
         errors: &mut Vec<ObjectError>,
     ) -> impl Iterator<Item = Change> + use<> {
-        let data = self.data_port(&state.data_listen, leaving, errors);
-        let doors = self.open_door(state, leaving, errors);
-        let new = self.listeners(state, config, leaving, errors);
+        let data = self.data_port(&config.data_listen, leaving, errors);
+        let doors = self.open_door(config, leaving, errors);
+        let new = self.listeners(config, leaving, errors);
         self.inherited = Estate::default();
         data.into_iter().zip(doors).zip(new).map(|((data, door), new)| Change { data, door, new })
     }
@@ -129,11 +128,11 @@ impl Ports {
     }
 
     /// The KCP port's new sockets, if it is to be opened. When it cannot be, the services that need it say so.
-    fn open_door(&mut self, state: &State, leaving: bool, errors: &mut Vec<ObjectError>) -> Vec<Option<DoorPort>> {
+    fn open_door(&mut self, config: &Config, leaving: bool, errors: &mut Vec<ObjectError>) -> Vec<Option<DoorPort>> {
         let none = (0..self.workers).map(|_| None).collect();
-        if self.door.mark != state.bypass_mark {
-            self.door.mark = state.bypass_mark;
-            self.door.sockets.iter().for_each(|socket| drop(socket.set_mark(state.bypass_mark)));
+        if self.door.mark != config.bypass_mark {
+            self.door.mark = config.bypass_mark;
+            self.door.sockets.iter().for_each(|socket| drop(socket.set_mark(config.bypass_mark)));
         }
         let Some((data, _)) = self.data.as_ref().filter(|_| !leaving) else { return none };
         let above = data.port().checked_add(1).map(|port| SocketAddr::new(data.ip(), port));
@@ -144,7 +143,7 @@ impl Ports {
         let inherited = self.inherited.door.take().filter(|(there, _)| Some(*there) == above);
         let opened = match (inherited, above) {
             (Some((_, doors)), _) => doors.into_iter().map(Udp::adopt).collect(),
-            (None, Some(above)) => Udp::door(above, state.bypass_mark, self.workers),
+            (None, Some(above)) => Udp::door(above, config.bypass_mark, self.workers),
             (None, None) => Err(std::io::ErrorKind::AddrNotAvailable.into()),
         };
         match opened {
@@ -155,14 +154,13 @@ impl Ports {
                 doors.map(|(door, relay)| Some(DoorPort { door, relay })).collect()
             }
             Err(error) => {
-                let inbound = state.inbound.iter().filter(|service| service.transport == Transport::Kcp);
-                for service in inbound {
+                for inbound in config.inbound.values().filter(|inbound| inbound.transport == Transport::Kcp) {
                     let message = format!(
                         "cannot take KCP carriers on UDP port {}, the one above the data port: {error}; \
                          stop what uses it or choose another --data-listen",
                         u32::from(data.port()) + 1
                     );
-                    errors.push(ObjectError::new(format!("service:{}", service.service_id), "ListenFailed", message));
+                    errors.push(ObjectError::new(format!("service:{}", inbound.service.id), "ListenFailed", message));
                 }
                 control::log::warn("the KCP port cannot be opened", &[("data", data), ("error", &error.to_string())]);
                 none
@@ -171,22 +169,16 @@ impl Ports {
     }
 
     /// Makes the sockets of new listeners, forgets the names that are gone.
-    fn listeners(
-        &mut self,
-        state: &State,
-        config: &Config,
-        leaving: bool,
-        errors: &mut Vec<ObjectError>,
-    ) -> Vec<Vec<Bound>> {
+    fn listeners(&mut self, config: &Config, leaving: bool, errors: &mut Vec<ObjectError>) -> Vec<Vec<Bound>> {
         self.listeners.retain(|name, _| config.listeners.contains_key(name));
         let mut new: Vec<Vec<Bound>> = (0..self.workers).map(|_| Vec::new()).collect();
-        for wanted in state.listeners.iter().filter(|_| !leaving) {
-            let Some((name, _)) = config.listeners.get_key_value(wanted.name.as_str()) else { continue };
-            if self.listeners.contains_key(name) {
-                continue;
-            }
+        let is_missing = |(name, _): &(&Arc<str>, _)| !leaving && !self.listeners.contains_key(*name);
+        let mut missing: Vec<(&Arc<str>, &Arc<Steering>)> = config.listeners.iter().filter(is_missing).collect();
+        missing.sort_by_key(|(name, _)| *name);
+        for (name, steering) in missing {
+            let wish = config.wishes.get(name).copied().unwrap_or_default();
             let inherited = self.inherited.listeners.remove(name);
-            match inherited.map_or_else(|| listener::tproxy(wanted.port, self.workers), Ok) {
+            match inherited.map_or_else(|| listener::tproxy(wish, self.workers), Ok) {
                 Ok(listening) => {
                     for (all, sockets) in new.iter_mut().zip(&listening.sockets) {
                         all.extend(sockets.iter().map(|fd| Bound { name: name.clone(), fd: fd.clone() }));
@@ -194,7 +186,10 @@ impl Ports {
                     self.listeners.insert(name.clone(), listening);
                 }
                 Err(error) => {
-                    let object = wanted.service_id.as_ref().map_or("engine".to_owned(), |id| format!("service:{id}"));
+                    let object = match &**steering {
+                        Steering::Service(id) => format!("service:{id}"),
+                        Steering::Table(_) => "engine".to_owned(),
+                    };
                     errors.push(ObjectError::new(object, "ListenFailed", format!("listener {name}: {error}")));
                 }
             }

@@ -94,6 +94,50 @@ pub struct CoverState {
     pub dest: Option<String>,
 }
 
+/// What differs between two states. What goes goes first; then what is new or another comes; then come the routes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateChange {
+    pub peers: Entries<PeerState>,
+    pub listeners: Entries<ListenerState>,
+    pub outbound: Entries<OutboundState>,
+    pub inbound: Entries<InboundState>,
+    pub routes: Vec<RoutesChange>,
+}
+
+/// Of a list whose entries have names of their own, so that their order says nothing.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entries<T> {
+    #[serde(default = "Vec::new")]
+    pub remove: Vec<String>,
+    #[serde(default = "Vec::new")]
+    pub set: Vec<T>,
+}
+
+impl<T> Default for Entries<T> {
+    fn default() -> Self {
+        Self { remove: Vec::new(), set: Vec::new() }
+    }
+}
+
+/// Of the table of a listener that stays.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutesChange {
+    pub listener: String,
+    pub splices: Vec<Splice>,
+}
+
+/// `at` counts in the list as the splices before this one have left it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Splice {
+    pub at: usize,
+    pub remove: usize,
+    pub insert: Vec<RouteState>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {

@@ -97,6 +97,8 @@ impl Engine for Tempest {
     const NAME: &'static str = "tempest";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     type State = State;
+    /// At most a few hundred tunnels: told whole each time, by tunnel it is compared.
+    type Change = serde::de::IgnoredAny;
     type Status = Status;
     type Stats = Stats;
 
@@ -106,15 +108,15 @@ impl Engine for Tempest {
         Status { listeners, multi_queue: false }
     }
 
-    fn apply(&mut self, _: u64, secrets: &Secrets, state: State) -> Vec<ObjectError> {
+    fn apply(&mut self, _: u64, secrets: &Secrets, state: State) -> Result<Vec<ObjectError>, ObjectError> {
         let (answer, applied) = sync_channel(1);
         self.shared.desk.command(Command::Apply { secrets: secrets.clone(), state, answer });
         match applied.recv() {
             Ok(Applied { errors, port }) => {
                 self.port = port;
-                errors
+                Ok(errors)
             }
-            Err(_) => vec![ObjectError::new("engine", "Ending", "the engine is ending; start it again")],
+            Err(_) => Err(ObjectError::new("engine", "Ending", "the engine is ending; start it again")),
         }
     }
 
