@@ -13,6 +13,16 @@ export class SortedMap<V> implements ReadonlyMap<string, V> {
     this.size = size
   }
 
+  static of<V>(map: ReadonlyMap<string, V>): SortedMap<V> {
+    const entries = [...map].sort(([a], [b]) => (a < b ? -1 : 1))
+    const chunks: Array<Chunk<V>> = []
+    for (let from = 0; from < entries.length; from += CHUNK_MAX) {
+      const part = entries.slice(from, from + CHUNK_MAX)
+      chunks.push({ keys: part.map(([key]) => key), values: part.map(([, value]) => value) })
+    }
+    return new SortedMap(chunks, entries.length)
+  }
+
   get(key: string): V | undefined {
     const chunk = this.#chunks[this.#chunkOf(key)]
     if (chunk == null) return undefined
@@ -108,7 +118,9 @@ export class SortedMap<V> implements ReadonlyMap<string, V> {
   }
 
   forEach(fn: (value: V, key: string, map: ReadonlyMap<string, V>) => void): void {
-    for (const [key, value] of this.entries()) fn(value, key, this)
+    for (const { keys, values } of this.#chunks) {
+      for (let i = 0; i < keys.length; i++) fn(values[i] as V, keys[i] as string, this)
+    }
   }
 
   *#unshared(other: SortedMap<V>): Generator<[string, V]> {

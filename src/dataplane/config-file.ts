@@ -1,4 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
+import type { Clock, Timer } from '../clock.ts'
+import { largeConfigEveryMs } from './limits.ts'
 
 /**
  * Replaces a JSON file as a whole, readable by its owner only: after this process was killed there is the old one or the new
@@ -20,3 +22,54 @@ export async function readConfig(path: string): Promise<Record<string, unknown> 
     throw error
   }
 }
+
+/**
+ * A JSON file that is told anew at every change. A small one is written at once; one that nobody reads from top to bottom is
+ * made and written now and then, and holds the newest of what it was told since.
+ */
+export class ConfigFile {
+  readonly #path: string
+  readonly #clock: Clock
+  readonly #onError: (error: unknown) => void
+  #text: (() => string) | null = null
+  #isLarge = false
+  #writtenAt = -Infinity
+  #timer: Timer | null = null
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(path: string, clock: Clock, onError: (error: unknown) => void) {
+    this.#path = path
+    this.#clock = clock
+    this.#onError = onError
+  }
+
+  read = (): Promise<Record<string, unknown> | null> => readConfig(this.#path)
+
+  /** Resolves when it is written, or when that can wait. */
+  async write(text: () => string): Promise<void> {
+    this.#text = text
+    const wait = this.#isLarge ? this.#writtenAt + largeConfigEveryMs - this.#clock.monotonic() : 0
+    if (wait <= 0) return this.flush()
+    this.#timer ??= this.#clock.after(wait, () => void this.flush())
+  }
+
+  /** What waits is written now. */
+  flush(): Promise<void> {
+    this.#timer?.cancel()
+    this.#timer = null
+    this.#writing = this.#writing.then(() => this.#writeNewest())
+    return this.#writing
+  }
+
+  async #writeNewest(): Promise<void> {
+    if (this.#text == null) return
+    const text = this.#text()
+    this.#text = null
+    this.#isLarge = text.length > largeConfigLength
+    this.#writtenAt = this.#clock.monotonic()
+    await writeConfig(this.#path, text).catch(this.#onError)
+  }
+}
+
+/** Above this nobody reads it from top to bottom, characters. */
+export const largeConfigLength = 256 * 1024

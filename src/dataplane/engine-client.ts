@@ -1,6 +1,16 @@
+import { randomUUID } from 'node:crypto'
 import { createConnection, type Socket } from 'node:net'
 import type { Clock, Timer } from '../clock.ts'
-import { PROTOCOL_VERSION, type Applied, type ApplyMessage, type EngineEvent, type Hello } from './engine-protocol.ts'
+import {
+  CHANGES_VERSION,
+  PROTOCOL_VERSION,
+  type Applied,
+  type ApplyMessage,
+  type EngineEvent,
+  type Hello,
+  type NotApplied
+} from './engine-protocol.ts'
+import type { EngineState } from './engine-state.ts'
 import { engineApplyTimeoutMs, engineHelloTimeoutMs, engineLineBytesMax, engineStatsTimeoutMs } from './limits.ts'
 
 /** The engine did not answer, answered something else, or went away. */
@@ -11,10 +21,18 @@ export class EngineGoneError extends Error {
   }
 }
 
+/** It understood the line and does not do it. */
+class EngineRefusedError extends EngineGoneError {}
+
 interface Waiting {
   resolve: (message: never) => void
   reject: (error: Error) => void
   timer: Timer
+}
+
+interface InForce {
+  name: string
+  state: EngineState
 }
 
 type Message = { type: string; id?: number; generation?: number; code?: string; message?: string }
@@ -26,6 +44,10 @@ export class EngineClient {
   readonly #clock: Clock
   readonly #waiting = new Map<string, Waiting>()
   #requests = 0
+  /** Begins the names of states, so that no two connections, of this agent or another, give one name to two of them. */
+  readonly #tag = randomUUID()
+  /** The state that this engine has told it has in force, by the name that it knows it by. */
+  #inForce: InForce | null = null
   #onEvent: (event: EngineEvent) => void = () => {}
   #early: EngineEvent[] | null = []
 
@@ -87,11 +109,44 @@ export class EngineClient {
     else this.#socket.once('close', listener)
   }
 
-  /** @throws {EngineGoneError} */
-  apply({ generation, privateKey, privateKeyBefore, state }: ApplyMessage): Promise<Applied> {
-    const before = privateKeyBefore == null ? {} : { private_key_before: privateKeyBefore }
-    const message = { type: 'apply', generation, secrets: { private_key: privateKey, ...before } }
-    const line = `${JSON.stringify(message).slice(0, -1)},"state":${state}}`
+  /**
+   * Brings the engine to a state: by what differs from the one it has, where it knows how and that is known here, or else by the
+   * whole of it.
+   *
+   * @throws {EngineGoneError}
+   */
+  async apply(message: ApplyMessage): Promise<Applied> {
+    const base = this.#inForce
+    const name = `${this.#tag}.${message.generation}`
+    // Until it answers nobody knows what it has.
+    this.#inForce = null
+    const applied = (await this.#change(message, base, name)) ?? (await this.#tell(message, name))
+    if (this.hello.changes === CHANGES_VERSION) this.#inForce = { name, state: message.state }
+    return applied
+  }
+
+  /** Null where the whole state has to be told. */
+  async #change(message: ApplyMessage, base: InForce | null, name: string): Promise<Applied | null> {
+    const change = base == null ? null : message.state.since(base.state)
+    if (base == null || change == null) return null
+    const fields = { type: 'change', ...commonFields(message), base: base.name, name }
+    try {
+      const answer = await this.#ask<Applied | NotApplied>(message, `${openObject(fields)},"change":${change}}`)
+      return answer.type === 'applied' ? answer : null
+    } catch (error) {
+      if (error instanceof EngineRefusedError) return null
+      throw error
+    }
+  }
+
+  #tell(message: ApplyMessage, name: string): Promise<Applied> {
+    // An engine that knows no names would refuse a state with one.
+    const named = this.hello.changes === CHANGES_VERSION ? { name } : {}
+    const fields = { type: 'apply', ...commonFields(message), ...named }
+    return this.#ask(message, `${openObject(fields)},"state":${message.state.text()}}`)
+  }
+
+  #ask<T>({ generation }: ApplyMessage, line: string): Promise<T> {
     return this.#request(`applied ${generation}`, line, engineApplyTimeoutMs)
   }
 
@@ -142,10 +197,9 @@ export class EngineClient {
       if (this.#early == null) this.#onEvent(event)
       else this.#early.push(event)
     } else if (message.type === 'error') {
-      this.#settleAll(new EngineGoneError(`the engine refused: ${message.code ?? ''} ${message.message ?? ''}`))
+      this.#settleAll(new EngineRefusedError(`the engine refused: ${message.code ?? ''} ${message.message ?? ''}`))
     } else {
-      const number = message.type === 'applied' ? message.generation : message.id
-      const key = number == null ? message.type : `${message.type} ${number}`
+      const key = keyOf(message)
       const waiting = this.#waiting.get(key)
       this.#waiting.delete(key)
       waiting?.timer.cancel()
@@ -166,6 +220,23 @@ export class EngineClient {
       reject(error)
     }
   }
+}
+
+const commonFields = ({ generation, privateKey, privateKeyBefore }: ApplyMessage): object => ({
+  generation,
+  secrets: {
+    private_key: privateKey,
+    ...(privateKeyBefore == null ? {} : { private_key_before: privateKeyBefore })
+  }
+})
+
+/** JSON that wants one more field. */
+const openObject = (fields: object): string => JSON.stringify(fields).slice(0, -1)
+
+/** What a message answers. */
+function keyOf({ type, generation, id }: Message): string {
+  if (type === 'applied' || type === 'not_applied') return `applied ${generation}`
+  return id == null ? type : `${type} ${id}`
 }
 
 /** Splits chunks at newlines; answers false when a line is beyond the limit. */

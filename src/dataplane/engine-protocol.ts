@@ -1,3 +1,5 @@
+import type { EngineState } from './engine-state.ts'
+
 /** The messages of engines/PROTOCOL.md, as this side reads and writes them. */
 
 export type EngineName = 'pegasus' | 'tempest'
@@ -7,6 +9,9 @@ export const PROTOCOL_VERSION = 1
 
 /** How engines of two builds hand over to each other. Another number is another way: they do not. */
 export const HAND_OVER_VERSION = 1
+
+/** How an engine is told changes of its state. One that says another number, or none, is told whole states. */
+export const CHANGES_VERSION = 1
 
 export interface Listener {
   name: string
@@ -20,6 +25,8 @@ export interface Hello {
   protocol: number
   pid: number
   generation: number | null
+  /** The version of changes that it takes. */
+  changes?: number
   listeners?: Listener[]
   /** Pegasus: how many threads it has, how it hands over, and whether another one has taken its place. */
   workers?: number
@@ -41,6 +48,14 @@ export interface Applied {
   errors: EngineError[]
 }
 
+/** A change is not of the state that the engine has: it is to be told the whole. */
+export interface NotApplied {
+  type: 'not_applied'
+  generation: number
+  code: string
+  message: string
+}
+
 /** An `event` line; the fields depend on `event`. */
 export interface EngineEvent {
   type: 'event'
@@ -53,6 +68,5 @@ export interface ApplyMessage {
   /** X25519, base64; the one before while it is being changed. */
   privateKey: string
   privateKeyBefore: string | null
-  /** JSON, on one line. */
-  state: string
+  state: EngineState
 }

@@ -4,11 +4,15 @@ import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { root } from '../root.ts'
-import { readConfig, writeConfig } from './config-file.ts'
+import { ConfigFile, largeConfigLength } from './config-file.ts'
 import type { DataplaneEvent, EngineStatus, HostKeys } from './desired.ts'
 import { EngineProcess } from './engine-process.ts'
 import type { Applied, EngineError, EngineEvent, EngineName, Listener } from './engine-protocol.ts'
+import { engineState, type EngineState } from './engine-state.ts'
+import { pegasusChange } from './pegasus-change.ts'
+import type { PegasusState } from './pegasus.ts'
 import { stateText } from './state-text.ts'
+import type { TempestState } from './tempest.ts'
 
 export interface EnginesOptions {
   stateDir: string
@@ -22,6 +26,8 @@ export interface EnginesOptions {
   onReady: (engine: EngineName) => void
 }
 
+type EngineKeys = Pick<HostKeys, 'newest' | 'before'>
+
 export interface EngineOutcome {
   ports: ReadonlyMap<string, number>
   errors: EngineError[]
@@ -31,13 +37,12 @@ const NAMES = ['pegasus', 'tempest'] as const
 
 /** Both engines: their processes, what each was last told (on disk too), and the number of that state. */
 export class Engines {
-  readonly #options: EnginesOptions
   readonly #log: Logger
   readonly #processes: Record<EngineName, EngineProcess>
+  readonly #files: Record<EngineName, ConfigFile>
   #generation = 0
 
   constructor(options: EnginesOptions) {
-    this.#options = options
     this.#log = options.log.module('dataplane')
     const dir = options.enginesDir ?? fileURLToPath(new URL('engines/target/release', root))
     const process = (engine: EngineName): EngineProcess =>
@@ -59,6 +64,11 @@ export class Engines {
         onExited: (reason) => options.emit({ type: 'engine.exited', engine, reason })
       })
     this.#processes = { pegasus: process('pegasus'), tempest: process('tempest') }
+    const file = (engine: EngineName): ConfigFile =>
+      new ConfigFile(join(options.stateDir, engine, 'config.json'), options.clock, (error) =>
+        this.#log.warn({ engine, error: String(error) }, 'what the engine is told cannot be written down')
+      )
+    this.#files = { pegasus: file('pegasus'), tempest: file('tempest') }
   }
 
   get pegasus(): EngineProcess {
@@ -92,53 +102,60 @@ export class Engines {
 
   nextGeneration = (): number => ++this.#generation
 
-  savedConfig = (name: EngineName): Promise<Record<string, unknown> | null> => readConfig(this.#configPath(name))
+  savedConfig = (name: EngineName): Promise<Record<string, unknown> | null> => this.#files[name].read()
 
-  /** Tells an engine its state, and its keys, which go over the control socket and nowhere else. A failure of the engine as a whole comes back as an error of object `engine`. */
-  async apply(
+  /** @throws never: a failure of the engine as a whole comes back as an error of object `engine` */
+  applyPegasus(keys: EngineKeys, generation: number, state: PegasusState): Promise<EngineOutcome> {
+    return this.#apply('pegasus', keys, generation, state, engineState(state, pegasusChange))
+  }
+
+  /** A tunnel is a few hundred bytes, and there are at most a few hundred: it is told all of them. */
+  applyTempest(
+    keys: EngineKeys,
+    generation: number,
+    state: TempestState,
+    indexes: Record<string, number>
+  ): Promise<EngineOutcome> {
+    return this.#apply('tempest', keys, generation, state, engineState(state), { indexes })
+  }
+
+  /** Tells an engine its state, and its keys, which go over the control socket and nowhere else. */
+  async #apply(
     name: EngineName,
-    { newest, before }: Pick<HostKeys, 'newest' | 'before'>,
+    { newest, before }: EngineKeys,
     generation: number,
     state: object,
+    told: EngineState,
     extra: object = {}
   ): Promise<EngineOutcome> {
-    const text = stateText(state, '')
-    // Of a large state the line that the engine gets will do; a smaller one is written for people.
-    const file = joined(
-      stateText({ generation, ...extra }, '\n'),
-      text.length > lineBytes ? text : stateText(state, '\n')
-    )
-    // Together: nothing that carries packets waits for a file, and a crash in between is met by telling both anew.
-    const [told, kept] = await Promise.allSettled([
-      this.#processes[name].apply({
-        generation,
-        privateKey: newest[name],
-        privateKeyBefore: before?.[name] ?? null,
-        state: text
-      }),
-      writeConfig(this.#configPath(name), `${file}\n`)
-    ])
-    if (kept.status === 'rejected') {
-      this.#log.warn({ engine: name, error: String(kept.reason) }, 'what the engine is told cannot be written down')
+    const message = { generation, privateKey: newest[name], privateKeyBefore: before?.[name] ?? null, state: told }
+    const text = (): string => {
+      const line = told.text()
+      // Of a large state the line that the engine gets will do; a smaller one is written for people.
+      const fields = line.length > largeConfigLength ? line : stateText(state, '\n')
+      return `${joined(stateText({ generation, ...extra }, '\n'), fields)}\n`
     }
-    if (told.status === 'fulfilled') return outcome(told.value)
-    const message = told.reason instanceof Error ? told.reason.message : String(told.reason)
-    return { ports: new Map(), errors: [{ object: 'engine', code: 'EngineUnavailable', message }] }
+    // Together: nothing that carries packets waits for a file, and a crash in between is met by telling both anew.
+    const [applied] = await Promise.allSettled([this.#processes[name].apply(message), this.#files[name].write(text)])
+    if (applied.status === 'fulfilled') return outcome(applied.value)
+    const failure = applied.reason instanceof Error ? applied.reason.message : String(applied.reason)
+    return { ports: new Map(), errors: [{ object: 'engine', code: 'EngineUnavailable', message: failure }] }
   }
 
   async end(drainMs: number): Promise<void> {
     await Promise.all(NAMES.map((name) => this.#processes[name].end(drainMs)))
+    await this.#flush()
   }
 
   async leave(): Promise<void> {
     await Promise.all(NAMES.map((name) => this.#processes[name].leave()))
+    await this.#flush()
   }
 
-  #configPath = (name: EngineName): string => join(this.#options.stateDir, name, 'config.json')
+  async #flush(): Promise<void> {
+    await Promise.all(NAMES.map((name) => this.#files[name].flush()))
+  }
 }
-
-/** Above this nobody reads it from top to bottom, characters. */
-const lineBytes = 256 * 1024
 
 /** One object with the fields of both. */
 const joined = (first: string, second: string): string => `${first.slice(0, -1)},${second.slice(1)}`

@@ -29,17 +29,19 @@ import { reapplyRetryMs } from './limits.ts'
 import { lockHost, type HostLock } from './host-lock.ts'
 import { createMarks, type MarkOptions, type Marks } from './marks.ts'
 import { NetManager } from './netmgr.ts'
-import { appliedServices, type ApplyOutcome } from './outcome.ts'
+import { AppliedMemory, type ApplyOutcome } from './outcome.ts'
 import {
   flowRecord,
   GENERAL_LISTENER,
   joinFlows,
   openFlows,
+  PegasusMemory,
   pegasusState,
   type LostReturnPath,
   type PegasusFlows,
   type PegasusStats
 } from './pegasus.ts'
+import { PlanMemory } from './plan-memory.ts'
 import { previewRules, type RulePreview } from './preview.ts'
 import { onlyTakesAway, planDevices, planSteering, type SteeringPlan } from './plan.ts'
 import { counterName } from './ruleset.ts'
@@ -95,6 +97,9 @@ export class KernelDataplane implements Dataplane {
   readonly #engines: Engines
   readonly #serial = new Serial()
   readonly #cutOff = new CutOff()
+  readonly #planMemory = new PlanMemory()
+  readonly #pegasusMemory = new PegasusMemory()
+  readonly #appliedMemory = new AppliedMemory()
   readonly #listeners = new Set<(event: DataplaneEvent) => void>()
   #desired: DesiredState | null = null
   #keys: HostKeys
@@ -303,12 +308,19 @@ export class KernelDataplane implements Dataplane {
     const began = this.#options.clock.monotonic()
     const before = await this.#net.facts()
     const parent = this.#options.macvlanParent ?? null
-    const plan = planDevices(desired, { known: this.#indexes, facts: before, marks, parent })
+    const memory = this.#planMemory
+    const plan = planDevices(desired, { known: this.#indexes, facts: before, marks, parent, memory })
     this.#indexes = plan.indexes
 
     const { failures: deviceFailures, changed } = await this.#net.makeDevices(plan.devices, before)
     const facts = changed ? await this.#net.facts() : before
-    const steering = planSteering(desired, { plan, failedDevices: new Set(deviceFailures.keys()), facts, marks })
+    const steering = planSteering(desired, {
+      plan,
+      failedDevices: new Set(deviceFailures.keys()),
+      facts,
+      marks,
+      memory
+    })
     this.#steering = steering
     const tunnels = [...steering.tunnelDevices].map(([peer, device]) => ({
       index: plan.indexes.get(peer) ?? 0,
@@ -331,7 +343,7 @@ export class KernelDataplane implements Dataplane {
     const cutOff = this.#cutOff.peers
     const outcome = { planned, deviceFailures, engineErrors, facts, forwarding, parentTroubles, returnPaths, cutOff }
     this.#outcome = { generation, desired, outcome }
-    const services = appliedServices(desired, outcome)
+    const services = this.#appliedMemory.services(desired, outcome)
     const ms = Math.round(this.#options.clock.monotonic() - began)
     this.#log.debug({ generation, services: services.size, ms }, 'applied')
     return services
@@ -348,8 +360,7 @@ export class KernelDataplane implements Dataplane {
     const made = new Map([...steering.tunnelDevices].filter(([, device]) => !deviceFailures.has(device)))
     const devices = steering.serviceDevices
     const [pegasus, tempest] = await Promise.all([
-      this.#engines.apply(
-        'pegasus',
+      this.#engines.applyPegasus(
         keys,
         generation,
         pegasusState(desired, {
@@ -357,12 +368,16 @@ export class KernelDataplane implements Dataplane {
           kcpCongestionControl: this.#options.kcpCongestionControl ?? true,
           table: steering.table,
           devices,
-          ports: this.#ports
+          ports: this.#ports,
+          memory: this.#pegasusMemory
         })
       ),
-      this.#engines.apply('tempest', keys, generation, tempestState(desired, { ...common, devices: made }), {
-        indexes: Object.fromEntries(this.#indexes)
-      })
+      this.#engines.applyTempest(
+        keys,
+        generation,
+        tempestState(desired, { ...common, devices: made }),
+        Object.fromEntries(this.#indexes)
+      )
     ])
     this.#ports = pegasus.ports
     return [
@@ -410,7 +425,7 @@ export class KernelDataplane implements Dataplane {
     const { generation, desired, outcome } = last
     this.#emit({
       type: 'applied',
-      applied: { generation, services: appliedServices(desired, outcome), failure: null }
+      applied: { generation, services: this.#appliedMemory.services(desired, outcome), failure: null }
     })
   }
 

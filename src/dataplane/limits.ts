@@ -36,6 +36,9 @@ export const engineConnectRetryMs = 10
 /** An engine must answer `apply` this soon, ms; 10,000 routes compile in a fraction of it. */
 export const engineApplyTimeoutMs = 10_000
 
+/** A large file of what an engine was last told is written at most this often, ms: its text takes longer than a change does. */
+export const largeConfigEveryMs = 2_000
+
 /** An engine must answer `stats` this soon, ms. */
 export const engineStatsTimeoutMs = 2_000
 

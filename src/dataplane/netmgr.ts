@@ -20,9 +20,8 @@ import {
 } from './policy.ts'
 import type { Family } from './prefix.ts'
 import { Reading } from './reading.ts'
-import { changesOf } from './ruleset-change.ts'
-import type { NftObject } from './ruleset-objects.ts'
-import { rulesetObjects, tableText, type Counter, type Steering } from './ruleset.ts'
+import { changesOfParts } from './ruleset-change.ts'
+import { RulesetMemory, rulesetParts, tableText, type Counter, type Ruleset, type Steering } from './ruleset.ts'
 import { deviceSysctls, speaksIpv6, sysctl } from './sysctl.ts'
 import { EVERYTHING, type Part } from './watch.ts'
 
@@ -40,7 +39,7 @@ interface Wanted {
   tunnels: PolicyTunnel[]
   /** Devices of services, for programs that are bound to them. */
   ownDevices: string[]
-  ruleset: { objects: readonly NftObject[]; listing: Promise<string | null> } | null
+  ruleset: { parts: Ruleset; listing: Promise<string | null> } | null
 }
 
 /**
@@ -54,6 +53,7 @@ export class NetManager {
   readonly #log: Logger
   readonly #clock: Clock
   #wanted: Wanted = { devices: [], tunnels: [], ownDevices: [], ruleset: null }
+  readonly #memory = new RulesetMemory()
   readonly #arp = new ArpGuard()
   readonly #session: NftSession
   readonly #listings: NftSession
@@ -158,32 +158,32 @@ export class NetManager {
   /** Brings the table to what it should be: by what differs from what was loaded last, or else whole. */
   async loadRuleset(steering: Steering): Promise<void> {
     const began = this.#clock.monotonic()
-    const objects = rulesetObjects(steering)
+    const parts = rulesetParts(steering, this.#memory)
     const before = this.#wanted.ruleset
-    const changes = before == null ? null : changesOf(before.objects, objects)
+    const changes = before == null ? null : changesOfParts(before.parts, parts)
     if (changes?.length === 0) return
     if (changes == null || this.#rulesetDoubtful || !(await this.#changeRuleset(changes))) {
-      await this.#replaceRuleset(objects)
+      await this.#replaceRuleset(parts)
       return
     }
-    this.#loaded(objects)
+    this.#loaded(parts)
     const ms = Math.round(this.#clock.monotonic() - began)
     this.#log.debug({ commands: changes.length, ms }, 'ruleset changed')
   }
 
-  async #replaceRuleset(objects: readonly NftObject[]): Promise<void> {
+  async #replaceRuleset(parts: Ruleset): Promise<void> {
     const began = this.#clock.monotonic()
-    const script = tableText(objects, await this.counters())
+    const script = tableText(parts.flat(), await this.counters())
     this.#rulesetDoubtful = false
     await nft.load(script)
-    this.#loaded(objects)
+    this.#loaded(parts)
     const ms = Math.round(this.#clock.monotonic() - began)
     this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
   }
 
   /** What the table looks like from outside is only needed by the next repair. */
-  #loaded(objects: readonly NftObject[]): void {
-    this.#wanted.ruleset = { objects, listing: nft.listing(this.#listings) }
+  #loaded(parts: Ruleset): void {
+    this.#wanted.ruleset = { parts, listing: nft.listing(this.#listings) }
   }
 
   /** False when the kernel has not taken them: then another hand was there, and the table stands as it was. */
@@ -250,7 +250,7 @@ export class NetManager {
       ruleset.listing = Promise.resolve(listing)
       return
     }
-    await this.#replaceRuleset(ruleset.objects)
+    await this.#replaceRuleset(ruleset.parts)
     onRepaired(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
   }
 

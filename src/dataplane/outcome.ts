@@ -1,4 +1,5 @@
 import type { ServiceId, TransportType } from '../crdt/schema.ts'
+import { SortedMap } from '../crdt/sorted-map.ts'
 import { roadTo, type CutOffPeers } from './cut-off.ts'
 import type { AppliedFailure, AppliedService, DesiredState, InboundService, OutboundService } from './desired.ts'
 import type { DeviceError } from './devices.ts'
@@ -6,6 +7,7 @@ import { serviceDeviceName, tunnelDeviceName } from './devices.ts'
 import type { EngineError, EngineName } from './engine-protocol.ts'
 import type { HostFacts } from './interfaces.ts'
 import type { LostReturnPath } from './pegasus.ts'
+import { splicesOf } from './splices.ts'
 import { inboundWarnings, outboundWarnings, type Forwarding } from './warnings.ts'
 
 export interface ApplyOutcome {
@@ -22,8 +24,55 @@ export interface ApplyOutcome {
   cutOff: CutOffPeers
 }
 
-/** What is in force, service by service: a pure reading of how the steps of an apply went. */
-export function appliedServices(desired: DesiredState, outcome: ApplyOutcome): Map<ServiceId, AppliedService> {
+/** What is in force, service by service: a pure reading of how the steps of an apply went. In the order of ids. */
+export const appliedServices = (desired: DesiredState, outcome: ApplyOutcome): SortedMap<AppliedService> =>
+  new AppliedMemory().services(desired, outcome)
+
+/** The same, worked out anew only of services that are others, as long as nothing goes wrong. Of one host. */
+export class AppliedMemory {
+  #before: { desired: DesiredState; outcome: ApplyOutcome; services: SortedMap<AppliedService> } | null = null
+
+  services(desired: DesiredState, outcome: ApplyOutcome): SortedMap<AppliedService> {
+    const before = this.#before
+    const isLike =
+      before != null && isUneventful(outcome) && isUneventful(before.outcome) && onSameHost(before.outcome, outcome)
+    const services = isLike
+      ? changedServices(before.services, before.desired, desired, outcome)
+      : SortedMap.of(eachService(desired, outcome))
+    this.#before = { desired, outcome, services }
+    return services
+  }
+}
+
+/** What is said of a service then follows from the service and the host. */
+const isUneventful = ({ planned, deviceFailures, engineErrors, returnPaths, cutOff }: ApplyOutcome): boolean =>
+  planned.size + deviceFailures.size + engineErrors.length + returnPaths.size + cutOff.size === 0
+
+const onSameHost = (a: ApplyOutcome, b: ApplyOutcome): boolean =>
+  a.facts === b.facts &&
+  hostOf(a).forwards === hostOf(b).forwards &&
+  JSON.stringify([...a.parentTroubles]) === JSON.stringify([...b.parentTroubles])
+
+function changedServices(
+  services: SortedMap<AppliedService>,
+  before: DesiredState,
+  after: DesiredState,
+  outcome: ApplyOutcome
+): SortedMap<AppliedService> {
+  const outbound = splicesOf(before.outbound, after.outbound)
+  const inbound = splicesOf(before.inbound, after.inbound)
+  let changed = services
+  for (const { removed } of [...outbound, ...inbound]) for (const { id } of removed) changed = changed.without(id)
+  const come = {
+    ...after,
+    outbound: outbound.flatMap(({ inserted }) => inserted),
+    inbound: inbound.flatMap(({ inserted }) => inserted)
+  }
+  for (const [id, service] of eachService(come, outcome)) changed = changed.with(id, service)
+  return changed
+}
+
+function eachService(desired: DesiredState, outcome: ApplyOutcome): Map<ServiceId, AppliedService> {
   const { facts } = outcome
   const host = hostOf(outcome)
   const services = new Map<ServiceId, AppliedService>()

@@ -9,6 +9,7 @@ import type {
   OutboundService
 } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
+import { MappedList } from './mapped-list.ts'
 import { once } from './once.ts'
 import { peerKeys, type PeerKeys } from './peer-keys.ts'
 import { formatPrefix } from './prefix.ts'
@@ -22,18 +23,18 @@ export interface PegasusState {
   bypass_mark: number
   peers: ({ peer_id: PeerId; addresses: string[] } & PeerKeys)[]
   listeners: PegasusListener[]
-  outbound: PegasusService[]
-  inbound: (PegasusService & { routes: { source: string | null; dest: string | null }[]; any?: true })[]
+  outbound: readonly PegasusService[]
+  inbound: readonly (PegasusService & { routes: { source: string | null; dest: string | null }[]; any?: true })[]
   /** Not said when it is on, so that an engine which does not know it can be told everything else. */
   kcp_congestion_control?: false
 }
 
-type PegasusListener = { name: string; port: number } & (
+export type PegasusListener = { name: string; port: number } & (
   | { service_id: ServiceId }
   | {
       table: {
         attached: string[]
-        routes: { service_id: ServiceId; route_id: RouteId; source: string | null; dest: string | null }[]
+        routes: readonly { service_id: ServiceId; route_id: RouteId; source: string | null; dest: string | null }[]
       }
     }
 )
@@ -90,10 +91,20 @@ export interface PegasusContext {
   /** Ports known from before, by listener name: a wish. */
   ports: ReadonlyMap<string, number>
   keys: Pick<HostKeys, 'before' | 'known'>
+  /** Of this host. */
+  memory?: PegasusMemory
+}
+
+/** What was said of services and routes before, to be said anew only of others. */
+export class PegasusMemory {
+  readonly routes = new MappedList((route: Route) => tableRoute(route))
+  readonly outbound = new MappedList((service: OutboundService) => outboundState(service))
+  readonly inbound = new MappedList((service: InboundService) => inboundState(service))
 }
 
 export function pegasusState(desired: DesiredState, context: PegasusContext): PegasusState {
   const { dataListen, bypassMark, kcpCongestionControl, table, devices, ports, keys } = context
+  const { memory = new PegasusMemory() } = context
   const general = table.ranked(null)
   const listeners: PegasusListener[] = [...devices].map(([service_id, name]) => ({
     name,
@@ -105,7 +116,7 @@ export function pegasusState(desired: DesiredState, context: PegasusContext): Pe
     listeners.unshift({
       name: GENERAL_LISTENER,
       port: ports.get(GENERAL_LISTENER) ?? 0,
-      table: { attached, routes: general.map(tableRoute) }
+      table: { attached, routes: memory.routes.of(general) }
     })
   }
   return {
@@ -118,8 +129,8 @@ export function pegasusState(desired: DesiredState, context: PegasusContext): Pe
       addresses: peer.dataAddresses
     })),
     listeners,
-    outbound: desired.outbound.map(outboundState),
-    inbound: desired.inbound.map(inboundState),
+    outbound: memory.outbound.of(desired.outbound),
+    inbound: memory.inbound.of(desired.inbound),
     ...(kcpCongestionControl ? {} : { kcp_congestion_control: false as const })
   }
 }

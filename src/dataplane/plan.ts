@@ -13,8 +13,10 @@ import type { Marks } from './marks.ts'
 import { memberEndpoints } from './never-taken.ts'
 import { once } from './once.ts'
 import { contains, parseAddress, parsePrefix, samePrefix, type Address } from './prefix.ts'
-import { compile, type RouteTable } from './route-table.ts'
+import { hasGoodId, PlanMemory } from './plan-memory.ts'
+import type { RouteTable } from './route-table.ts'
 import type { SteeredService, Steering } from './ruleset.ts'
+import { splicesOf } from './splices.ts'
 import { assignIndexes } from './tempest.ts'
 
 /** Which devices a desired state needs, and which of its services cannot be served on this host at all. */
@@ -33,8 +35,15 @@ export function planDevices(
     known,
     facts,
     marks,
-    parent
-  }: { known: ReadonlyMap<PeerId, number>; facts: HostFacts; marks: Marks; parent: string | null }
+    parent,
+    memory = new PlanMemory()
+  }: {
+    known: ReadonlyMap<PeerId, number>
+    facts: HostFacts
+    marks: Marks
+    parent: string | null
+    memory?: PlanMemory
+  }
 ): DevicePlan {
   const indexes = assignIndexes(
     desired.peers.map(({ id }) => id),
@@ -45,10 +54,12 @@ export function planDevices(
   const failures = new Map<ServiceId, AppliedFailure>()
   const described = new Set(desired.peers.map(({ id }) => id))
   const noWay = (peer: PeerId): AppliedFailure => (described.has(peer) ? noTunnel(marks) : noPeer(peer))
-  for (const services of [desired.outbound, desired.inbound]) {
-    for (const service of services) if (!hasGoodId(service)) failures.set(service.id, badId)
-  }
-  for (const service of desired.outbound) {
+  const outbound = memory.outbound.update(desired.outbound)
+  const inbound = memory.inbound.update(desired.inbound)
+  const hasWays = [outbound, inbound].every(({ peers }) => [...peers].every((peer) => indexes.has(peer)))
+  for (const service of [...outbound.odd, ...inbound.odd]) if (!hasGoodId(service)) failures.set(service.id, badId)
+  // A service without a device whose peer has its tunnel is nothing to look at.
+  for (const service of hasWays ? outbound.odd : desired.outbound) {
     if (failures.has(service.id)) continue
     if (!indexes.has(service.targetPeer)) failures.set(service.id, noWay(service.targetPeer))
     if (service.interface == null) continue
@@ -69,7 +80,7 @@ export function planDevices(
       failures.set(service.id, notEthernet(on))
     else devices.push(serviceDevice(service.id, on, deviceAddresses(name, [ipv4Cidr, ipv6Cidr], facts)))
   }
-  for (const { id, sourcePeer } of desired.inbound)
+  for (const { id, sourcePeer } of hasWays ? [] : desired.inbound)
     if (!indexes.has(sourcePeer) && !failures.has(id)) failures.set(id, noWay(sourcePeer))
   const hasNoWay = ({ id }: OutboundService): boolean => NO_WAY.includes(failures.get(id)?.reason ?? '')
   const blocked = new Set(failures.size === 0 ? [] : desired.outbound.filter(hasNoWay).map(({ id }) => id))
@@ -86,10 +97,6 @@ function deviceAddresses(name: string, cidrs: readonly (string | null)[], facts:
       return { cidr, shared: network != null && others.some((way) => samePrefix(way.network, network)) }
     })
 }
-
-/** Ids become names in the kernel. One that cannot must fail alone, not hold up all others. */
-const ID = /^[0-9A-Za-z]{1,32}$/
-const hasGoodId = once(({ id }: OutboundService | InboundService) => ID.test(id))
 
 const badId: AppliedFailure = {
   reason: 'InvalidId',
@@ -181,54 +188,56 @@ export function planSteering(
     plan,
     failedDevices,
     facts,
-    marks
-  }: { plan: DevicePlan; failedDevices: ReadonlySet<string>; facts: HostFacts; marks: Marks }
+    marks,
+    memory = new PlanMemory()
+  }: {
+    plan: DevicePlan
+    failedDevices: ReadonlySet<string>
+    facts: HostFacts
+    marks: Marks
+    memory?: PlanMemory
+  }
 ): SteeringPlan {
-  const deviceOf = (service: OutboundService): string | null =>
-    service.interface == null ? null : serviceDeviceName(service.id)
   // A device that is not ours must not be steered by its name. What has no way to its target stays in: without it, its
   // packets would follow a broader route, or leave in the clear.
-  const live = desired.outbound.filter(
-    (service) =>
-      (!plan.failures.has(service.id) || plan.blocked.has(service.id)) && !failedDevices.has(deviceOf(service) ?? '')
+  const isLive = (service: OutboundService): boolean =>
+    (!plan.failures.has(service.id) || plan.blocked.has(service.id)) && !failedDevices.has(deviceOf(service) ?? '')
+  const isFine = plan.failures.size + failedDevices.size === 0
+  const live = isFine ? desired.outbound : desired.outbound.filter(isLive)
+  const inbound = memory.inbound.update(
+    plan.failures.size === 0 ? desired.inbound : desired.inbound.filter(({ id }) => !plan.failures.has(id))
   )
-  const table = compile(
-    live.map((service) => ({ id: service.id, device: deviceOf(service), routes: service.routes })),
-    { own: facts.own, attached: facts.attached }
-  )
-  const inboundOf = Map.groupBy(desired.inbound, ({ sourcePeer }) => sourcePeer)
+  const table = memory.table.make(memory.routed.of(live), facts)
+  memory.keepPeers(plan.indexes)
   const tunnels = [...plan.indexes].map(([peer, index]) => ({
     index,
     device: tunnelDeviceName(peer),
-    covers: compile(
-      (inboundOf.get(peer) ?? [])
-        .filter(({ id }) => !plan.failures.has(id))
-        .map(({ id, routes }) => ({ id, device: null, routes })),
-      { own: [], attached: [] },
-      { catchAll: 'always' }
-    )
+    covers: memory.coversOf(peer, inbound.of(peer))
   }))
-  const members = memberEndpoints(desired.endpoints)
-  const transparent = desired.inbound.some(({ id, fullyTransparent }) => fullyTransparent && !plan.failures.has(id))
-  const services = live.map((service) => {
+  const members = membersOf(desired.endpoints)
+  const transparent = inbound.hasTransparent
+  const services = memory.steeredServices(live, plan.indexes, facts, (service) => {
     const device = deviceOf(service)
     const addresses = device == null ? [] : addressesOf(device, facts)
-    return { id: service.id, device, addresses, tunnel: plan.indexes.get(service.targetPeer) ?? null }
+    return { id: service.id, device, addresses, tunnel: plan.indexes.get(service.targetPeer) ?? null, port: null }
   })
+  const withDevice =
+    memory.outbound.update(desired.outbound).odd.length === 0 ? [] : services.filter(({ device }) => device != null)
   return {
     table,
-    serviceDevices: new Map(services.flatMap(({ id, device }) => (device == null ? [] : [[id, device]]))),
+    serviceDevices: new Map(withDevice.flatMap(({ id, device }) => (device == null ? [] : [[id, device]]))),
     tunnelDevices: new Map([...plan.indexes.keys()].map((peer) => [peer, tunnelDeviceName(peer)])),
     steering: (ports, generalName) => {
-      const withPorts: SteeredService[] = services.map((service) => ({
-        ...service,
-        port: service.device == null ? null : (ports.get(service.device) ?? null)
-      }))
+      const withPort = (service: SteeredService): SteeredService =>
+        service.device == null ? service : { ...service, port: ports.get(service.device) ?? null }
+      const withPorts = withDevice.length === 0 ? services : services.map(withPort)
+      const own = withDevice.length === 0 ? [] : withPorts.filter(({ device }) => device != null)
       const generalPort = ports.get(generalName) ?? null
       return {
         marks,
         table,
         services: withPorts,
+        withDevice: own,
         tunnels,
         members,
         transparent,
@@ -238,6 +247,11 @@ export function planSteering(
     }
   }
 }
+
+const deviceOf = ({ id, interface: device }: OutboundService): string | null =>
+  device == null ? null : serviceDeviceName(id)
+
+const membersOf = once(memberEndpoints)
 
 function addressesOf(device: string, { links }: HostFacts): Address[] {
   const link = links.find(({ ifname }) => ifname === device)
@@ -259,10 +273,9 @@ export function onlyTakesAway(before: DesiredState | null, after: DesiredState):
 
 /** Services are mostly the very objects that they were, so only others are looked into. */
 function areWithin<S extends OutboundService | InboundService>(after: readonly S[], before: readonly S[]): boolean {
-  const known = new Set(before)
-  const others = after.filter((service) => !known.has(service))
-  if (others.length === 0) return true
-  const byId = new Map(before.map((service) => [service.id, service]))
+  const splices = splicesOf(before, after)
+  const byId = new Map(splices.flatMap(({ removed }) => removed.map((service) => [service.id, service])))
+  const others = splices.flatMap(({ inserted }) => inserted)
   return others.every((service) => {
     const was = byId.get(service.id)
     const lines = new Set(was == null ? [] : linesOf(was))

@@ -1,5 +1,6 @@
 import type { NftObject } from './ruleset-objects.ts'
-import { TABLE } from './ruleset.ts'
+import { TABLE, type Ruleset } from './ruleset.ts'
+import { splicesOf } from './splices.ts'
 
 /**
  * Commands that make the table of some objects that of others, for one transaction: a change of one route among 10,000 is
@@ -8,8 +9,14 @@ import { TABLE } from './ruleset.ts'
  * What is new comes first, empty; then whatever refers to what goes is taken away; then rules and elements come in; what
  * nobody refers to any more goes last.
  */
-export function changesOf(before: readonly NftObject[], after: readonly NftObject[]): string[] | null {
-  const { pairs, gone } = compare(before, after)
+export const changesOf = (before: readonly NftObject[], after: readonly NftObject[]): string[] | null =>
+  changesOfParts([before], [after])
+
+/** The same of rulesets in as many parts, of which no object ever leaves its own. */
+export function changesOfParts(before: Ruleset, after: Ruleset): string[] | null {
+  const parts = after.flatMap((part, i) => (part === before[i] ? [] : [compare(before[i] ?? [], part)]))
+  const pairs = parts.flatMap(({ pairs: own }) => own)
+  const gone = parts.flatMap(({ gone: own }) => own)
   const made: string[] = []
   const emptied: string[] = []
   const filled: string[] = []
@@ -66,18 +73,12 @@ function compare(
 
 /** What only one of the two has, whatever their order. */
 function differences(before: readonly string[], after: readonly string[]): { less: string[]; more: string[] } {
-  let first = 0
-  while (first < after.length && before[first] === after[first]) first++
-  let [left, right] = [before.length, after.length]
-  while (left > first && right > first && before[left - 1] === after[right - 1]) {
-    left--
-    right--
-  }
-  const [there, wanted] = [new Set(before.slice(first, left)), new Set(after.slice(first, right))]
-  return {
-    less: [...there].filter((element) => !wanted.has(element)),
-    more: [...wanted].filter((element) => !there.has(element))
-  }
+  const less = new Set<string>()
+  const more: string[] = []
+  const splices = splicesOf(before, after)
+  for (const { removed } of splices) for (const element of removed) less.add(element)
+  for (const { inserted } of splices) for (const element of inserted) if (!less.delete(element)) more.push(element)
+  return { less: [...less], more }
 }
 
 const keyOf = ({ kind, name }: NftObject): string => `${kind} ${name}`

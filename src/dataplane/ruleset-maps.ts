@@ -1,3 +1,4 @@
+import { MappedList } from './mapped-list.ts'
 import { once } from './once.ts'
 import { BITS, contains, formatAddress, formatPrefix, mask, type Family, type Prefix } from './prefix.ts'
 import type { Route } from './route.ts'
@@ -11,14 +12,19 @@ import { chain, map, type NftObject } from './ruleset-objects.ts'
  * Chains: `NAME` (and `NAME_INTERFACE` for routes of a device) look up (source, destination); the same with `_back` look
  * up a reply, the other way round.
  */
-export function lookupChains(name: string, table: RouteTable, verdict: (route: Route) => string): NftObject[] {
+export function lookupChains(
+  name: string,
+  table: RouteTable,
+  verdict: (route: Route) => string,
+  memory: ElementMemory = new ElementMemory()
+): NftObject[] {
   return [null, ...table.devices].flatMap((device) => {
     const scope = mapName(name, device)
     const families = ([4, 6] as const).map((family) => ({ family, spaces: table.spaces(device, family) }))
     const maps = families.flatMap(({ family, spaces }) =>
       spaces
         .filter((space) => !isCatchAll(space))
-        .map((space) => nftMap(`${scope}_${spaceName(family, space)}`, family, space, verdict))
+        .map((space) => nftMap(`${scope}_${spaceName(family, space)}`, family, space, verdict, memory))
     )
     const chains = ['', '_back'].flatMap((way) => [
       ...families.map(({ family, spaces }) => {
@@ -41,11 +47,34 @@ const isCatchAll = (space: Space): boolean => space.sourceLength <= 0 && space.d
 const spaceName = (family: Family, { sourceLength, destLength }: Space): string =>
   `${family}_${sourceLength < 0 ? 'x' : sourceLength}_${destLength < 0 ? 'x' : destLength}`
 
-function nftMap(name: string, family: Family, space: Space, verdict: (route: Route) => string): NftObject {
+/** Elements of maps by their names, as they were last. */
+export class ElementMemory {
+  #before = new Map<string, MappedList<Route, string>>()
+  #now = new Map<string, MappedList<Route, string>>()
+
+  elementsOf(name: string, verdict: (route: Route) => string, routes: readonly Route[]): readonly string[] {
+    const elements = this.#now.get(name) ?? this.#before.get(name) ?? new MappedList(elementOf(verdict))
+    this.#now.set(name, elements)
+    return elements.of(routes)
+  }
+
+  /** A ruleset is done: what it has not asked for is forgotten. */
+  done(): void {
+    this.#before = this.#now
+    this.#now = new Map()
+  }
+}
+
+function nftMap(
+  name: string,
+  family: Family,
+  space: Space,
+  verdict: (route: Route) => string,
+  memory: ElementMemory
+): NftObject {
   const type = family === 4 ? 'ipv4_addr' : 'ipv6_addr'
-  const elements = Array.from(space.entries.values(), elementOf(verdict))
   const columns = Number(space.sourceLength > 0) + Number(space.destLength > 0)
-  return map(name, Array<string>(columns).fill(type).join(' . '), elements)
+  return map(name, Array<string>(columns).fill(type).join(' . '), memory.elementsOf(name, verdict, space.routes))
 }
 
 /** Elements for a verdict, which is one of few functions of a route alone. */
@@ -72,7 +101,7 @@ function lookupRule(
   )
   const guard = passed.length === 0 ? '' : `${protocol} ${dest} != { ${passed.map(formatPrefix).join(', ')} } `
   if (isCatchAll(space)) {
-    const [route] = space.entries.values()
+    const [route] = space.routes
     return `${guard}${route == null ? 'return' : verdict(route)}`
   }
   const key = [

@@ -5,7 +5,8 @@ import { formatAddress, formatPrefix, type Address, type Family } from './prefix
 import { byText } from './once.ts'
 import type { Route } from './route.ts'
 import type { RouteTable } from './route-table.ts'
-import { lookupChains, mapName } from './ruleset-maps.ts'
+import { MappedList } from './mapped-list.ts'
+import { ElementMemory, lookupChains, mapName } from './ruleset-maps.ts'
 import { chain, objectText, set, type NftObject } from './ruleset-objects.ts'
 
 /**
@@ -27,7 +28,9 @@ export interface Steering {
   marks: Marks
   /** Routes of services whose source is this host. */
   table: RouteTable
-  services: SteeredService[]
+  services: readonly SteeredService[]
+  /** Those of them that have a device, where that is known. */
+  withDevice?: readonly SteeredService[]
   tunnels: SteeredTunnel[]
   members: MemberEndpoint[]
   /** Some service towards this host is fully transparent: Pegasus connects with addresses that are not the host's. */
@@ -74,30 +77,80 @@ export function tableText(objects: readonly NftObject[], counters: ReadonlyMap<s
   return `${removeText}table inet ${TABLE} {\n${body.join('\n')}\n}\n`
 }
 
-export function rulesetObjects(steering: Steering): NftObject[] {
-  for (const { device } of [...steering.tunnels, ...steering.services]) if (device != null) assertName(device)
-  return [
-    ...counters(steering),
-    ...sets(steering),
-    ...services(steering),
-    ...tunnels(steering),
-    ...(steering.draining ? [] : lookupChains('route', steering.table, toService)),
-    ...hooks(steering)
+export const rulesetObjects = (steering: Steering): NftObject[] => rulesetParts(steering).flat()
+
+/**
+ * The same in parts, always as many, each with what it had before where that is the same: of most, a change leaves the very lists
+ * of before.
+ */
+export function rulesetParts(steering: Steering, memory: RulesetMemory = new RulesetMemory()): Ruleset {
+  for (const { device } of steering.tunnels) assertName(device)
+  for (const { device } of ownDevices(steering)) if (device != null) assertName(device)
+  const ids = memory.ids.of(steering.services)
+  const accepting = memory.accepting(steering.tunnels)
+  const accepted = memory.others(accepting, ids)
+  const parts = [
+    memory.counters.in.of(ids),
+    memory.counters.out.of(ids),
+    memory.counters.acceptedIn.of(accepted),
+    memory.counters.acceptedOut.of(accepted),
+    [...steering.tunnels.map(({ index }) => `uncovered_${index}`), 'guarded'].map(counter),
+    sets(steering),
+    intercept(steering),
+    memory.chains.of(steering.services),
+    memory.acceptChains.of(accepting),
+    tunnels(steering, memory.elements),
+    steering.draining ? [] : lookupChains('route', steering.table, toService, memory.elements),
+    hooks(steering)
   ]
+  memory.elements.done()
+  return parts
 }
 
-function counters({ services: steered, tunnels: steeredTunnels }: Steering): NftObject[] {
-  const ids = new Set(steered.map(({ id }) => id))
-  for (const { covers } of steeredTunnels) for (const id of coveredServices(covers)) ids.add(id)
-  const others = [...steeredTunnels.map(({ index }) => `uncovered_${index}`), 'guarded']
-  return [...[...ids].flatMap(serviceCounters), ...others.map(counter)]
+export type Ruleset = ReadonlyArray<readonly NftObject[]>
+
+/** What was made of services for the ruleset before, to be made again only of others. Of one host. */
+export class RulesetMemory {
+  readonly ids = new MappedList(({ id }: SteeredService) => id)
+  readonly counters = {
+    in: new MappedList((id: ServiceId) => counter(counterName('in', id))),
+    out: new MappedList((id: ServiceId) => counter(counterName('out', id))),
+    acceptedIn: new MappedList((id: ServiceId) => counter(counterName('in', id))),
+    acceptedOut: new MappedList((id: ServiceId) => counter(counterName('out', id)))
+  }
+  readonly chains = new MappedList(({ id, tunnel }: SteeredService) =>
+    serviceChain(tunnel == null ? 'drop' : `goto send_${tunnel}`)(id)
+  )
+  readonly acceptChains = new MappedList((id: ServiceId) => acceptChain(id))
+  readonly elements = new ElementMemory()
+  #covered: ReadonlyArray<readonly ServiceId[]> = []
+  #accepting: readonly ServiceId[] = []
+  #others: { accepting: readonly ServiceId[]; ids: readonly ServiceId[]; left: readonly ServiceId[] } | null = null
+
+  /** Services that may come out of any of these tunnels. */
+  accepting(steered: readonly SteeredTunnel[]): readonly ServiceId[] {
+    const covered = steered.map(({ covers }) => covers.services)
+    const isSame = covered.length === this.#covered.length && covered.every((one, i) => one === this.#covered[i])
+    this.#covered = covered
+    if (!isSame)
+      this.#accepting = covered.length === 1 ? (covered[0] as readonly ServiceId[]) : [...new Set(covered.flat())]
+    return this.#accepting
+  }
+
+  /** Of these, those that are not among `ids`, which have their counters already. */
+  others(accepting: readonly ServiceId[], ids: readonly ServiceId[]): readonly ServiceId[] {
+    if (this.#others?.accepting !== accepting || this.#others.ids !== ids) {
+      const known = new Set(ids)
+      this.#others = { accepting, ids, left: accepting.filter((id) => !known.has(id)) }
+    }
+    return this.#others.left
+  }
 }
 
 const counter = byText((name): NftObject => {
   assertName(name)
   return { kind: 'counter', name }
 })
-const serviceCounters = byText((id) => (['in', 'out'] as const).map((direction) => counter(counterName(direction, id))))
 
 function sets({ marks, tunnels: steeredTunnels, members }: Steering): NftObject[] {
   const paths = [
@@ -133,10 +186,9 @@ function endText(end: MemberEndpoint): string {
 const setMark = (of: 'meta' | 'ct', marks: Marks, value: number): string =>
   `${of} mark set ${of} mark & ${hex(marks.keep)} | ${hex(value)}`
 
-function services({ marks, services: steered }: Steering): NftObject[] {
-  const chains = steered.map(({ id, tunnel }) => serviceChain(tunnel == null ? 'drop' : `goto send_${tunnel}`)(id))
-  return [chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)]), ...chains]
-}
+const intercept = ({ marks }: Steering): NftObject[] => [
+  chain('intercept', [setMark('ct', marks, marks.tproxy), setMark('meta', marks, marks.tproxy)])
+]
 
 /** By what becomes of packets that are not TCP. */
 const serviceChain = byText((rest) =>
@@ -160,14 +212,13 @@ const acceptChain = byText((id) =>
 const toService = ({ serviceId }: Route): string => `goto service_${serviceId}`
 const toAccept = ({ serviceId }: Route): string => `goto accept_${serviceId}`
 
-function tunnels({ marks, tunnels: steered }: Steering): NftObject[] {
-  const accepting = [...new Set(steered.flatMap(({ covers }) => coveredServices(covers)))].map(acceptChain)
-  const each = steered.flatMap(({ index, covers }) => {
+function tunnels({ marks, tunnels: steered }: Steering, memory: ElementMemory): NftObject[] {
+  return steered.flatMap(({ index, covers }) => {
     const mark = marks.tunnel(index)
     return [
       chain(`send_${index}`, [setMark('ct', marks, mark), setMark('meta', marks, mark)]),
       chain(`reply_${index}`, [`${setMark('meta', marks, mark)} accept`]),
-      ...lookupChains(`cover_${index}`, covers, toAccept),
+      ...lookupChains(`cover_${index}`, covers, toAccept, memory),
       chain(`out_${index}`, [
         ...special('drop'),
         `ct direction reply ct mark & ${hex(marks.mask)} == ${hex(mark)} accept`,
@@ -180,7 +231,6 @@ function tunnels({ marks, tunnels: steered }: Steering): NftObject[] {
       ])
     ]
   })
-  return [...accepting, ...each]
 }
 
 /** What belongs to one link or to this host: rules with the given verdict. */
@@ -198,18 +248,14 @@ function special(verdict: 'accept' | 'drop'): string[] {
   ]
 }
 
-function hooks({
-  marks,
-  table,
-  services: steered,
-  tunnels: steeredTunnels,
-  transparent,
-  generalPort,
-  draining
-}: Steering): NftObject[] {
+const ownDevices = ({ services, withDevice }: Steering): readonly SteeredService[] =>
+  withDevice ?? services.filter(({ device }) => device != null)
+
+function hooks(steering: Steering): NftObject[] {
+  const { marks, table, tunnels: steeredTunnels, transparent, generalPort, draining } = steering
   const ours = `& ${hex(marks.mask)}`
   const syn = 'tcp flags & (fin | syn | rst | ack) == syn'
-  const own = steered.filter(({ device }) => device != null && table.devices.includes(device))
+  const own = ownDevices(steering).filter(({ device }) => device != null && table.devices.includes(device))
   const zones = steeredTunnels.map(({ index, device }) => `"${device}" : ${marks.tunnelZone(index)}`)
   const replies = steeredTunnels.map(({ index }) => `${marks.tunnelZone(index)} : goto reply_${index}`)
   const fromTunnels = `ct zone ${marks.tunnelZone(1)}-${marks.tunnelZone(marks.tunnelsMax)}`
@@ -338,7 +384,11 @@ function hooks({
   ]
 }
 
-function countReplies(steeredTunnels: SteeredTunnel[], own: SteeredService[], draining: boolean): NftObject[] {
+function countReplies(
+  steeredTunnels: readonly SteeredTunnel[],
+  own: readonly SteeredService[],
+  draining: boolean
+): NftObject[] {
   if (steeredTunnels.length === 0 || draining) return []
   const devices = own.map(({ device }) => `"${device}" : goto ${mapName('route', device)}_back`)
   const mine = ([4, 6] as const).flatMap((family) => {
@@ -376,11 +426,6 @@ function byAddress(
 /** Ids and device names become parts of the text: whatever is not a plain word here would be a way into the kernel. */
 function assertName(name: string): void {
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(name)) throw new TypeError(`"${name}" cannot be a name in the ruleset`)
-}
-
-/** Services with at least one route in a table. */
-function coveredServices(covers: RouteTable): ServiceId[] {
-  return [...new Set(covers.ranked(null).map(({ serviceId }) => serviceId))]
 }
 
 const hook = (name: string, type: string, at: string, priority: string, rules: string[]): NftObject => ({

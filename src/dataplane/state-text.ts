@@ -11,7 +11,8 @@ export function stateText(value: unknown, gap: '' | '\n'): string {
   return `{${gap}${fields.map(([name, field]) => `${JSON.stringify(name)}:${stateText(field, gap)}`).join(`,${gap}`)}}`
 }
 
-function itemText(item: unknown, gap: '' | '\n'): string {
+/** Of one item of a list. */
+export function itemText(item: unknown, gap: '' | '\n' = ''): string {
   if (typeof item !== 'object' || item == null) return JSON.stringify(item)
   return flatText(item) ?? stateText(item, gap)
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { describe, it, beforeEach, afterEach } from 'mocha'
 import { systemClock } from '../../src/clock.ts'
 import { EngineClient, EngineGoneError } from '../../src/dataplane/engine-client.ts'
+import { engineState, type EngineState } from '../../src/dataplane/engine-state.ts'
 import type { EngineEvent } from '../../src/dataplane/engine-protocol.ts'
 
 const hello = { type: 'hello', engine: 'pegasus', version: '1', protocol: 1, pid: 1, generation: null, listeners: [] }
@@ -53,7 +54,12 @@ describe('engine client', () => {
       return line({ type: 'stats', id: message.id, refused_total: 3 })
     })
     const client = await EngineClient.connect(path, systemClock)
-    const applied = await client.apply({ generation: 7, privateKey: 'k', privateKeyBefore: null, state: '{}' })
+    const applied = await client.apply({
+      generation: 7,
+      privateKey: 'k',
+      privateKeyBefore: null,
+      state: engineState({})
+    })
     assert.equal(applied.generation, 7)
     assert.deepEqual(await client.stats(), { type: 'stats', id: 1, refused_total: 3 })
     const events: EngineEvent[] = []
@@ -75,13 +81,124 @@ describe('engine client', () => {
     client.close()
   })
 
+  describe('changes of a state', () => {
+    const told: Array<{ type: string; name?: string; base?: string; [field: string]: unknown }> = []
+    const state = (level: number): EngineState =>
+      engineState({ level }, (before, after) => (after.level > 9 ? null : { by: after.level - before.level }))
+    const message = (generation: number, level: number) => ({
+      generation,
+      privateKey: 'k',
+      privateKeyBefore: null,
+      state: state(level)
+    })
+    const applied = (generation: unknown): string => line({ type: 'applied', generation, listeners: [], errors: [] })
+    const listenNoting = (hello: object, answer: (message: (typeof told)[number]) => string): Promise<void> =>
+      listen(line(hello), (text) => {
+        const message = JSON.parse(text) as (typeof told)[number]
+        told.push(message)
+        return answer(message)
+      })
+    const words = (): unknown[] => told.map(({ type, state: whole, change }) => [type, whole ?? change])
+    beforeEach(() => void told.splice(0))
+
+    it('are told once the whole is in force, each by the name of the one before', async () => {
+      await listenNoting({ ...hello, changes: 1 }, ({ generation }) => applied(generation))
+      const client = await EngineClient.connect(path, systemClock)
+      for (const [generation, level] of [
+        [1, 3],
+        [2, 5],
+        [3, 10],
+        [4, 9]
+      ] as const)
+        assert.equal((await client.apply(message(generation, level))).generation, generation)
+      assert.deepEqual(words(), [
+        ['apply', { level: 3 }],
+        ['change', { by: 2 }],
+        ['apply', { level: 10 }],
+        ['change', { by: -1 }]
+      ])
+      const names = told.map(({ name }) => name)
+      assert.equal(new Set(names).size, 4)
+      assert.deepEqual(
+        told.map(({ base }) => base),
+        [undefined, names[0], undefined, names[2]]
+      )
+      client.close()
+    })
+
+    it('are not told to an engine that does not say it knows them, nor is a name', async () => {
+      for (const changes of [undefined, 2]) {
+        told.splice(0)
+        await listenNoting({ ...hello, changes }, ({ generation }) => applied(generation))
+        const client = await EngineClient.connect(path, systemClock)
+        await client.apply(message(1, 3))
+        await client.apply(message(2, 5))
+        assert.deepEqual(words(), [
+          ['apply', { level: 3 }],
+          ['apply', { level: 5 }]
+        ])
+        assert.ok(told.every((one) => !('name' in one)))
+        client.close()
+        await new Promise((resolve) => server.close(resolve))
+      }
+      await listen('')
+    })
+
+    it('come to the whole state where the engine has another base or does not understand', async () => {
+      const refusals = [
+        { type: 'not_applied', generation: 2, code: 'OtherBase', message: 'another' },
+        { type: 'error', code: 'InvalidState', message: 'unknown field' }
+      ]
+      await listenNoting({ ...hello, changes: 1 }, ({ type, generation }) => {
+        const refusal = type === 'change' ? refusals.shift() : undefined
+        return refusal == null ? applied(generation) : line(refusal)
+      })
+      const client = await EngineClient.connect(path, systemClock)
+      for (let generation = 1; generation <= 4; generation++)
+        assert.equal((await client.apply(message(generation, generation))).generation, generation)
+      assert.deepEqual(words(), [
+        ['apply', { level: 1 }],
+        ['change', { by: 1 }],
+        ['apply', { level: 2 }],
+        ['change', { by: 1 }],
+        ['apply', { level: 3 }],
+        ['change', { by: 1 }]
+      ])
+      client.close()
+    })
+
+    it('are not told where nobody knows what the engine has: after a refusal, and on another connection', async () => {
+      let refuses = false
+      await listenNoting({ ...hello, changes: 1 }, ({ generation }) =>
+        refuses ? line({ type: 'error', code: 'InvalidState', message: 'no' }) : applied(generation)
+      )
+      const first = await EngineClient.connect(path, systemClock)
+      await first.apply(message(1, 1))
+      refuses = true
+      await assert.rejects(first.apply(message(2, 2)), /InvalidState/)
+      refuses = false
+      await first.apply(message(3, 3))
+      first.close()
+      const second = await EngineClient.connect(path, systemClock)
+      await second.apply(message(4, 4))
+      assert.deepEqual(words(), [
+        ['apply', { level: 1 }],
+        ['change', { by: 1 }],
+        ['apply', { level: 2 }],
+        ['apply', { level: 3 }],
+        ['apply', { level: 4 }]
+      ])
+      second.close()
+    })
+  })
+
   it('tells who waits when the engine refuses, goes away or speaks another protocol', async () => {
     await listen(line(hello), (text) =>
       text.includes('stats') ? null : line({ type: 'error', code: 'bad_state', message: 'no' })
     )
     const client = await EngineClient.connect(path, systemClock)
     await assert.rejects(
-      client.apply({ generation: 1, privateKey: 'k', privateKeyBefore: null, state: '{}' }),
+      client.apply({ generation: 1, privateKey: 'k', privateKeyBefore: null, state: engineState({}) }),
       /bad_state no/
     )
     const stats = client.stats()

@@ -8,10 +8,11 @@ import { until } from '../../lab/wait.ts'
 import { systemClock } from '../../src/clock.ts'
 import type { EngineEvent } from '../../src/dataplane/engine-protocol.ts'
 import { orphanLookMs } from '../../src/dataplane/limits.ts'
+import { engineState } from '../../src/dataplane/engine-state.ts'
 import { Predecessors } from '../../src/dataplane/predecessors.ts'
 import { FakeLog } from '../actors/fakes/log.ts'
 
-const message = { generation: 3, privateKey: 'k', privateKeyBefore: null, state: JSON.stringify({ peers: [] }) }
+const message = { generation: 3, privateKey: 'k', privateKeyBefore: null, state: engineState({ peers: [] }) }
 
 describe('engines before the one at work', () => {
   let dir: string

@@ -130,7 +130,7 @@ function hasFailures(applied: AppliedState | null): boolean {
   const known = failing.get(applied)
   if (known != null) return known
   let found = applied.failure != null
-  for (const service of applied.services.values()) found ||= service.failure != null
+  applied.services.forEach(({ failure }) => (found ||= failure != null))
   failing.set(applied, found)
   return found
 }

@@ -1,4 +1,5 @@
 import type { ServiceId } from '../../crdt/schema.ts'
+import { SortedMap } from '../../crdt/sorted-map.ts'
 import type { AppliedService, AppliedState } from '../../dataplane/desired.ts'
 
 /**
@@ -8,6 +9,10 @@ import type { AppliedService, AppliedState } from '../../dataplane/desired.ts'
 export function appliedDifferences(before: AppliedState | null, after: AppliedState): ServiceId[] | null {
   if (before == null || before.failure != null || after.failure != null) return null
   if (before.services === after.services) return []
+  if (before.services instanceof SortedMap && after.services instanceof SortedMap) {
+    const differences = (after.services as SortedMap<AppliedService>).differences(before.services)
+    return [...differences].filter(([, now, was]) => now == null || was == null || !same(now, was)).map(([id]) => id)
+  }
   const found: ServiceId[] = []
   const old = before.services.entries()
   let next = old.next()
