@@ -7,6 +7,7 @@
  * 1. `agent`: written, signed, folded, shown; then reconciled until the data plane is told.
  * 2. `host`: what the kernel's data plane computes of it before it asks the kernel and the engines: devices, tables, ruleset, the
  *    engines' states, and what of them the kernel and the engine are told.
+ * 3. `file`: the text of the file that says what the engine was last told. It is made at most every two seconds.
  *
  * Then a cluster with so many routes, 1,000 in a service: loaded from the disk, and compiled from nothing. Loading
  * the ruleset into the kernel and an engine's own work are no part of it (`bench/apply.ts` has the latter).
@@ -21,27 +22,29 @@ import { systemClock } from '../src/clock.ts'
 import { Replica } from '../src/crdt/replica.ts'
 import { signerFromSeed, type Signer } from '../src/crdt/signer.ts'
 import type { AppliedState, DesiredState } from '../src/dataplane/desired.ts'
+import { engineState, type EngineState } from '../src/dataplane/engine-state.ts'
 import type { HostFacts } from '../src/dataplane/interfaces.ts'
 import { createMarks } from '../src/dataplane/marks.ts'
-import { appliedServices } from '../src/dataplane/outcome.ts'
-import { GENERAL_LISTENER, pegasusState } from '../src/dataplane/pegasus.ts'
+import { AppliedMemory } from '../src/dataplane/outcome.ts'
+import { pegasusChange } from '../src/dataplane/pegasus-change.ts'
+import { GENERAL_LISTENER, PegasusMemory, pegasusState } from '../src/dataplane/pegasus.ts'
+import { PlanMemory } from '../src/dataplane/plan-memory.ts'
 import { onlyTakesAway, planDevices, planSteering } from '../src/dataplane/plan.ts'
 import { parseAddress, parsePrefix, type Address, type Prefix } from '../src/dataplane/prefix.ts'
-import { changesOf } from '../src/dataplane/ruleset-change.ts'
-import { objectText, type NftObject } from '../src/dataplane/ruleset-objects.ts'
-import { rulesetObjects } from '../src/dataplane/ruleset.ts'
-import { stateText } from '../src/dataplane/state-text.ts'
+import { changesOfParts } from '../src/dataplane/ruleset-change.ts'
+import { objectText } from '../src/dataplane/ruleset-objects.ts'
+import { RulesetMemory, rulesetParts, type Ruleset } from '../src/dataplane/ruleset.ts'
 import { silentLogger } from '../src/log.ts'
 import { systemRandom } from '../src/random.ts'
 import { FakeDataplane } from '../test/actors/fakes/dataplane.ts'
 import { FakeMesh, FakeWire } from '../test/actors/fakes/mesh.ts'
 import { record } from './replica.ts'
-import { median } from './rounds.ts'
 
 const { values } = parseArgs({
   options: { services: { type: 'string', default: '1000,10000' }, routes: { type: 'string', default: '100000' } }
 })
-const CHANGES = 21
+/** The clock of a thread may be as coarse as a tick of the kernel, so that only many changes tell what one costs. */
+const CHANGES = 41
 const root = await mkdtemp(join(tmpdir(), 'arctic-scale-'))
 const SIGNERS = [1, 2, 3].map((n) => signerFromSeed(new Uint8Array(32).fill(n)))
 const signer = (n: number): Signer => SIGNERS[n - 1] as Signer
@@ -68,29 +71,43 @@ class HostPlan {
   readonly #marks = createMarks()
   #indexes: ReadonlyMap<string, number> = new Map()
   #ports: ReadonlyMap<string, number> = new Map([[GENERAL_LISTENER, 40_000]])
-  #objects: NftObject[] | null = null
+  #parts: Ruleset | null = null
+  #told: EngineState | null = null
+  readonly #memory = {
+    plan: new PlanMemory(),
+    pegasus: new PegasusMemory(),
+    ruleset: new RulesetMemory(),
+    applied: new AppliedMemory()
+  }
   #desired: DesiredState | null = null
   /** Length of what the kernel and the engine are told, bytes. */
   bytes = { ruleset: 0, engine: 0 }
 
+  /** As it stands in the file, characters. */
+  file = (): number => this.#told?.text().length ?? 0
+
   of(desired: DesiredState): AppliedState['services'] {
     const marks = this.#marks
-    const plan = planDevices(desired, { known: this.#indexes, facts: FACTS, marks, parent: null })
+    const { plan: memory } = this.#memory
+    const plan = planDevices(desired, { known: this.#indexes, facts: FACTS, marks, parent: null, memory })
     this.#indexes = plan.indexes
-    const steering = planSteering(desired, { plan, failedDevices: new Set(), facts: FACTS, marks })
+    const steering = planSteering(desired, { plan, failedDevices: new Set(), facts: FACTS, marks, memory })
     onlyTakesAway(this.#desired, desired)
     this.#desired = desired
     const keys = { before: null, known: new Set<string>() }
     const [ports, devices] = [this.#ports, steering.serviceDevices]
     const common = { dataListen: '0.0.0.0:7947', bypassMark: marks.bypass, kcpCongestionControl: true, keys }
-    const state = pegasusState(desired, { ...common, table: steering.table, devices, ports })
-    const engine = stateText(state, '')
-    const objects = rulesetObjects(steering.steering(ports, GENERAL_LISTENER))
-    const commands = this.#objects == null ? null : changesOf(this.#objects, objects)
-    const ruleset = commands ?? objects.map((object) => objectText(object, new Map()))
-    this.#objects = objects
+    const { table } = steering
+    const state = pegasusState(desired, { ...common, table, devices, ports, memory: this.#memory.pegasus })
+    const told = engineState(state, pegasusChange)
+    const engine = (this.#told == null ? null : told.since(this.#told)) ?? told.text()
+    this.#told = told
+    const parts = rulesetParts(steering.steering(ports, GENERAL_LISTENER), this.#memory.ruleset)
+    const commands = this.#parts == null ? null : changesOfParts(this.#parts, parts)
+    const ruleset = commands ?? parts.flat().map((object) => objectText(object, new Map()))
+    this.#parts = parts
     this.bytes = { ruleset: ruleset.join('\n').length, engine: engine.length }
-    return appliedServices(desired, {
+    return this.#memory.applied.services(desired, {
       planned: plan.failures,
       deviceFailures: new Map(),
       engineErrors: [],
@@ -144,6 +161,8 @@ async function founded(dir: string): Promise<Replica> {
   return a
 }
 
+const mean = (times: readonly number[]): number => times.reduce((sum, ms) => sum + ms, 0) / times.length
+
 const network = (i: number): string => `${10 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}.0/24`
 
 /** Services with a route each, `own` of them from this host. */
@@ -161,11 +180,11 @@ async function filled(dir: string, services: number, own: number): Promise<Repli
   return a
 }
 
-/** Of one change, the median: CPU of this thread in the agent's part and the host's. */
+/** Of one change, the mean: CPU of this thread in the agent's part and the host's. */
 async function changes(
   services: number,
   own: number
-): Promise<{ agent: number; host: number; bytes: HostPlan['bytes'] }> {
+): Promise<{ agent: number; host: number; file: number; bytes: HostPlan['bytes'] }> {
   const a = await filled(`${services}-${own}`, services, own)
   const dataplane = new CountedDataplane()
   const mesh = new QuietMesh(a.self, new FakeWire())
@@ -188,7 +207,7 @@ async function changes(
   }
   await settled(2000)
   const mine = [...a.view().services.values()].filter(({ source_peer_id: source }) => source === a.self)
-  const times = { agent: [] as number[], host: [] as number[] }
+  const times = { agent: [] as number[], host: [] as number[], file: [] as number[] }
   for (let n = 0; n < CHANGES; n++) {
     const service = mine[Math.floor((n * mine.length) / CHANGES)] as (typeof mine)[number]
     const route = a.view().routesOf.get(service.id)?.[0]
@@ -201,10 +220,14 @@ async function changes(
     const host = dataplane.hostMs - before
     times.host.push(host)
     times.agent.push(cpu() - began - host)
+    const made = cpu()
+    dataplane.plan.file()
+    times.file.push(cpu() - made)
   }
   await actors.stop()
   await a.close()
-  return { agent: median(times.agent), host: median(times.host), bytes: dataplane.plan.bytes }
+  const [agent, host, file] = [times.agent, times.host, times.file].map(mean)
+  return { agent: agent ?? 0, host: host ?? 0, file: file ?? 0, bytes: dataplane.plan.bytes }
 }
 
 async function manyRoutes(routes: number): Promise<void> {
@@ -234,12 +257,14 @@ async function manyRoutes(routes: number): Promise<void> {
 }
 
 try {
-  out('| services + routes | of this host | agent, CPU ms | host, CPU ms | to nft, bytes | to the engine, kB |')
-  out('| ---: | ---: | ---: | ---: | ---: | ---: |')
+  out(
+    '| services + routes | of this host | agent, CPU ms | host, CPU ms | file, CPU ms | to nft, bytes | to the engine, bytes |'
+  )
+  out('| ---: | ---: | ---: | ---: | ---: | ---: | ---: |')
   for (const services of values.services.split(',').map(Number)) {
     for (const own of [100, services]) {
-      const { agent, host, bytes } = await changes(services, own)
-      const figures = [agent.toFixed(1), host.toFixed(1), bytes.ruleset, (bytes.engine / 1000).toFixed(0)]
+      const { agent, host, file, bytes } = await changes(services, own)
+      const figures = [agent.toFixed(1), host.toFixed(2), file.toFixed(1), bytes.ruleset, bytes.engine]
       out(`| ${[services, own, ...figures].join(' | ')} |`)
     }
   }

@@ -29,6 +29,9 @@ describe('crdt/sorted-map', function () {
         const sorted = [...model].sort(([a], [b]) => (a < b ? -1 : 1))
         assert.deepEqual([...map], sorted)
         assert.equal(map.size, model.size)
+        const made = SortedMap.of(model)
+        assert.deepEqual([...made.without(probe), made.size], [...map.without(probe), map.size])
+        assert.deepEqual([...made.with(probe, 9).differences(map)], [...map.with(probe, 9).differences(map)])
         assert.equal(map.get(probe), model.get(probe))
         assert.equal(map.has(probe), model.has(probe))
         assert.equal(
