@@ -161,6 +161,11 @@ export class SimNetwork implements HostNetwork, EndOwner, Listening {
     return add(this.#onStranger, listener)
   }
 
+  /** Its messages are whole: there is nothing between two of them to speak wrongly. */
+  onMisspoken(): () => void {
+    return () => {}
+  }
+
   membershipChanged(): void {
     this.#connections.evaluate()
   }

@@ -67,6 +67,7 @@ export class Libp2pNetwork implements Network {
   readonly #onConnect = new Set<Parameters<Network['onConnect']>[0]>()
   readonly #onDisconnect = new Set<Parameters<Network['onDisconnect']>[0]>()
   readonly #onStranger = new Set<Parameters<Network['onStranger']>[0]>()
+  readonly #onMisspoken = new Set<Parameters<Network['onMisspoken']>[0]>()
 
   /** Nothing is opened before `start`. InvalidRequestError for a listen address that is none. */
   static async create(options: Libp2pNetworkOptions): Promise<Libp2pNetwork> {
@@ -134,7 +135,10 @@ export class Libp2pNetwork implements Network {
       onHearer: (peer) => this.#hearer(peer),
       // What it listens to by gossip may have been told before it was known that it hears nothing else.
       onDeaf: (peer) => this.#hearer(peer),
-      hear: (topic, data, from) => this.#hear(topic, data, from)
+      hear: (topic, data, from) => this.#hear(topic, data, from),
+      onMisspoken: (error) => {
+        for (const listener of this.#onMisspoken) listener('near', error)
+      }
     })
     this.#connections = new Connections({
       self: this.self,
@@ -266,6 +270,10 @@ export class Libp2pNetwork implements Network {
 
   onStranger(listener: Parameters<Network['onStranger']>[0]): () => void {
     return add(this.#onStranger, listener)
+  }
+
+  onMisspoken(listener: Parameters<Network['onMisspoken']>[0]): () => void {
+    return add(this.#onMisspoken, listener)
   }
 
   membershipChanged(): void {

@@ -176,6 +176,7 @@ export class MeshRuntime implements Mesh {
       }),
       network.onDisconnect((peer) => this.#roster.disconnected(peer)),
       network.onStranger((peer, addresses) => this.#roster.stranger(peer, addresses)),
+      network.onMisspoken((protocol, error) => this.#refusals.note(protocol, error)),
       replica.onView((view, previous) => this.#viewChanged(view, previous)),
       replica.onReceived(({ author, writtenAt, receivedAt }) => {
         this.#changedAt = clock.monotonic()

@@ -18,6 +18,8 @@ export interface Network {
   onDisconnect(listener: (peer: PeerId) => void): () => void
   /** Somebody proved an identity that is no member's: a joiner, or one who only looks. Not in `connected()`. */
   onStranger(listener: (peer: PeerId, addresses: string[]) => void): () => void
+  /** A member spoke a protocol of the network itself wrongly, and its stream was ended. */
+  onMisspoken(listener: (protocol: string, error: Error) => void): () => void
   /** Membership has changed: connections made under another standing are closed, to be made anew. */
   membershipChanged(): void
   /** Opens a message stream to a connected peer. */

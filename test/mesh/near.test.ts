@@ -3,7 +3,8 @@ import type { Connection, Stream } from '@libp2p/interface'
 import * as fc from 'fast-check'
 import type { Link } from '../../src/mesh/libp2p/connections.ts'
 import { NearStreams } from '../../src/mesh/libp2p/near.ts'
-import { gossipBacklogBytesMax, nearMessageBytesMax, nearRefusedMax } from '../../src/mesh/limits.ts'
+import { gossipBacklogBytesMax, messageWholeMs, nearMessageBytesMax, nearRefusedMax } from '../../src/mesh/limits.ts'
+import { MisspokenError } from '../../src/mesh/misspoken.ts'
 import { FakeClock } from '../actors/fakes/clock.ts'
 import { pause } from './support.ts'
 
@@ -45,14 +46,17 @@ describe('what is said to those who are connected', () => {
   function near(hear: (topic: string, data: Uint8Array, from: string) => boolean = () => true): {
     streams: NearStreams
     log: string[]
+    clock: FakeClock
   } {
     const log: string[] = []
-    const streams = new NearStreams(new FakeClock(), {
+    const clock = new FakeClock()
+    const streams = new NearStreams(clock, {
       onHearer: (peer) => log.push(`${peer} hears`),
       onDeaf: (peer) => log.push(`${peer} is deaf`),
-      hear
+      hear,
+      onMisspoken: ({ name, message }) => log.push(`${name}: ${message}`)
     })
-    return { streams, log }
+    return { streams, log, clock }
   }
 
   /** A connection whose streams are opened as `open` does. */
@@ -98,9 +102,11 @@ describe('what is said to those who are connected', () => {
     const topicBeyond = Buffer.from([0, 0, 0, 3, 9, 1, 1])
     for (const bytes of [tooLong, topicBeyond, Buffer.alloc(4), Buffer.from('GET / HTTP/1.1\r\n\r\n')]) {
       const into = new FakeStream()
-      near().streams.serve(stream(into), 'a')
+      const { streams, log } = near()
+      streams.serve(stream(into), 'a')
       into.arrive(bytes)
-      ok(into.aborted != null, bytes.toString('hex'))
+      ok(into.aborted instanceof MisspokenError, bytes.toString('hex'))
+      equal(log.length, 1)
     }
     let heard = 0
     const into = new FakeStream()
@@ -111,6 +117,30 @@ describe('what is said to those who are connected', () => {
     into.arrive(Buffer.concat([bytes, bytes, bytes]))
     ok(into.aborted != null)
     equal(heard, nearRefusedMax + 1)
+  })
+
+  it('ends the stream of who begins a message and does not end it, and of nobody else', async () => {
+    const bytes = await said([['t', new Uint8Array(100)]])
+    const { streams, log, clock } = near()
+    const [halting, slow, quiet, cut] = [new FakeStream(), new FakeStream(), new FakeStream(), new FakeStream()]
+    for (const one of [halting, slow, quiet, cut]) streams.serve(stream(one), 'a')
+    // Half a message behind a whole one, then nothing.
+    halting.arrive(Buffer.concat([bytes, bytes.subarray(0, 50)]))
+    quiet.arrive(bytes)
+    cut.arrive(bytes.subarray(0, 3))
+    cut.dispatchEvent(new Event('remoteCloseWrite'))
+    // Never done with one, yet each is whole soon.
+    for (let i = 0; i < 8; i++) {
+      slow.arrive(i === 0 ? bytes.subarray(0, 50) : Buffer.concat([bytes.subarray(50), bytes.subarray(0, 50)]))
+      await clock.advance(messageWholeMs / 4)
+    }
+    deepEqual(
+      [halting, slow, quiet, cut].map(({ aborted }) => aborted?.name),
+      ['TimedOutError', undefined, undefined, 'MisspokenError']
+    )
+    equal(log.length, 2)
+    slow.end()
+    equal(clock.pending, 0)
   })
 
   it('goes over one stream for each peer, which is opened anew when it has ended', async () => {

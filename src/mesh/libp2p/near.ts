@@ -1,9 +1,10 @@
 import type { Connection, Stream } from '@libp2p/interface'
 import { concat } from 'uint8arrays'
-import type { Clock } from '../../clock.ts'
+import type { Clock, Timer } from '../../clock.ts'
 import type { PeerId } from '../../crdt/schema.ts'
-import { deadline } from '../deadline.ts'
-import { gossipBacklogBytesMax, nearMessageBytesMax, nearRefusedMax, openTimeoutMs } from '../limits.ts'
+import { deadline, TimedOutError } from '../deadline.ts'
+import { gossipBacklogBytesMax, messageWholeMs, nearMessageBytesMax, nearRefusedMax, openTimeoutMs } from '../limits.ts'
+import { MisspokenError } from '../misspoken.ts'
 import type { Link } from './connections.ts'
 
 export const NEAR_PROTOCOL = '/arctic/near/1.0.0'
@@ -25,6 +26,8 @@ export interface NearEvents {
   onDeaf(peer: PeerId): void
   /** False when the message should not have been sent. */
   hear(topic: string, data: Uint8Array, from: PeerId): boolean
+  /** A stream of another peer was ended for what came on it, or did not come. */
+  onMisspoken(error: Error): void
 }
 
 /**
@@ -90,19 +93,40 @@ export class NearStreams {
   serve(stream: Stream, from: PeerId): void {
     let held: Uint8Array = new Uint8Array(0)
     let refused = 0
+    /** Runs while a message has begun and is not whole. */
+    let whole: Timer | null = null
+    const settle = (): void => {
+      whole?.cancel()
+      whole = null
+    }
+    const end = (error: Error): void => {
+      settle()
+      this.#events.onMisspoken(error)
+      stream.abort(error)
+    }
     stream.addEventListener('message', ({ data }) => {
       try {
         const bytes = data.subarray()
+        let heard = 0
         held = this.#read(held.byteLength === 0 ? bytes : concat([held, bytes]), (topic, message) => {
+          heard++
+          // Each was counted when it was judged.
           if (!this.#events.hear(topic, message, from) && ++refused > nearRefusedMax)
-            throw new RangeError('too much that should not have been said')
+            throw new Error('too much that should not have been said')
         })
+        if (held.byteLength === 0 || heard > 0) settle()
+        if (held.byteLength > 0)
+          whole ??= this.#clock.after(messageWholeMs, () => end(new TimedOutError(messageWholeMs)))
       } catch (error) {
-        stream.abort(error as Error)
+        end(error as Error)
       }
     })
     // What it does not say any more, it says on another one.
-    stream.addEventListener('remoteCloseWrite', () => void stream.close().catch(() => {}))
+    stream.addEventListener('remoteCloseWrite', () => {
+      if (held.byteLength > 0) end(new MisspokenError('cut_short', 'the stream ended in the middle of a message'))
+      else void stream.close().catch(() => {})
+    })
+    stream.addEventListener('close', settle)
   }
 
   /** What is left of `bytes` behind the last whole message. */
@@ -111,13 +135,14 @@ export class NearStreams {
     let at = 0
     while (view.byteLength - at >= LENGTH_BYTES) {
       const length = view.readUInt32BE(at)
-      if (length > nearMessageBytesMax || length === 0)
-        throw new RangeError(`a message of ${length} bytes was announced`)
+      if (length > nearMessageBytesMax)
+        throw new MisspokenError('oversized', `a message of ${length} bytes was announced`)
+      if (length === 0) throw new MisspokenError('malformed', 'a message of no bytes was announced')
       const end = at + LENGTH_BYTES + length
       if (end > view.byteLength) break
       const topicAt = at + LENGTH_BYTES + 1
       const dataAt = topicAt + view[topicAt - 1]!
-      if (dataAt > end) throw new RangeError('the topic is longer than its message')
+      if (dataAt > end) throw new MisspokenError('malformed', 'the topic is longer than its message')
       hear(view.toString('latin1', topicAt, dataAt), bytes.subarray(dataAt, end))
       at = end
     }
