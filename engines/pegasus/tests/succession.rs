@@ -207,6 +207,10 @@ fn a_successor_dies_at(host: &str, transport: &str) {
     lab.successor(&before, 2).kill();
     upgrade(&lab, &before, transport).kill();
     assert!(echoes(&mut idle, b"after"));
+    // A carrier to the one that died may have been warm. Over KCP that shows when something is said on it: a flow that gets it is
+    // reset, and an idle one asks for a sign of life after three seconds.
+    let known = Instant::now() + Duration::from_secs(if transport == "kcp" { 5 } else { 0 });
+    while Instant::now() < known && (0..5).any(|_| !echoes(&mut connect(&lab, v4(7)), b"who is there")) {}
     for _ in 0..20 {
         assert!(echoes(&mut connect(&lab, v4(7)), b"the one before takes new ones again"));
     }
