@@ -1,4 +1,5 @@
 import { flushCompileCache } from 'node:module'
+import { setImmediate } from 'node:timers/promises'
 import { systemClock } from './clock.ts'
 import { readAgentConfig, type AgentConfig } from './config.ts'
 import { automerge } from './crdt/automerge.ts'
@@ -71,7 +72,9 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
   }
 }
 
-function complain(error: unknown): number {
+async function complain(error: unknown): Promise<number> {
+  // Lines of the log that wait for the end of this turn come first: who reads the last line reads this one.
+  await setImmediate()
   if (error instanceof ArcticError) {
     process.stderr.write(`error: ${error.code}: ${error.message}\n`)
     return error.exitCode

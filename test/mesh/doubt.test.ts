@@ -28,10 +28,10 @@ describe('doubt of the version vectors', () => {
     deepEqual(lowered({ a: 20, b: 3 }, 16), { a: 4, b: 0 })
   })
 
-  it('takes another auth head for an older version, and another head for another document', () => {
+  it('takes another head for another document, and another auth head for a fork in the auth log', () => {
     const view = { ...emptyView, heads: ['1', '2', 'auth'], authHead: 'auth' }
     equal(isOtherDocument(view, { heads: ['1', '2', 'auth'] }), false)
-    equal(isOtherDocument(view, { heads: ['1', '2', 'other'] }), false)
+    equal(isOtherDocument(view, { heads: ['1', '2', 'other'] }), true)
     equal(isOtherDocument(view, { heads: ['1', '3', 'auth'] }), true)
     // Of more than that, a beat names the first ones only.
     equal(isOtherDocument(view, { heads: Array.from({ length: beatHeadsMax }, (_, i) => `x${i}`) }), false)

@@ -43,9 +43,12 @@ export class Doubt {
 export const lowered = (vector: VersionVector, depth: number): VersionVector =>
   Object.fromEntries(Object.entries(vector).map(([actor, seq]) => [actor, Math.max(0, seq - depth)]))
 
-/** Whether a beat whose vector is equal to this peer's names another document. Older versions name another auth head. */
-export function isOtherDocument({ heads, authHead }: View, beat: Pick<Beat, 'heads'>): boolean {
+/**
+ * Whether a beat whose vector is equal to this peer's names another document, or other entries of the auth log: that may fork as
+ * well, and stands among the heads by a digest.
+ */
+export function isOtherDocument({ heads }: View, beat: Pick<Beat, 'heads'>): boolean {
   if (beat.heads.length >= beatHeadsMax || heads.length >= beatHeadsMax) return false
   const theirs = new Set(beat.heads)
-  return heads.some((head) => head !== authHead && !theirs.has(head))
+  return heads.some((head) => !theirs.has(head))
 }
