@@ -1,4 +1,5 @@
-import { run } from '../lab/command.ts'
+import { attempt, run } from '../lab/command.ts'
+import { sleep } from '../lab/wait.ts'
 import { cpuSeconds } from './cpu.ts'
 import { realTimePriority, shortConnections } from './limits.ts'
 import { requests } from './load.ts'
@@ -40,7 +41,7 @@ export async function smallLoads(contender: Contender<Path>, seconds: number): P
 async function pingPongOver({ path, pids }: Contender<Path>, seconds: number): ReturnType<typeof requests> {
   const onTheWay = [...pids, path.server.pid]
   const schedule = (policy: string, priority: string): Promise<unknown> =>
-    Promise.all(onTheWay.map((pid) => run(['chrt', '--all-tasks', policy, '--pid', priority, String(pid)])))
+    Promise.all(onTheWay.map((pid) => untilItHolds(['chrt', '--all-tasks', policy, '--pid', priority, String(pid)])))
   await schedule(...REAL_TIME)
   try {
     const load = { connections: 1, seconds, close: false, pids, starter: ['chrt', ...REAL_TIME] }
@@ -48,6 +49,15 @@ async function pingPongOver({ path, pids }: Contender<Path>, seconds: number): R
   } finally {
     await schedule('--other', '0')
   }
+}
+
+/** A thread that ends while all of a process are gone over (stunnel has one for each connection) is an error to chrt. */
+async function untilItHolds(argv: readonly string[], tries = 20): Promise<void> {
+  const { code } = await attempt(argv)
+  if (code === 0) return
+  if (tries === 0) await run(argv)
+  await sleep(50)
+  await untilItHolds(argv, tries - 1)
 }
 
 const REAL_TIME = ['--fifo', String(realTimePriority)] as const
