@@ -228,11 +228,8 @@ export const redialCapMs = (members: number): number => Math.min(redialMaxMs, Ma
 export const redialHintMs = 1_000
 /** Dials under way at once. */
 export const redialsMax = 16
-/**
- * Of two peers the one with the greater id waits this long for the other one's dial, and up to twice as long. A dial takes
- * four round trips, so on ways of up to 75 ms there and back they do not cross.
- */
-export const redialYieldMs = 300
+/** Of two peers the one with the greater id waits this long for the other one's dial, and up to twice as long. */
+export const redialYieldMs = 100
 /** A peer that starts dials one member after the other, this far apart, and the last of them after `redialTurnsMs` at most. */
 export const redialTurnMs = 150
 export const redialTurnsMs = 600
