@@ -26,7 +26,6 @@ export class PlanMemory {
   readonly #covers = new Map<PeerId, { table: TableMaker; routed: MappedList<InboundService, RoutedService> }>()
   /** Of the plan before, for as long as they say the same. */
   #indexes: ReadonlyMap<PeerId, number> = new Map()
-  #facts: HostFacts | null = null
   #steer: (service: OutboundService) => SteeredService = () => {
     throw new TypeError('nothing is steered yet')
   }
@@ -44,8 +43,7 @@ export class PlanMemory {
   ): readonly SteeredService[] {
     this.#steer = steer
     if (!sameEntries(this.#indexes, indexes)) this.#indexes = indexes
-    this.#facts = facts
-    return this.steered.of(live, [this.#indexes, this.#facts])
+    return this.steered.of(live, [this.#indexes, facts])
   }
 
   /** What may come out of each peer's tunnel. */

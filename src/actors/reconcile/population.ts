@@ -1,5 +1,6 @@
 import type { RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
+import { once } from '../../dataplane/once.ts'
 import type { ServicePopulation } from './plan.ts'
 import { specIn } from './spec.ts'
 
@@ -9,13 +10,7 @@ export const servicePopulation = (view: View, service: ServiceRecord): ServicePo
   routes: new Map((view.routesOf.get(service.id) ?? []).map((route) => [route.id, wishOf(route)]))
 })
 
-const wishes = new WeakMap<RouteRecord, string>()
-
 /** What a route asks for, as text; records are immutable, so it is made once for each. */
-function wishOf(route: RouteRecord): string {
-  const known = wishes.get(route)
-  if (known != null) return known
-  const wish = `${route.source_cidr ?? '*'} → ${route.dest_cidr ?? '*'} priority ${route.priority}`
-  wishes.set(route, wish)
-  return wish
-}
+const wishOf = once(
+  (route: RouteRecord): string => `${route.source_cidr ?? '*'} → ${route.dest_cidr ?? '*'} priority ${route.priority}`
+)

@@ -66,9 +66,8 @@ export class NearStreams {
   /** Sees to it that there is a stream, by this connection unless there is one already. */
   connect({ peer, connection }: Link): void {
     const way = this.#ways.get(peer)
-    const open = way?.stream == null ? way != null : way.stream.writeStatus === 'writable'
-    if (open && (way?.connection === connection || way?.stream != null)) return
-    void this.#open(peer, connection)
+    const isThere = way?.stream == null ? way?.connection === connection : way.stream.writeStatus === 'writable'
+    if (!isThere) void this.#open(peer, connection)
   }
 
   disconnected(peer: PeerId): void {
