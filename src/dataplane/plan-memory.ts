@@ -3,7 +3,7 @@ import type { InboundService, OutboundService } from './desired.ts'
 import { serviceDeviceName } from './devices.ts'
 import type { HostFacts } from './interfaces.ts'
 import { MappedList } from './mapped-list.ts'
-import { compareText } from './route.ts'
+import { byId } from '../order.ts'
 import { TableMaker, type RoutedService, type RouteTable } from './route-table.ts'
 import type { SteeredService } from './ruleset.ts'
 import { merged } from './sorted-list.ts'
@@ -126,8 +126,6 @@ export class ServiceSet<S extends OutboundService | InboundService> {
     return this.#transparent > 0
   }
 }
-
-const byId = (a: { id: string }, b: { id: string }): number => compareText(a.id, b.id)
 
 const isOdd = (service: OutboundService | InboundService): boolean =>
   !hasGoodId(service) || ('interface' in service && service.interface != null)

@@ -5,7 +5,6 @@ import {
   compareLengths,
   compareNetworks,
   compareRoutes,
-  compareText,
   compareValues,
   lengthOf,
   valueOf,
@@ -17,6 +16,7 @@ import { byText, once } from './once.ts'
 import { mask, parseAddress, parsePrefix, type Family } from './prefix.ts'
 import { lowerBound, merged } from './sorted-list.ts'
 import { splicesOf } from './splices.ts'
+import { compareText } from '../order.ts'
 
 /**
  * Which service carries a packet, and why. The order is the contract's ("How a packet is matched") and total, so every

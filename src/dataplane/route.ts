@@ -1,5 +1,6 @@
 import type { RouteId, ServiceId } from '../crdt/schema.ts'
 import type { Address, Prefix } from './prefix.ts'
+import { compareText } from '../order.ts'
 
 export interface Route {
   id: RouteId
@@ -46,5 +47,3 @@ export const compareValues = (a: bigint, b: bigint): number => (a < b ? -1 : a >
 export const kindOf = ({ source, dest }: Route): number =>
   source == null ? (dest == null ? 3 : 2) : dest == null ? 1 : 0
 export const lengthOf = (prefix: Prefix | null): number => prefix?.length ?? -1
-
-export const compareText = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)

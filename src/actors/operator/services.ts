@@ -18,6 +18,7 @@ import { refreshReports } from './refresh.ts'
 import { resolvePeer, resolveSource, resolveTarget } from './peer-ref.ts'
 import { findRoute, findService } from './service-ref.ts'
 import { refuseRevoked } from './standing.ts'
+import { byId } from '../../order.ts'
 
 /** What an operator can do with services and their routes. */
 export class ServiceNouns {
@@ -152,5 +153,3 @@ export class ServiceNouns {
 interface Condition {
   ifMatch?: readonly string[]
 }
-
-const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)

@@ -10,6 +10,7 @@ import type {
 import { once } from '../../dataplane/once.ts'
 import { multiaddrHostPort } from './multiaddr.ts'
 import { specIn } from './spec.ts'
+import { byId } from '../../order.ts'
 
 /**
  * What this host's data plane should do, from the view and nothing else: the same view gives the same state, in the
@@ -112,5 +113,3 @@ export const desiredDigest = (desired: DesiredState): string =>
     ...desired.inbound.map((service) => `<${service.id} ${service.spec}`),
     ...desired.endpoints
   ].join('\n')
-
-const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)

@@ -3,6 +3,8 @@ import type { PeerId, ServiceId } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import type { DesiredPeer, DesiredState, InboundService, OutboundService } from '../../dataplane/desired.ts'
 import { desiredFor, endpointsOf, peerSide, sourceSide, targetSide } from './desired.ts'
+import { lowerBound } from '../../dataplane/sorted-list.ts'
+import { byId } from '../../order.ts'
 
 /**
  * This host's part of the view, kept in step by what changed in it: at any time `desired` equals `desiredFor` of the
@@ -163,7 +165,7 @@ const membersOf = ({ members: { added, removed, changed } }: ViewDiff): Set<Peer
 
 /** Into a list in the order of ids; true unless an entry of the same spec was there. */
 function put<T extends { id: string; spec: string }>(list: T[], entry: T): boolean {
-  const at = lowerBound(list, entry.id)
+  const at = lowerBound(list, entry, byId)
   const held = list[at]
   if (held?.id !== entry.id) list.splice(at, 0, entry)
   else if (held.spec === entry.spec) return false
@@ -172,17 +174,6 @@ function put<T extends { id: string; spec: string }>(list: T[], entry: T): boole
 }
 
 function remove(list: Array<{ id: string }>, id: string): void {
-  const at = lowerBound(list, id)
+  const at = lowerBound(list, { id }, byId)
   if (list[at]?.id === id) list.splice(at, 1)
-}
-
-function lowerBound(list: ReadonlyArray<{ id: string }>, id: string): number {
-  let low = 0
-  let high = list.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (list[middle]!.id < id) low = middle + 1
-    else high = middle
-  }
-  return low
 }

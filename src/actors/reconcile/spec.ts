@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { PeerRecord, RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
+import { byId } from '../../order.ts'
 
 /**
  * The digest of one service's wish: everything that either endpoint programs for it, and nothing else (a rename changes
@@ -41,8 +42,6 @@ const endpointWish = (peer: PeerRecord | null): unknown =>
         // Left out where there are none, so that agents that know of none come to the same digest.
         ...(peer.keys_before == null ? [] : [peer.keys_before])
       ]
-
-const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
 
 interface Remembered {
   routes: readonly RouteRecord[]
