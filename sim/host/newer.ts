@@ -1,4 +1,5 @@
-import { applyChanges, change, getLastLocalChange, ImmutableString, init, toJS, type Doc } from '@automerge/automerge'
+import type { Doc } from '@automerge/automerge'
+import { automerge } from '../../src/crdt/automerge.ts'
 import { plainChunk } from '../../src/crdt/chunk.ts'
 import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from '../../src/crdt/envelope.ts'
 import { Fold } from '../../src/crdt/fold.ts'
@@ -22,6 +23,7 @@ export async function writeNovelty(host: SimHost): Promise<Array<[path: string, 
   const service = [...(replica?.view().services.keys() ?? [])].sort()[0]
   if (replica == null || service == null) return null
   const { genesis, doc } = read(host)
+  const { change, getLastLocalChange, ImmutableString } = automerge()
   // One that was lost with the answer stands, and has its number.
   const seq = (replica.vector()[actorOf('change', host.signer.publicKey, incarnation)] ?? 0) + 1
   const field = `newer_${host.index}`
@@ -48,7 +50,7 @@ export async function writeNovelty(host: SimHost): Promise<Array<[path: string, 
 
 /** What stands at such a path in what a host holds; undefined for nothing. */
 export function noveltiesOf(host: SimHost): (path: string) => unknown {
-  const raw = toJS(read(host).doc) as Raw
+  const raw = automerge().toJS(read(host).doc) as Raw
   return (path) => {
     const [kind = '', id = '', field = ''] = path.split(' ')
     return Object.values(raw[kind] ?? {}).find((bucket) => Object.hasOwn(bucket, id))?.[id]?.[field]
@@ -70,5 +72,6 @@ function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: D
   void new Fold(ledger, actor, (entry) => bodyOf(bytesOf.get(entry.hash) ?? new Uint8Array()))
   const valid = held.filter(({ entry }) => entry.kind === 'change' && entry.valid)
   const chunks = [genesis.chunk, ...valid.map(({ bytes }) => bodyOf(bytes))]
+  const { applyChanges, init } = automerge()
   return { genesis, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }
 }
