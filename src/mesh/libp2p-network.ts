@@ -22,6 +22,7 @@ import { libp2pLog } from './libp2p/libp2p-log.ts'
 import { NEAR_PROTOCOL, NearStreams } from './libp2p/near.ts'
 import { noiseCrypto } from './libp2p/noise-crypto.ts'
 import { Pings } from './libp2p/pings.ts'
+import { goStraightThrough } from './libp2p/straight-through.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
 import * as limits from './limits.ts'
 import type { Audience, Channel, Network } from './network.ts'
@@ -76,6 +77,7 @@ export class Libp2pNetwork implements Network {
     const doorkeeper = new Doorkeeper(options.membership, quiet)
     grantWindowsByHalves()
     spareIdleWork()
+    goStraightThrough()
     let network: Libp2pNetwork | null = null
     const gossip = memberGossip((handler) => (stream, connection) => network?.membersOnly(handler)(stream, connection))
     const node = await createLibp2p({
