@@ -20,8 +20,11 @@ class ToldState<S extends object> implements EngineState {
   readonly #state: S
   readonly #changeOf: (before: S, after: S) => object | null
   #text: string | null = null
-  /** Engines that carry on beside each other are told the same. */
-  #since: { before: EngineState; text: string | null } | null = null
+  /**
+   * Engines that carry on beside each other are told the same. It must not keep the state before, which has one before it
+   * too: all that was ever told would stay in memory.
+   */
+  #since: { before: WeakRef<EngineState>; text: string | null } | null = null
 
   constructor(state: S, changeOf: (before: S, after: S) => object | null) {
     this.#state = state
@@ -33,10 +36,10 @@ class ToldState<S extends object> implements EngineState {
   }
 
   since(before: EngineState): string | null {
-    if (this.#since?.before === before) return this.#since.text
+    if (this.#since?.before.deref() === before) return this.#since.text
     const change = before instanceof ToldState ? this.#changeOf((before as ToldState<S>).#state, this.#state) : null
     const text = change == null ? null : JSON.stringify(change)
-    this.#since = { before, text }
+    this.#since = { before: new WeakRef(before), text }
     return text
   }
 }
