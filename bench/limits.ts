@@ -43,6 +43,10 @@ export const soakAwayMs = 10_000
 /** How often memory is looked at, ms, and from which minute on it should be flat. */
 export const soakSampleMs = 5_000
 export const soakSettledMinutes = 5
+/** After that the fifth agent is killed no more. */
+export const soakKillFifthMinutes = 4.5
+/** A shorter line says nothing of a slope. */
+export const soakSlopeMinutesMin = 5
 
 /** Idle flows of one pair of engines: two descriptors each, of the 20,000 that a process may have here, and some for itself. */
 export const flowsPerPair = 8_400

@@ -2,8 +2,9 @@
  * Memory over time: five real agents, kernel and engines included, under a stream of changes, while peers leave and come, are
  * killed and started again. `node bench/soak.ts [--minutes 30] [--rate 20]`; writes its section of RESULTS.md and a plot.
  *
- * The first agent and the fourth live through all of it; their lines are the ones to look at. The second and the fifth are
- * killed in turn and back ten seconds later; the third leaves the cluster and joins it anew.
+ * The first agent and the fourth live through all of it. The second is killed every other minute, to the end, and back ten
+ * seconds later; the fifth likewise, but in the first minutes only, so that the rest shows what becomes of one that was killed.
+ * The third leaves the cluster and joins it anew, in one process.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -22,8 +23,10 @@ import {
   soakLeaveEveryMs,
   soakAwayMs,
   soakSampleMs,
+  soakKillFifthMinutes,
   soakServices,
-  soakSettledMinutes
+  soakSettledMinutes,
+  soakSlopeMinutesMin
 } from './limits.ts'
 import { plot } from './plot.ts'
 import { replaceSection } from './section.ts'
@@ -125,6 +128,8 @@ async function main(): Promise<void> {
       }
     }
     const events = { kills: 0, departures: 0 }
+    /** Of the process that runs now, minutes; of those that were started anew. */
+    const starts = new Map<Peer, number>()
     const running = { on: true }
     const every = async (ms: number, work: (n: number) => Promise<void>): Promise<void> => {
       for (let n = 0; running.on; n++) {
@@ -144,12 +149,14 @@ async function main(): Promise<void> {
       )
     })
     const killing = every(soakKillEveryMs, async (n) => {
+      if (n % 2 > 0 && since() > soakKillFifthMinutes) return
       const peer = peers[n % 2 === 0 ? 1 : 4]!
       await away(
         peer,
         () => peer.end('SIGKILL'),
         () => started(peer)
       )
+      starts.set(peer, since())
       events.kills += 1
     })
     const leaving = every(soakLeaveEveryMs, async () => {
@@ -164,7 +171,7 @@ async function main(): Promise<void> {
     await load.run(end)
     running.on = false
     await Promise.all([sampling, killing, leaving])
-    report(peers, samples, load, events)
+    report(peers, samples, { load, events, starts })
   } finally {
     lab.close()
   }
@@ -192,14 +199,14 @@ async function joined(peer: Peer, by: Peer): Promise<void> {
   )
 }
 
-const ROLE = ['', ', killed and started', ', left and joined', '', ', killed and started']
+const ROLE = ['', ', killed to the end', ', left and joined', '', ', killed at first']
 
 function report(
   peers: readonly Peer[],
   samples: ReadonlyMap<Peer, Sample[]>,
-  load: Load,
-  events: { kills: number; departures: number }
+  run: { load: Load; events: { kills: number; departures: number }; starts: ReadonlyMap<Peer, number> }
 ): void {
+  const { load, events, starts } = run
   const marks = [1, 5, 10, 15, 20, 25, 30].filter((mark) => mark <= minutes)
   const rows = peers.map((peer, i) => {
     const list = samples.get(peer) ?? []
@@ -209,22 +216,24 @@ function report(
         ? '–'
         : (near.reduce((sum, { megabytes }) => sum + megabytes, 0) / near.length).toFixed(0)
     }
-    const settled = list.filter((sample) => sample.minutes >= soakSettledMinutes)
+    const settledAt = (starts.get(peer) ?? 0) + soakSettledMinutes
+    const settled = list.filter((sample) => sample.minutes >= settledAt)
     const points = settled.map((sample) => [sample.minutes, sample.megabytes] as const)
-    const steady = ROLE[i] !== ', killed and started' && points.length > 2
-    const slope = steady ? fit(points).slope.toFixed(2) : '–'
-    return `| ${peer.host.name}${ROLE[i]} | ${marks.map(at).join(' | ')} | ${slope} |`
+    const slope = minutes - settledAt >= soakSlopeMinutesMin && points.length > 2 ? fit(points).slope : null
+    const mean = points.reduce((sum, [, megabytes]) => sum + megabytes, 0) / points.length
+    const slopes = slope == null ? '– | –' : `${slope.toFixed(2)} | ${((slope / mean) * 100).toFixed(2)} %`
+    return `| ${peer.host.name}${ROLE[i]} | ${marks.map(at).join(' | ')} | ${slopes} |`
   })
   const text = `## Soak
 
 Made by \`node bench/soak.ts --minutes ${minutes} --rate ${rate}\` on ${isoTime(systemClock.now()).slice(0, 10)}: five agents with
 kernel and engines on hosts of the lab, ${load.made} changes (${(load.made / minutes / 60).toFixed(1)} a second, ${load.refused} refused or
 unanswered), ${events.kills} kills with a start after ${soakAwayMs / 1000} s, ${events.departures} departures with a join after as long.
-Resident memory of each agent's process, MB, at a minute (mean of the samples around it); slope: MB a minute by least squares after
-minute ${soakSettledMinutes}, of those whose process lived through it.
+Resident memory of each agent's process, MB, at a minute (mean of the samples around it); slope: MB a minute by least squares, and its
+share of the mean, once a process has run for ${soakSettledMinutes} minutes, of those that ran on for ${soakSlopeMinutesMin} at least.
 
-| agent | ${marks.map((mark) => `min ${mark}`).join(' | ')} | slope MB/min |
-| --- | ${marks.map(() => '---:').join(' | ')} | ---: |
+| agent | ${marks.map((mark) => `min ${mark}`).join(' | ')} | slope MB/min | of the mean |
+| --- | ${marks.map(() => '---:').join(' | ')} | ---: | ---: |
 ${rows.join('\n')}
 
 ![Memory over time](plots/soak.svg)
