@@ -1,4 +1,5 @@
 import { run, runOrThrow, ProgramFailedError, type ExecResult } from './exec.ts'
+import type { IpSession } from './ip-session.ts'
 import type { Family } from './prefix.ts'
 
 /** `ip -j addr`, the fields that are used. */
@@ -88,15 +89,16 @@ export const ip = {
   links: async (): Promise<IpLink[]> => parse((await runOrThrow('ip', ADDRESSES)).stdout),
 
   /** Of a host without IPv6 there are no routes of it. */
-  host: async ({ ipv6 }: { ipv6: boolean }): Promise<HostListing> => {
-    const [links, four, six] = await several([ADDRESSES, routesOf(4, 'main'), ...(ipv6 ? [routesOf(6, 'main')] : [])])
+  host: async (session: IpSession, { ipv6 }: { ipv6: boolean }): Promise<HostListing> => {
+    const questions = [ADDRESSES, routesOf(4, 'main'), ...(ipv6 ? [routesOf(6, 'main')] : [])]
+    const [links, four, six] = await session.ask(questions)
     const routes = (answer: ExecResult | undefined): IpRoute[] =>
       answer == null || answer.code !== 0 ? [] : parse(answer.stdout)
     return { links: parse(succeeded(links)), routes4: routes(four), routes6: routes(six) }
   },
 
-  policy: async (families: readonly Family[], protocol: number): Promise<PolicyListing[]> => {
-    const answers = await several(
+  policy: async (session: IpSession, families: readonly Family[], protocol: number): Promise<PolicyListing[]> => {
+    const answers = await session.ask(
       families.flatMap((family) => [rulesOf(family), [...routesOf(family, 'all'), 'proto', String(protocol)]])
     )
     return families.map((family, i) => ({
@@ -135,27 +137,6 @@ export const ip = {
     }
   }
 }
-
-/**
- * Several questions by one process of ours, which has a shell start an `ip` for each: a shell forks in a tenth of the time
- * that an agent does, and the event loop does not stand still for it. Arguments are plain words of this file.
- */
-async function several(questions: readonly (readonly string[])[]): Promise<ExecResult[]> {
-  const word = /^[\w-]+$/
-  for (const argument of questions.flat())
-    if (!word.test(argument)) throw new TypeError(`"${argument}" is no plain word`)
-  const script = questions.map((args) => `ip ${args.join(' ')}; echo "\n${MARK}$?"`).join('\n')
-  const { stdout, stderr } = await runOrThrow('sh', ['-c', script])
-  const parts = stdout.split(MARK)
-  return questions.map((_, i) => ({
-    stdout: (parts[i] ?? '').replace(/^\d+\n/, ''),
-    code: Number.parseInt(parts[i + 1] ?? '-1', 10),
-    stderr
-  }))
-}
-
-/** Ends each answer, before its exit code; nothing that `ip` writes as JSON begins so. */
-const MARK = '= exit '
 
 function succeeded(answer: ExecResult | undefined): string {
   if (answer?.code !== 0) throw new ProgramFailedError('ip', { code: -1, stdout: '', stderr: '', ...answer })

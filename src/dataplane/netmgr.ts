@@ -6,6 +6,7 @@ import { announceCommands, DeviceError, deviceCommands, staleDevices, type Wante
 import { ProgramFailedError } from './exec.ts'
 import { hostFacts, isOurs, sameNetworks, type HostFacts } from './interfaces.ts'
 import { ip, type PolicyListing } from './ip.ts'
+import { IpSession } from './ip-session.ts'
 import type { Marks } from './marks.ts'
 import { nft } from './nft.ts'
 import { CHANGES, NftSession, TABLES } from './nft-session.ts'
@@ -55,6 +56,7 @@ export class NetManager {
   #wanted: Wanted = { devices: [], tunnels: [], ownDevices: [], ruleset: null }
   readonly #memory = new RulesetMemory()
   readonly #arp = new ArpGuard()
+  readonly #ip: IpSession
   readonly #session: NftSession
   readonly #listings: NftSession
   readonly #changes: NftSession
@@ -70,6 +72,7 @@ export class NetManager {
     this.#marks = marks
     this.#log = log.module('netmgr')
     this.#clock = clock
+    this.#ip = new IpSession(clock)
     this.#session = new NftSession(clock)
     this.#listings = new NftSession(clock, TABLES)
     this.#changes = new NftSession(clock, CHANGES)
@@ -94,7 +97,7 @@ export class NetManager {
 
   async #readFacts(): Promise<HostFacts> {
     this.#ipv6 = await speaksIpv6(sysctl)
-    const { links, routes4, routes6 } = await ip.host({ ipv6: this.#ipv6 })
+    const { links, routes4, routes6 } = await ip.host(this.#ip, { ipv6: this.#ipv6 })
     return hostFacts(links, routes4, routes6)
   }
 
@@ -199,7 +202,7 @@ export class NetManager {
 
   /** Nothing is asked any more. */
   async close(): Promise<void> {
-    await Promise.all([this.#session, this.#listings, this.#changes].map((session) => session.close()))
+    await Promise.all([this.#ip, this.#session, this.#listings, this.#changes].map((session) => session.close()))
   }
 
   counters = (): Promise<Map<string, Counter>> => nft.counters(this.#session)
@@ -285,7 +288,7 @@ export class NetManager {
   }
 
   #readPolicy(): Promise<PolicyListing[]> {
-    return ip.policy(this.#ipv6 ? [4, 6] : [4], this.#marks.protocol)
+    return ip.policy(this.#ip, this.#ipv6 ? [4, 6] : [4], this.#marks.protocol)
   }
 
   async #policyOf(found: PolicyListing, rules: string[], routes: string[]) {

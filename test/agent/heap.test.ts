@@ -32,7 +32,8 @@ describe('the heap of an agent', function () {
       }
       console.log(peak / (alive.length * 8_192 * 8))`
     const flags = [
-      '--max-semi-space-size=2',
+      '--min-semi-space-size=4',
+      '--max-semi-space-size=4',
       '--disable-warning=ExperimentalWarning',
       '--input-type=module',
       '-e',

@@ -32,6 +32,13 @@ describe('the cryptography of handshakes', () => {
     }
   })
 
+  it('derives the keys that noise does, also from nothing as at the end of a handshake', () => {
+    for (const ikm of [new Uint8Array(32).fill(3), new Uint8Array(0)]) {
+      const ck = new Uint8Array(32).fill(5)
+      deepEqual(noiseCrypto.getHKDF(ck, ikm).map(bytes), defaultCrypto.getHKDF(ck, ikm).map(bytes))
+    }
+  })
+
   it('refuses points that give everybody the same secret, and keys that are none', () => {
     const { privateKey } = noiseCrypto.generateX25519KeyPair()
     throws(() => noiseCrypto.generateX25519SharedKey(privateKey, new Uint8Array(32)))

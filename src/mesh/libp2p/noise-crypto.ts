@@ -1,4 +1,4 @@
-import { createPublicKey, diffieHellman, generateKeyPairSync, hash, type KeyObject } from 'node:crypto'
+import { createPublicKey, diffieHellman, generateKeyPairSync, hash, hkdfSync, type KeyObject } from 'node:crypto'
 import type { ICryptoInterface } from '@libp2p/noise'
 import { defaultCrypto } from '@libp2p/noise/crypto'
 
@@ -12,6 +12,11 @@ type Bytes = Parameters<ICryptoInterface['generateX25519SharedKey']>[0]
 export const noiseCrypto: ICryptoInterface = {
   ...defaultCrypto,
   hashSHA256: (data) => hash('sha256', data.subarray(), 'buffer'),
+  /** RFC 5869 without info, three keys long, is what noise asks for. Cold, as after a start, it takes a third of the time of one in JavaScript. */
+  getHKDF(ck, ikm) {
+    const keys = new Uint8Array(hkdfSync('sha256', ikm, ck, NOTHING, 96))
+    return [keys.subarray(0, 32), keys.subarray(32, 64), keys.subarray(64, 96)]
+  },
   generateX25519KeyPair() {
     const pair = generateKeyPairSync('x25519')
     // Stands for the key, whose bytes nobody asks for.
@@ -26,6 +31,7 @@ export const noiseCrypto: ICryptoInterface = {
   }
 }
 
+const NOTHING = new Uint8Array(0)
 const ownKeys = new WeakMap<Bytes, KeyObject>()
 /** A handshake agrees with the other end's ephemeral key twice. */
 const theirKeys = new WeakMap<Bytes, KeyObject>()
