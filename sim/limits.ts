@@ -77,6 +77,12 @@ export const revokeTriesMax = 120
 /** Signatures whose check is not repeated, twice as many at most: each message goes to all peers within seconds. */
 export const signaturesKept = 65_536
 
+/** Secrets that one end of a handshake has agreed on and the other has not, and messages on their way: what is beyond it is computed. */
+export const secretsKept = 4_096
+export const sealedKept = 16_384
+/** Keys of peers that are read once: a handshake's signature is checked with one that is made for it. */
+export const keysKept = 4_096
+
 /** Envelopes that are read once for all hosts, twice as many at most: a thousand joins are two thousand of some 600 bytes. */
 export const readingsKept = 8_192
 

@@ -1,6 +1,6 @@
-import nodeCrypto, { type KeyObject } from 'node:crypto'
+import nodeCrypto, { type KeyObject, type webcrypto } from 'node:crypto'
 import { syncBuiltinESMExports } from 'node:module'
-import { signaturesKept } from '../limits.ts'
+import { keysKept, signaturesKept } from '../limits.ts'
 import { Generations, textOf } from './generations.ts'
 
 /**
@@ -13,7 +13,9 @@ import { Generations, textOf } from './generations.ts'
 export function shareSignatures(): () => void {
   sharers++
   return () => {
-    if (--sharers === 0) answers.clear()
+    if (--sharers > 0) return
+    answers.clear()
+    imported.clear()
   }
 }
 
@@ -48,5 +50,23 @@ function verify(...asked: Question): boolean {
   return answer
 }
 
+/**
+ * libp2p reads a peer's key anew for each signature that it checks: another object each time, and so another question. Of the same
+ * key it is the same object here.
+ */
+const imported = new Generations<KeyObject>(keysKept)
+const importPublicKey = nodeCrypto.createPublicKey
+
+function createPublicKey(from: Parameters<typeof importPublicKey>[0]): KeyObject {
+  const jwk =
+    typeof from === 'object' && 'format' in from && from.format === 'jwk' ? (from.key as webcrypto.JsonWebKey) : null
+  const isOurs = sharers > 0 && jwk?.kty === 'OKP' && jwk.crv === 'Ed25519' && jwk.d == null
+  if (!isOurs || typeof jwk.x !== 'string') return importPublicKey(from)
+  let key = imported.get(jwk.x)
+  if (key == null) imported.set(jwk.x, (key = importPublicKey(from)))
+  return key
+}
+
+Object.defineProperty(nodeCrypto, 'createPublicKey', { value: createPublicKey, configurable: true, writable: true })
 Object.defineProperty(nodeCrypto, 'verify', { value: verify, configurable: true, writable: true })
 syncBuiltinESMExports()

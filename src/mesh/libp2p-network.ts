@@ -1,7 +1,7 @@
 import type { GossipSub, GossipsubMessage, SubscriptionChangeData } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { Connection, Libp2p, PrivateKey, Stream, StreamHandler } from '@libp2p/interface'
-import { noise } from '@libp2p/noise'
+import { noise, type ICryptoInterface } from '@libp2p/noise'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import type { Multiaddr } from '@multiformats/multiaddr'
@@ -42,6 +42,8 @@ export interface Libp2pNetworkOptions {
   log: Logger
   /** Left out: TCP. */
   transport?: Libp2pTransport
+  /** What noise computes with. Left out: {@link noiseCrypto}. */
+  crypto?: ICryptoInterface
 }
 
 /** How libp2p makes connections; what a simulation replaces. */
@@ -87,7 +89,7 @@ export class Libp2pNetwork implements Network {
       nodeInfo: { name: 'arctic', version: options.version, userAgent: `arctic/${options.version}` },
       addresses: { listen },
       transports: [options.transport ?? tcp({ maxConnections: limits.connectionsMax })],
-      connectionEncrypters: [noise({ crypto: noiseCrypto })],
+      connectionEncrypters: [noise({ crypto: options.crypto ?? noiseCrypto })],
       streamMuxers: [
         yamux({
           maxInboundStreams: limits.streamsPerConnectionMax,

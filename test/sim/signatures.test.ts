@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import { generateKeyPairFromSeed, publicKeyFromRaw } from '@libp2p/crypto/keys'
 import { describe, it } from 'mocha'
 import { shareSignatures } from '../../sim/host/signatures.ts'
 import { signerFromSeed, verify } from '../../src/crdt/signer.ts'
@@ -30,5 +32,25 @@ describe('sim: signatures that all hosts of a process check', function () {
     askAll()
     end()
     askAll()
+  })
+
+  it('so too by keys that are read anew for each of them, as libp2p does', async () => {
+    const end = shareSignatures()
+    const keys = await Promise.all([1, 2].map((n) => generateKeyPairFromSeed('Ed25519', new Uint8Array(32).fill(n))))
+    const data = Buffer.from('a key of noise')
+    for (let i = 0; i < 3; i++) {
+      const signature = await keys[0]!.sign(data)
+      const [signer, stranger] = keys.map((key) => publicKeyFromRaw(key.publicKey.raw))
+      assert.equal(await signer!.verify(data, signature), true)
+      assert.equal(await stranger!.verify(data, signature), false)
+      assert.equal(await signer!.verify(flipped(data, i), signature), false)
+      assert.equal(await signer!.verify(data, flipped(signature, i)), false)
+    }
+    const read = (x: string): KeyObject => createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
+    const names = keys.map((key) => Buffer.from(key.publicKey.raw).toString('base64url'))
+    assert.equal(read(names[0]!), read(names[0]!))
+    assert.notEqual(read(names[0]!), read(names[1]!))
+    end()
+    assert.notEqual(read(names[0]!), read(names[0]!))
   })
 })
