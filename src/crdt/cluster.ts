@@ -20,7 +20,7 @@ import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
 import type { Saver } from './document-aside.ts'
 import type { Signer, Verifier } from './signer.ts'
-import { capture, NOWHERE, type Captured } from './snapshot.ts'
+import { Captured, NOWHERE } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
 import type { Storage } from './storage.ts'
 import { membersOf } from './validity.ts'
@@ -444,7 +444,8 @@ export class Cluster {
   /** What memory holds at this instant, the disk perhaps a little later, with a document that may lack what came last. */
   capture(): Captured {
     const asIs = this.#deps.saver == null ? null : this.fold.saveAsIs()
-    return this.#capture(asIs?.document == null ? this.fold.save() : { ...asIs, document: asIs.document })
+    const saved = asIs?.document == null ? this.fold.save() : { ...asIs, document: asIs.document }
+    return this.#capture(saved, this.durableCount)
   }
 
   /** Has most of the document saved elsewhere, so that {@link capture} need not open it. */
@@ -453,18 +454,20 @@ export class Cluster {
     if (unsaved != null) await this.#saveAside(unsaved)
   }
 
-  /** As {@link capture}, of the instant of the call, with a whole document, which is made elsewhere where that can be. */
+  /** As {@link capture}, for others, of the instant of the call, with a whole document, which is made elsewhere where that can be. */
   async captureWhole(): Promise<Captured> {
     const unsaved = this.#deps.saver == null ? null : this.fold.unsaved()
     const asIs = unsaved == null ? null : this.fold.saveAsIs()
-    if (unsaved == null || asIs == null) return this.#capture(this.fold.save())
-    const captured = this.#capture({ ...asIs, document: NO_DOCUMENT, owed: [] })
+    if (unsaved == null || asIs == null) return this.#capture(this.fold.save(), null)
+    const captured = this.#capture({ ...asIs, document: NO_DOCUMENT, owed: [] }, null)
     const saved = await this.#saveAside(unsaved)
-    return saved == null ? this.#capture(this.fold.save()) : { ...captured, heads: saved.heads, document: saved.bytes }
+    if (saved == null) return this.#capture(this.fold.save(), null)
+    captured.document = saved
+    return captured
   }
 
-  #capture(saved: SavedFold): Captured {
-    return capture(this.ledger, saved, (entry) => this.bytesOf(entry))
+  #capture(saved: SavedFold, durable: number | null): Captured {
+    return new Captured(this.ledger, saved, (entry) => this.bytesOf(entry), durable)
   }
 
   /** null when the document could not be made. */

@@ -17,7 +17,7 @@ export function contradictionOf({ head }: Snapshot, ledger: Ledger, fold: Fold):
   }
   const { document, records } = fold.save()
   if (sorted(document.heads) !== sorted(head.heads)) return 'what counts comes to another document'
-  const objects = new Map(ledger.touches.save().map((object) => [object[0], JSON.stringify(object)]))
+  const objects = new Map(ledger.touches.placed().map((object) => [object[0], JSON.stringify(object)]))
   if (objects.size !== head.objects.length) return 'what counts comes to other objects'
   const strange = head.objects.find((object) => objects.get(object[0]) !== JSON.stringify(object))
   if (strange != null) return `object ${strange[0]} is another one`

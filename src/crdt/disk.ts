@@ -16,8 +16,8 @@ export interface Disk {
   lock(path: string, random: Random): Promise<Lock>
   /** The whole file; null when there is none. */
   read(path: string): Promise<Uint8Array | null>
-  /** Makes `path` hold `data` and nothing else, whole or not at all, whatever happens in between. */
-  write(path: string, data: Uint8Array): Promise<void>
+  /** Makes `path` hold `data`, or these pieces of it, and nothing else, whole or not at all, whatever happens in between. */
+  write(path: string, data: Uint8Array | readonly Uint8Array[]): Promise<void>
   /** Durably; whoever has it open goes on with it. */
   rename(from: string, to: string): Promise<void>
   /** A durable copy. */
@@ -93,11 +93,12 @@ export const systemDisk: Disk = {
 /** Small durable file operations, and what their failures mean to an operator. */
 
 /** Makes `path` hold `data` and nothing else, whole or not at all, whatever happens in between. */
-export async function writeDurably(path: string, data: Uint8Array): Promise<void> {
+export async function writeDurably(path: string, data: Uint8Array | readonly Uint8Array[]): Promise<void> {
   const temporary = `${path}.new`
   const file = await open(temporary, 'w', 0o600)
   try {
-    await file.writeFile(data)
+    // Each goes on where the one before it has ended.
+    for (const piece of data instanceof Uint8Array ? [data] : data) await file.writeFile(piece)
     await file.sync()
   } finally {
     await file.close()

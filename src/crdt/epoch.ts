@@ -7,7 +7,7 @@ import type { Cluster } from './cluster.ts'
 import type { Entry } from './entries.ts'
 import { epochEveryShare, epochTailMax, epochTurnMs, snapshotBytesMax } from './limits.ts'
 import type { PeerId } from './schema.ts'
-import { digestOf, encodeSnapshot, withoutOffsets } from './snapshot.ts'
+import { digestOf, NOWHERE, sizeOf } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 /**
@@ -73,26 +73,21 @@ export class Epochs {
   async #sign(): Promise<Entry> {
     const { storage, log } = this.#deps
     const { ledger } = this.#cluster
-    const { document, ...captured } = await this.#cluster.captureWhole()
-    const last = captured.entries.at(-1)?.[3]
-    withoutOffsets(captured.entries)
-    const file = encodeSnapshot({ head: { ...captured, segments: 0, bytes: 0 }, document })
-    if (file.length > snapshotBytesMax) {
-      throw new UnavailableError(
-        `the snapshot has ${file.length} bytes, and nobody takes over more than ${snapshotBytesMax}`
-      )
+    const captured = await this.#cluster.captureWhole()
+    const { count: entries, last } = captured
+    const file = captured.encode({ segments: 0, bytes: 0 }, () => NOWHERE)
+    const bytes = sizeOf(file)
+    if (bytes > snapshotBytesMax) {
+      throw new UnavailableError(`the snapshot has ${bytes} bytes, and nobody takes over more than ${snapshotBytesMax}`)
     }
     await storage.writeEpoch(file)
     await this.#cluster.ready()
-    const entries = captured.entries.length
     // What it was made of may have been taken back meanwhile, by a disk that refused.
     if (ledger.entries.at(entries - 1)?.hash !== last)
       throw new UnavailableError('the state has changed under the epoch; ask again')
     const digest = digestOf(file)
-    const hash = await this.#cluster.authorize((previous) =>
-      encodeEpoch({ previous, entries, bytes: file.length, digest })
-    )
-    log.info({ epoch: hash, entries, bytes: file.length }, 'signed what the history has come to')
+    const hash = await this.#cluster.authorize((previous) => encodeEpoch({ previous, entries, bytes, digest }))
+    log.info({ epoch: hash, entries, bytes }, 'signed what the history has come to')
     return this.#cluster.ledger.get(hash) as Entry
   }
 

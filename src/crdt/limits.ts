@@ -93,6 +93,8 @@ export const epochTailMax = 500
 export const epochTurnMs = 15_000
 /** Largest snapshot that is signed or taken over, bytes: 300,000 services with their routes. */
 export const snapshotBytesMax = 512 * 1024 * 1024
+/** A list in a snapshot is made in pieces of so many bytes: twice of what the allocator keeps for itself when it is freed. */
+export const jsonPieceBytes = 256 * 1024
 /** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
 export const probeBytes = 64 * 1024
 

@@ -1,8 +1,9 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Cluster } from './cluster.ts'
+import type { Entry } from './entries.ts'
 import { snapshotEveryShare } from './limits.ts'
-import { encodeSnapshot, withOffsets } from './snapshot.ts'
+import { sizeOf } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 /** Takes this peer's own snapshots, so that its next start reads what came after the last one and no more. */
@@ -44,16 +45,15 @@ export class Snapshots {
   async #take(): Promise<number> {
     await this.#cluster.saveAside()
     const { entries } = this.#cluster.ledger
-    const count = entries.length
-    const { document, ...captured } = this.#cluster.capture()
+    const captured = this.#cluster.capture()
     let size = 0
     await this.#deps.storage.putAway((base) => {
       const { durableCount } = this.#cluster
+      const { count } = captured
       if (durableCount !== count) throw new Error(`${durableCount} entries are durable, ${count} are in the snapshot`)
-      withOffsets(captured.entries, entries)
-      const encoded = encodeSnapshot({ head: { ...captured, ...base }, document })
-      size = encoded.length
-      return encoded
+      const pieces = captured.encode(base, (index) => (entries.at(index) as Entry).offset)
+      size = sizeOf(pieces)
+      return pieces
     })
     return size
   }

@@ -294,7 +294,7 @@ export class Storage {
    * Puts the log away as a segment and begins a new one behind the snapshot that `encode` makes, which is called once all
    * that was appended before is durable. When it rejects, nothing has changed.
    */
-  async putAway(encode: (base: Base) => Uint8Array): Promise<void> {
+  async putAway(encode: (base: Base) => Uint8Array[]): Promise<void> {
     const genesis = this.#genesis
     if (genesis == null) throw new Error('there is no log before there is a cluster')
     await this.#goOn(genesis, async (length) => {
@@ -399,7 +399,7 @@ export class Storage {
   }
 
   /** Keeps the snapshot that this peer signs, in place of the one before. UnavailableError when the disk refuses. */
-  async writeEpoch(file: Uint8Array): Promise<void> {
+  async writeEpoch(file: Uint8Array[]): Promise<void> {
     const path = join(dirname(this.#path), 'epoch')
     await this.#disk.write(path, file).catch((error: unknown) => {
       throw diskError(error, path)

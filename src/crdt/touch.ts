@@ -38,14 +38,10 @@ export class TouchIndex {
   }
 
   /** All that is known. */
-  save(): PlacedObject[] {
-    return [...this.#objects].map(([id, { isMap, owner, field }]) => [
-      id,
-      isMap ? 1 : 0,
-      owner?.kind ?? null,
-      owner?.id ?? null,
-      field
-    ])
+  *placed(): Generator<PlacedObject> {
+    for (const [id, { isMap, owner, field }] of this.#objects) {
+      yield [id, isMap ? 1 : 0, owner?.kind ?? null, owner?.id ?? null, field]
+    }
   }
 
   restore(objects: readonly PlacedObject[]): void {
