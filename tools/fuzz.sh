@@ -1,10 +1,10 @@
 #!/bin/sh
 # Fuzzes what the engines read from others, guided by coverage, on stable Rust: sh tools/fuzz.sh TARGET [SECONDS]
-# TARGET: frames, packets, control. What is new goes into engines/fuzz/corpus/TARGET, at the end made as small as it can be
+# TARGET: frames, packets, control, changes. What is new goes into engines/fuzz/corpus/TARGET, at the end made as small as it can be
 # without losing coverage; what breaks stays in the working directory as crash-…, and belongs into the corpus once it is mended.
 set -eu
 cd "$(dirname "$0")/../engines"
-target=${1:?"usage: tools/fuzz.sh frames|packets|control [SECONDS]"}
+target=${1:?"usage: tools/fuzz.sh frames|packets|control|changes [SECONDS]"}
 seconds=${2:-60}
 host=$(rustc -vV | sed -n 's/^host: //p')
 # What cargo-fuzz passes; only its sanitizers need a nightly compiler, and there is no unsafe code in what is fuzzed.

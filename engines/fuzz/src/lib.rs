@@ -3,6 +3,9 @@
 //!
 //! `tools/fuzz.sh TARGET [SECONDS]` runs one under libFuzzer; the corpus that it found is played again by `cargo test`.
 
+mod changes;
+mod menu;
+
 use control::{LineBuffer, Request, parse};
 use pegasus::{
     frame::{self, Kind, Open, Reset},
@@ -10,6 +13,8 @@ use pegasus::{
     kcp::{greeting, packet::Packet},
     state::{State, StateChange},
 };
+
+use crate::{changes::Follower, menu::Menu};
 
 pub struct Target {
     pub name: &'static str,
@@ -20,6 +25,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "frames", run: frames },
     Target { name: "packets", run: packets },
     Target { name: "control", run: control_socket },
+    Target { name: "changes", run: changes_of_a_state },
 ];
 
 /// What a carrier says: the stream of a handshake's hello, and of opened frames.
@@ -57,18 +63,33 @@ fn packets(bytes: &[u8]) {
     assert_eq!(Packet::decode(&again[..length]), Ok(packet));
 }
 
-/// What comes over the control socket, cut into reads as the first byte says.
+/// What comes over the control socket, cut into reads as the first byte says. A state is followed by the changes behind it.
 fn control_socket(bytes: &[u8]) {
     let Some((&cut, stream)) = bytes.split_first() else { return };
     let mut buffer = LineBuffer::new(1 << 16);
+    let mut follower = None;
     for read in stream.chunks(usize::from(cut).max(1)) {
         let read = buffer.push(read, |line| match parse::<State, StateChange>(line) {
-            Ok(Request::Apply(apply)) => drop(apply.state),
+            Ok(Request::Apply(apply)) => follower = Some(Follower::new(apply.state)),
+            Ok(Request::Change(change)) => {
+                if let Some(follower) = &mut follower {
+                    follower.take(&change.change);
+                }
+            }
             Ok(_) => (),
             Err(misunderstood) => assert!(!misunderstood.message.is_empty()),
         });
         if read.is_err() {
             return;
         }
+    }
+}
+
+/// A state and changes of it, without their text.
+fn changes_of_a_state(bytes: &[u8]) {
+    let mut menu = Menu::new(bytes);
+    let mut follower = Follower::new(menu.state());
+    while !menu.is_empty() {
+        follower.take(&menu.change());
     }
 }

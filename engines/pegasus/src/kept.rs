@@ -182,12 +182,13 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, net::SocketAddr};
-
     use super::*;
-    use crate::state::{
-        CoverState, InboundState, ListenerState, OutboundState, PeerState, RouteState, RoutesChange, Splice, State,
-        TableState, Transport,
+    use crate::{
+        state::{
+            CoverState, InboundState, ListenerState, OutboundState, PeerState, RouteState, RoutesChange, Splice, State,
+            TableState, Transport,
+        },
+        told::Told,
     };
     use control::Secrets;
     use proptest::{prelude::*, sample::Index};
@@ -350,45 +351,9 @@ mod tests {
         (change, fits)
     }
 
-    /// All that can be seen of a configuration.
-    fn seen(config: &Config, kept: &Kept) -> impl PartialEq + std::fmt::Debug + use<> {
-        let ips = ["10.1.1.1", "10.1.1.2", "10.1.2.1", "10.2.0.1", "fd00::1", "fd01::1"].map(|ip| ip.parse().unwrap());
-        let pairs = || ips.into_iter().flat_map(|a: std::net::IpAddr| ips.map(|b| (a, b)));
-        let peers: BTreeMap<_, _> =
-            config.peers.iter().map(|(id, peer)| (id.clone(), (peer.public_key, peer.addresses.clone()))).collect();
-        let kcp: BTreeMap<_, _> =
-            config.kcp_peers.iter().map(|(id, peer)| (id.clone(), peer.addresses.clone())).collect();
-        let listeners: BTreeMap<_, _> = config
-            .listeners
-            .iter()
-            .map(|(name, steering)| {
-                let led: Vec<_> = match &**steering {
-                    Steering::Service(id) => vec![Some(id.clone())],
-                    Steering::Table(table) => pairs().map(|(a, b)| table.lookup(a, b).cloned()).collect(),
-                };
-                (name.clone(), led)
-            })
-            .collect();
-        let mut outbound: Vec<_> = config
-            .outbound
-            .values()
-            .map(|it| (it.service.id.clone(), it.peer_id.clone(), it.transport as u8, it.service.bucket.is_limited()))
-            .collect();
-        outbound.sort();
-        let mut inbound: Vec<_> = config
-            .inbound
-            .values()
-            .map(|it| {
-                let covers = |(a, b)| it.covers(SocketAddr::new(a, 1), SocketAddr::new(b, 1));
-                (it.service.id.clone(), it.peer_id.clone(), it.transport as u8, pairs().map(covers).collect::<Vec<_>>())
-            })
-            .collect();
-        inbound.sort();
-        let mut roads: Vec<_> = config.roads.iter().map(|((by, to), count)| (*by as u8, to.clone(), *count)).collect();
-        roads.sort();
-        let mut errors: Vec<_> = kept.errors().map(|error| format!("{error:?}")).collect();
-        errors.sort();
-        (peers, kcp, listeners, outbound, inbound, roads, errors)
+    fn seen(told: &Told) -> impl PartialEq + std::fmt::Debug + use<> {
+        let ips = ["10.1.1.1", "10.1.1.2", "10.1.2.1", "10.2.0.1", "fd00::1", "fd01::1"];
+        told.seen(&ips.map(|ip| ip.parse().unwrap()))
     }
 
     proptest! {
@@ -398,23 +363,22 @@ mod tests {
             let secrets = Secrets::new([1; 32], None);
             let json = r#"{"data_listen":"127.0.0.1:0","self":"a","bypass_mark":1,"peers":[],"listeners":[],"outbound":[],"inbound":[]}"#;
             let mut state: State = serde_json::from_str(json).unwrap();
-            let (mut config, mut kept) = Config::compile(&state, &secrets, &Config::empty());
+            let mut told = Told::whole(&state, &secrets);
             for step in steps {
                 let mut next = state.clone();
                 let (change, fits) = take(&mut next, step);
-                let before = seen(&config, &kept);
-                match config.changed(&change, &secrets, &mut kept) {
-                    Ok(changed) => {
+                let before = seen(&told);
+                match told.change(&change, &secrets) {
+                    Ok(()) => {
                         prop_assert!(fits, "{:?}", change);
-                        (config, state) = (changed, next);
+                        state = next;
                     }
                     Err(why) => {
                         prop_assert!(!fits, "{}: {:?}", why, change);
-                        prop_assert!(before == seen(&config, &kept));
+                        prop_assert!(before == seen(&told));
                     }
                 }
-                let (whole, errors) = Config::compile(&state, &secrets, &Config::empty());
-                prop_assert_eq!(seen(&config, &kept), seen(&whole, &errors));
+                prop_assert_eq!(seen(&told), seen(&Told::whole(&state, &secrets)));
             }
         }
     }

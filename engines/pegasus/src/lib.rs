@@ -49,6 +49,7 @@ mod succession;
 mod sweep;
 mod table;
 mod throttling;
+pub mod told;
 mod worker;
 
 pub use engine::Pegasus;

@@ -40,8 +40,12 @@ impl Bucket {
         self.bytes_per_second.store((mbps.max(0.0) * 125_000.0).ceil() as u64, Relaxed);
     }
 
+    pub fn bytes_per_second(&self) -> u64 {
+        self.bytes_per_second.load(Relaxed)
+    }
+
     pub fn is_limited(&self) -> bool {
-        self.bytes_per_second.load(Relaxed) > 0
+        self.bytes_per_second() > 0
     }
 
     /// What to tell this neighbour: how many wait here, and at the other neighbour behind. The most since it was told last: a

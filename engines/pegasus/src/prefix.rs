@@ -25,6 +25,15 @@ impl Family {
     }
 }
 
+impl Prefix {
+    pub fn first_address(&self) -> IpAddr {
+        match self.family {
+            Family::V4 => IpAddr::V4(((self.bits >> 96) as u32).into()),
+            Family::V6 => IpAddr::V6(self.bits.into()),
+        }
+    }
+}
+
 /// The address, left-aligned in 128 bits.
 pub fn bits(ip: IpAddr) -> u128 {
     match ip {
