@@ -10,7 +10,7 @@ import type {
 } from './desired.ts'
 import type { EngineEvent } from './engine-protocol.ts'
 import { MappedList } from './mapped-list.ts'
-import { once } from './once.ts'
+import { once } from '../once.ts'
 import { peerKeys, type PeerKeys } from './peer-keys.ts'
 import { formatPrefix } from './prefix.ts'
 import type { Route } from './route.ts'

@@ -11,7 +11,7 @@ import {
 import { defaultDevice, isOurs, type HostFacts } from './interfaces.ts'
 import type { Marks } from './marks.ts'
 import { memberEndpoints } from './never-taken.ts'
-import { once } from './once.ts'
+import { once } from '../once.ts'
 import { contains, parseAddress, parsePrefix, samePrefix, type Address } from './prefix.ts'
 import { hasGoodId, PlanMemory } from './plan-memory.ts'
 import type { RouteTable } from './route-table.ts'

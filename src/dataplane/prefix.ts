@@ -4,7 +4,7 @@ import {
   formatAddress as formatBytes,
   parseAddress as parseBytes
 } from '../crdt/cidr.ts'
-import { byText } from './once.ts'
+import { byText } from '../once.ts'
 
 export type Family = 4 | 6
 

@@ -12,7 +12,7 @@ import {
   type Route
 } from './route.ts'
 import { explain, type Explanation } from './route-why.ts'
-import { byText, once } from './once.ts'
+import { byText, once } from '../once.ts'
 import { mask, parseAddress, parsePrefix, type Family } from './prefix.ts'
 import { lowerBound, merged } from './sorted-list.ts'
 import { splicesOf } from './splices.ts'

@@ -1,5 +1,5 @@
 import { MappedList } from './mapped-list.ts'
-import { once } from './once.ts'
+import { once } from '../once.ts'
 import { BITS, contains, formatAddress, formatPrefix, mask, type Family, type Prefix } from './prefix.ts'
 import type { Route } from './route.ts'
 import type { RouteTable, Space } from './route-table.ts'

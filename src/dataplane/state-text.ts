@@ -1,4 +1,4 @@
-import { once } from './once.ts'
+import { once } from '../once.ts'
 
 /**
  * An engine's state as JSON. It is mostly made of the objects of the state before, and what was written of these is not

@@ -7,7 +7,7 @@ import type {
   OutboundService,
   SteeringRoute
 } from '../../dataplane/desired.ts'
-import { once } from '../../dataplane/once.ts'
+import { once } from '../../once.ts'
 import { multiaddrHostPort } from './multiaddr.ts'
 import { specIn } from './spec.ts'
 import { byId } from '../../order.ts'

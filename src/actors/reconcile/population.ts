@@ -1,6 +1,6 @@
 import type { RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
-import { once } from '../../dataplane/once.ts'
+import { once } from '../../once.ts'
 import type { ServicePopulation } from './plan.ts'
 import { specIn } from './spec.ts'
 

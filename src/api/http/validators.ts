@@ -1,5 +1,6 @@
 import type AjvCompiler from '@fastify/ajv-compiler'
 import type { FastifyRequest, FastifySchema } from 'fastify'
+import { once } from '../../once.ts'
 
 type Build = AjvCompiler.BuildCompilerFromPool
 type Compile = ReturnType<Build>
@@ -12,7 +13,7 @@ type Validate = ReturnType<Compile>
  */
 export class Validators {
   #pool: Build | null = null
-  readonly #plain = new WeakMap<object, PlainJudge>()
+  readonly #plain = once(plainJudge)
 
   /** To be awaited before a request is judged. */
   async loadFor({ routeOptions: { schema }, params, query, body }: Judged): Promise<void> {
@@ -50,12 +51,7 @@ export class Validators {
   }
 
   #plainJudge(schema: unknown): PlainJudge {
-    if (typeof schema !== 'object' || schema == null) return () => false
-    const known = this.#plain.get(schema)
-    if (known != null) return known
-    const judge = plainJudge(schema)
-    this.#plain.set(schema, judge)
-    return judge
+    return typeof schema !== 'object' || schema == null ? () => false : this.#plain(schema)
   }
 }
 
