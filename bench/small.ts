@@ -1,5 +1,5 @@
-import { attempt, run } from '../lab/command.ts'
-import { sleep } from '../lab/wait.ts'
+import { run } from '../lab/command.ts'
+import { until } from '../lab/wait.ts'
 import { cpuSeconds } from './cpu.ts'
 import { realTimePriority, shortConnections } from './limits.ts'
 import { requests } from './load.ts'
@@ -52,12 +52,7 @@ async function pingPongOver({ path, pids }: Contender<Path>, seconds: number): R
 }
 
 /** A thread that ends while all of a process are gone over (stunnel has one for each connection) is an error to chrt. */
-async function untilItHolds(argv: readonly string[], tries = 20): Promise<void> {
-  const { code } = await attempt(argv)
-  if (code === 0) return
-  if (tries === 0) await run(argv)
-  await sleep(50)
-  await untilItHolds(argv, tries - 1)
-}
+const untilItHolds = (argv: readonly string[]): Promise<unknown> =>
+  until(argv.join(' '), async () => (await run(argv), true), { timeoutMs: 1_000, everyMs: 50 })
 
 const REAL_TIME = ['--fifo', String(realTimePriority)] as const

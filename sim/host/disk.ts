@@ -1,4 +1,4 @@
-import { concat } from '../../src/crdt/bytes.ts'
+import { concat, piecesOf } from '../../src/crdt/bytes.ts'
 import { UnavailableError } from '../../src/errors.ts'
 import type { Clock } from '../../src/clock.ts'
 import type { Disk, DiskFile } from '../../src/crdt/disk.ts'
@@ -63,7 +63,7 @@ export class MemoryDisk {
       write: async (path, data) => {
         this.#refuseIfFull()
         await waitSync()
-        this.#put(path, data instanceof Uint8Array ? data : concat([...data]))
+        this.#put(path, concat(piecesOf(data)))
       },
       rename: async (from, to) => {
         await waitSync()

@@ -139,8 +139,16 @@ export function uleb(value: number): Uint8Array {
   return Uint8Array.from(bytes)
 }
 
-export function concat(parts: Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0))
+/** Bytes as one, or in pieces that follow each other. */
+export type Pieces = Uint8Array | readonly Uint8Array[]
+
+export const piecesOf = (bytes: Pieces): readonly Uint8Array[] => (bytes instanceof Uint8Array ? [bytes] : bytes)
+
+export const sizeOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, { length }) => sum + length, 0)
+
+/** A copy of all of them. */
+export function concat(parts: readonly Uint8Array[]): Uint8Array {
+  const out = new Uint8Array(sizeOf(parts))
   let offset = 0
   for (const part of parts) {
     out.set(part, offset)

@@ -3,6 +3,7 @@ import { copyFile, mkdir, open, readFile, rename } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { UnavailableError } from '../errors.ts'
 import type { Random } from '../random.ts'
+import { piecesOf, type Pieces } from './bytes.ts'
 import { acquireLock, type Lock } from './lock.ts'
 
 /**
@@ -17,7 +18,7 @@ export interface Disk {
   /** The whole file; null when there is none. */
   read(path: string): Promise<Uint8Array | null>
   /** Makes `path` hold `data`, or these pieces of it, and nothing else, whole or not at all, whatever happens in between. */
-  write(path: string, data: Uint8Array | readonly Uint8Array[]): Promise<void>
+  write(path: string, data: Pieces): Promise<void>
   /** Durably; whoever has it open goes on with it. */
   rename(from: string, to: string): Promise<void>
   /** A durable copy. */
@@ -93,12 +94,12 @@ export const systemDisk: Disk = {
 /** Small durable file operations, and what their failures mean to an operator. */
 
 /** Makes `path` hold `data` and nothing else, whole or not at all, whatever happens in between. */
-export async function writeDurably(path: string, data: Uint8Array | readonly Uint8Array[]): Promise<void> {
+export async function writeDurably(path: string, data: Pieces): Promise<void> {
   const temporary = `${path}.new`
   const file = await open(temporary, 'w', 0o600)
   try {
     // Each goes on where the one before it has ended.
-    for (const piece of data instanceof Uint8Array ? [data] : data) await file.writeFile(piece)
+    for (const piece of piecesOf(data)) await file.writeFile(piece)
     await file.sync()
   } finally {
     await file.close()

@@ -3,11 +3,12 @@ import type { Clock } from '../clock.ts'
 import { UnavailableError } from '../errors.ts'
 import type { Logger } from '../log.ts'
 import { encodeEpoch, type AuthEntry } from './authlog.ts'
+import { sizeOf } from './bytes.ts'
 import type { Cluster } from './cluster.ts'
 import type { Entry } from './entries.ts'
 import { epochEveryShare, epochTailMax, epochTurnMs, snapshotBytesMax } from './limits.ts'
 import type { PeerId } from './schema.ts'
-import { digestOf, NOWHERE, sizeOf } from './snapshot.ts'
+import { digestOf, NOWHERE } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 /**

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { ByteReader, concat, equalBytes, MalformedError, u32 } from './bytes.ts'
+import { ByteReader, concat, equalBytes, MalformedError, piecesOf, sizeOf, u32, type Pieces } from './bytes.ts'
 import type { Kind, SavedDocument } from './document.ts'
 import { parseEnvelope } from './envelope.ts'
 import type { SavedFold } from './fold.ts'
@@ -76,12 +76,10 @@ function inFile(head: Uint8Array[], document: Uint8Array, isOwing: boolean): Uin
   return [concat([MAGIC, version, Buffer.from(digestOf(rest), 'hex')]), ...rest]
 }
 
-export const sizeOf = (pieces: readonly Uint8Array[]): number => pieces.reduce((sum, { length }) => sum + length, 0)
-
 /** SHA-256 of a whole snapshot, or of the pieces of one, hex. */
-export function digestOf(file: Uint8Array | readonly Uint8Array[]): string {
+export function digestOf(file: Pieces): string {
   const hash = createHash('sha256')
-  for (const piece of file instanceof Uint8Array ? [file] : file) hash.update(piece)
+  for (const piece of piecesOf(file)) hash.update(piece)
   return hash.digest('hex')
 }
 

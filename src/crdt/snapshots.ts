@@ -1,9 +1,9 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { sizeOf } from './bytes.ts'
 import type { Cluster } from './cluster.ts'
 import type { Entry } from './entries.ts'
 import { snapshotEveryShare } from './limits.ts'
-import { sizeOf } from './snapshot.ts'
 import type { Storage } from './storage.ts'
 
 /** Takes this peer's own snapshots, so that its next start reads what came after the last one and no more. */

@@ -1,4 +1,4 @@
-import { concat } from '../../../src/crdt/bytes.ts'
+import { concat, piecesOf } from '../../../src/crdt/bytes.ts'
 import type { Disk } from '../../../src/crdt/disk.ts'
 
 /** A disk that is as fast as memory and forgets all with the process: for tests that need many replicas. */
@@ -14,8 +14,7 @@ export function memoryDisk(): Disk {
     makeDirectory: async () => {},
     lock: async () => ({ release: async () => {} }),
     read: async (path) => files.get(path)?.bytes ?? null,
-    write: async (path, data) =>
-      void files.set(path, { bytes: data instanceof Uint8Array ? data.slice() : concat([...data]) }),
+    write: async (path, data) => void files.set(path, { bytes: concat(piecesOf(data)) }),
     copy: async (from, to) => void files.set(to, { bytes: held(from).bytes }),
     rename: async (from, to) => {
       files.set(to, held(from))
