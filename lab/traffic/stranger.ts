@@ -2,6 +2,8 @@
  * Somebody who has no business here: COUNT connections (or datagrams) to a port, for HOLD_MS.
  *
  *   garbage  random bytes, as much as the other side takes
+ *   length   a varint without an end
+ *   names    one short name after the other, as multistream-select frames them
  *   slow     one byte a second, never an end
  *   silent   connects and says nothing
  *   udp      COUNT datagrams of random bytes, 1 to 1400 long
@@ -19,7 +21,12 @@ const [address, port, manner, count, holdMs] = argumentsOf('ADDRESS', 'PORT', 'M
   string,
   string
 ]
-const GARBAGE_BYTES = 64 * 1024
+const FIRST_BYTES = 64 * 1024
+const firstBytes: Record<string, () => Uint8Array> = {
+  garbage: () => systemRandom.bytes(FIRST_BYTES),
+  length: () => Buffer.alloc(FIRST_BYTES, 0xff),
+  names: () => Buffer.alloc(FIRST_BYTES, '\x02x\n')
+}
 let connected = 0
 let ended = 0
 
@@ -43,7 +50,8 @@ function come(): Socket {
   const socket = connect({ host: address, port: Number(port) })
   socket.on('connect', () => {
     connected += 1
-    if (manner === 'garbage') socket.write(systemRandom.bytes(GARBAGE_BYTES))
+    const bytes = firstBytes[manner]?.()
+    if (bytes != null) socket.write(bytes)
     if (manner === 'slow') drip(socket)
   })
   socket.on('data', () => {})

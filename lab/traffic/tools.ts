@@ -144,6 +144,8 @@ export interface StrangerOutcome {
   ended_by_them: number
 }
 
+export type StrangerManner = 'garbage' | 'length' | 'names' | 'slow' | 'silent' | 'udp'
+
 export async function stranger(
   host: Host,
   {
@@ -152,7 +154,7 @@ export async function stranger(
     manner,
     count,
     holdMs
-  }: { address: string; port: number; manner: 'garbage' | 'slow' | 'silent' | 'udp'; count: number; holdMs: number }
+  }: { address: string; port: number; manner: StrangerManner; count: number; holdMs: number }
 ): Promise<StrangerOutcome> {
   const options = { timeoutMs: holdMs + 60_000 }
   return JSON.parse(await host.exec(tool('stranger', address, port, manner, count, holdMs), options)) as StrangerOutcome

@@ -21,6 +21,7 @@ import { dialable, listenError, parseListen } from './libp2p/listen.ts'
 import { libp2pLog } from './libp2p/libp2p-log.ts'
 import { NEAR_PROTOCOL, NearStreams } from './libp2p/near.ts'
 import { noiseCrypto } from './libp2p/noise-crypto.ts'
+import { boundedNegotiation, negotiatingMuxer } from './libp2p/negotiation.ts'
 import { Pings } from './libp2p/pings.ts'
 import { goStraightThrough } from './libp2p/straight-through.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
@@ -91,11 +92,14 @@ export class Libp2pNetwork implements Network {
       transports: [options.transport ?? tcp({ maxConnections: limits.connectionsMax })],
       connectionEncrypters: [noise({ crypto: options.crypto ?? noiseCrypto })],
       streamMuxers: [
-        yamux({
-          maxInboundStreams: limits.streamsPerConnectionMax,
-          maxOutboundStreams: limits.streamsPerConnectionMax,
-          streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax }
-        })
+        negotiatingMuxer(
+          yamux({
+            maxInboundStreams: limits.streamsPerConnectionMax,
+            maxOutboundStreams: limits.streamsPerConnectionMax,
+            streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax }
+          }),
+          options.clock
+        )
       ],
       connectionManager: {
         maxConnections: limits.connectionsMax,
@@ -110,6 +114,7 @@ export class Libp2pNetwork implements Network {
       connectionMonitor: { enabled: false },
       connectionGater: doorkeeper.gater,
       services: {
+        negotiation: boundedNegotiation,
         // gossipsub insists on it; connections are announced to gossipsub by us, so nobody is ever asked.
         identify: identify({ runOnConnectionOpen: false }),
         pubsub: gossip.service

@@ -24,6 +24,9 @@ export const unprovenPerHostMax = 32
 export const inboundPerHostPerSecondMax = 64
 /** A handshake takes three round trips; whoever needs longer than this is slow on purpose. */
 export const handshakeTimeoutMs = 5_000
+/** Lines in which one protocol is chosen, and bytes that may wait meanwhile: gossip asks for four names, each some 20 long. */
+export const negotiationLinesMax = 16
+export const negotiationBytesMax = 1024
 /** History that a joiner takes from its inviter, bytes: it is held in memory until it has been checked as a whole. */
 export const joinHistoryBytesMax = 512 * 1024 * 1024
 /** Connected peers that proved an identity which is no member: joiners, and those who only look. */

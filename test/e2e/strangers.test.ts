@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import type { Peer } from '../../lab/peer.ts'
 import { EDGE_B, SERVER } from '../../lab/topology.ts'
-import { ping, stranger, tcp, tcpServer } from '../../lab/traffic/tools.ts'
+import { ping, stranger, tcp, tcpServer, type StrangerManner } from '../../lab/traffic/tools.ts'
 import { carryingMeshOf, MIB, type Mesh } from './two-sites.ts'
 
 /** How much more an agent or an engine may hold after all of this than before it, bytes. */
@@ -23,17 +23,18 @@ describe('e2e: strangers at the ports', function () {
   })
   after(() => mesh?.lab.close())
 
-  const onslaughts: Array<[what: string, port: number, manner: 'garbage' | 'slow' | 'silent' | 'udp', count: number]> =
-    [
-      ['garbage at the mesh port', 7946, 'garbage', CONNECTIONS],
-      ['slow bytes at the mesh port', 7946, 'slow', 200],
-      ['silence at the mesh port', 7946, 'silent', CONNECTIONS],
-      ['garbage at the data port', 7947, 'garbage', CONNECTIONS],
-      ['slow bytes at the data port', 7947, 'slow', 200],
-      ['silence at the data port', 7947, 'silent', CONNECTIONS],
-      ['garbage datagrams at the data port', 7947, 'udp', 20_000],
-      ['garbage datagrams at the port above', 7948, 'udp', 2000]
-    ]
+  const onslaughts: Array<[what: string, port: number, manner: StrangerManner, count: number]> = [
+    ['garbage at the mesh port', 7946, 'garbage', CONNECTIONS],
+    ['lengths without an end at the mesh port', 7946, 'length', CONNECTIONS],
+    ['names of no protocol at the mesh port', 7946, 'names', CONNECTIONS],
+    ['slow bytes at the mesh port', 7946, 'slow', 200],
+    ['silence at the mesh port', 7946, 'silent', CONNECTIONS],
+    ['garbage at the data port', 7947, 'garbage', CONNECTIONS],
+    ['slow bytes at the data port', 7947, 'slow', 200],
+    ['silence at the data port', 7947, 'silent', CONNECTIONS],
+    ['garbage datagrams at the data port', 7947, 'udp', 20_000],
+    ['garbage datagrams at the port above', 7948, 'udp', 2000]
+  ]
   for (const [what, port, manner, count] of onslaughts) {
     it(`${count} times ${what}: nothing grows, the log stays short, traffic goes on`, async () => {
       const { b, sites } = mesh
@@ -67,10 +68,14 @@ describe('e2e: strangers at the ports', function () {
   })
 })
 
-/** Resident bytes of all that runs on a peer's host: agent and engines. */
+/** Resident bytes of all that runs on a peer's host: agent and engines. What ends while we look has none. */
 function rssOf(peer: Peer): number {
-  return peer.host
-    .pids()
-    .map((pid) => Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024)
-    .reduce((sum, bytes) => sum + bytes, 0)
+  return peer.host.pids().reduce((sum, pid) => {
+    try {
+      return sum + Number(/^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) * 1024
+    } catch (error) {
+      if (/^(ENOENT|ESRCH)$/.test((error as NodeJS.ErrnoException).code ?? '')) return sum
+      throw error
+    }
+  }, 0)
 }

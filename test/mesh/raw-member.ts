@@ -1,5 +1,5 @@
 import { noise } from '@libp2p/noise'
-import type { Stream } from '@libp2p/interface'
+import type { Libp2p, PrivateKey, Stream } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -12,14 +12,18 @@ export interface RawMember {
   stop(): Promise<void>
 }
 
-export async function rawMember(identity: Host['identity'], to: Host): Promise<RawMember> {
-  const node = await createLibp2p({
-    privateKey: identity.privateKey,
+/** A libp2p node as it comes, under this key or any. */
+export const rawNode = (privateKey?: PrivateKey): Promise<Libp2p> =>
+  createLibp2p({
+    ...(privateKey == null ? {} : { privateKey }),
     transports: [tcp()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionMonitor: { enabled: false }
   })
+
+export async function rawMember(identity: Host['identity'], to: Host): Promise<RawMember> {
+  const node = await rawNode(identity.privateKey)
   const addresses = to.network.addresses().map((address) => multiaddr(address))
   return {
     // Dialled anew when the other host has hung up, as it does with a member that sends no beats.
