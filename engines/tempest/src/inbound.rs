@@ -24,7 +24,7 @@ use crate::{
     message::{self, DATA_HEADER_BYTES, Data, Message},
     packet::IpHeader,
     refusals::Reason,
-    session::{Refusal, SendKey},
+    session::Refusal,
     shared::Shared,
     tun::Tun,
     tunnel::Tunnel,
@@ -51,7 +51,8 @@ struct Run {
 struct Opened {
     messages: usize,
     bytes: usize,
-    confirmed: Option<SendKey>,
+    /// The first under its session, which is the one to send under from now on.
+    confirmed: bool,
 }
 
 impl Inbound {
@@ -115,12 +116,11 @@ impl Inbound {
     /// Takes as many messages of `run`'s session as stand at the beginning of `bytes`.
     fn run(&mut self, run: &Run, bytes: &mut Range<usize>, segment: usize, from: SocketAddr, now: Millis) {
         let tunnel = &run.tunnel;
-        let mut opened = self.open(run, bytes, segment, from, now);
+        let opened = self.open(run, bytes, segment, from, now);
         if opened.messages == 0 {
             return;
         }
-        if let Some(key) = opened.confirmed.take() {
-            tunnel.sender().set_key(key);
+        if opened.confirmed {
             self.shared.desk.confirmed(tunnel.id);
             self.confirmed.push(tunnel.clone());
         }
@@ -158,7 +158,11 @@ impl Inbound {
                 Err(refusal) => self.shared.refusals.count(refusal.into(), from, Some(&run.tunnel.peer_id)),
                 Ok((length, confirmed)) => {
                     total.messages += 1;
-                    total.confirmed = confirmed.or(total.confirmed);
+                    if let Some(key) = confirmed {
+                        // Still under the receiver's lock: see `Tunnel::begin_as_initiator`.
+                        run.tunnel.sender().set_key(key);
+                        total.confirmed = true;
+                    }
                     let start = one.start + DATA_HEADER_BYTES;
                     if length == 0 {
                         continue;

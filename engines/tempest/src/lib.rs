@@ -25,6 +25,7 @@ mod noise;
 mod outbound;
 mod outbox;
 mod peer;
+mod receive_keys;
 mod refusals;
 mod session;
 mod shared;

@@ -32,6 +32,10 @@ pub const COALESCE_SEGMENTS_MAX: usize = 64;
 pub const STAGED_PACKETS_MAX: usize = 128;
 pub const STAGED_BYTES_MAX: usize = 256 * 1024;
 
+/// Keys that one tunnel receives under. As a rule it has two, each for three minutes; handshakes that cross make two at a
+/// time, and a key of two handshakes ago may still be in use. Some 2 kB each.
+pub const RECEIVE_KEYS_MAX: usize = 8;
+
 /// Handshake messages that wait for the keeper. A flood beyond this is dropped before it costs anything.
 pub const HANDSHAKES_WAITING_MAX: usize = 1024;
 /// From this many waiting on, initiations without a cookie get one instead of an answer (as wireguard-go: an eighth).

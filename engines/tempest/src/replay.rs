@@ -19,6 +19,11 @@ impl Default for ReplayWindow {
 }
 
 impl ReplayWindow {
+    /// Nothing was accepted yet.
+    pub fn is_empty(&self) -> bool {
+        self.next == 0
+    }
+
     /// Whether `counter` could still be accepted. Cheap: asked before the packet is opened.
     #[inline]
     pub fn may_accept(&self, counter: u64) -> bool {

@@ -1,8 +1,7 @@
-//! The keys that packets travel under, and their succession: previous, current, next (paper, 6.1 to 6.3).
+//! The keys that packets travel under.
 //!
 //! A sending key exists once and is used through `&mut`, so a counter can never be given out twice. It moves from the
-//! handshake to [`ReceiveKeys::next`] (when this side answered) and from there to the sender once the peer has shown,
-//! by a packet, that it has the keys.
+//! handshake to the sender: at once when this side asked, and by way of [`crate::receive_keys`] when it answered.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
@@ -88,6 +87,11 @@ impl ReceiveKey {
         now.saturating_sub(self.born) < timing.reject_after_ms
     }
 
+    /// The peer has sent nothing under it.
+    pub fn is_unused(&self) -> bool {
+        self.window.is_empty()
+    }
+
     /// Opens a data message in place. The packet is `message[16..][..length]`.
     #[inline]
     pub fn open(&mut self, counter: u64, message: &mut [u8]) -> Result<usize, Refusal> {
@@ -110,106 +114,15 @@ fn nonce(counter: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-/// What a tunnel receives under.
-#[derive(Default)]
-pub struct ReceiveKeys {
-    previous: Option<ReceiveKey>,
-    current: Option<ReceiveKey>,
-    /// Answered by this side, not yet used by the peer.
-    next: Option<Session>,
-}
-
-impl ReceiveKeys {
-    /// This side asked and was answered: the session is in use at once. Returns its sending half, and the indices whose
-    /// keys are gone.
-    pub fn begin_as_initiator(&mut self, session: Session) -> (SendKey, Vec<u32>) {
-        let mut gone = Vec::new();
-        let replaced = match self.next.take() {
-            Some(next) => {
-                gone.extend(self.current.take().map(|key| key.index));
-                Some(next.receive)
-            }
-            None => self.current.take(),
-        };
-        gone.extend(self.previous.take().map(|key| key.index));
-        self.previous = replaced;
-        self.current = Some(session.receive);
-        (session.send, gone)
-    }
-
-    /// This side answered: the session waits for the peer's first packet. Returns the indices whose keys are gone.
-    pub fn begin_as_responder(&mut self, session: Session) -> Vec<u32> {
-        let mut gone = Vec::new();
-        gone.extend(self.next.replace(session).map(|next| next.receive.index));
-        gone.extend(self.previous.take().map(|key| key.index));
-        gone
-    }
-
-    /// Opens a message under the key it names. `Some(send)`: the peer confirmed the waiting session, send under this.
-    #[inline]
-    pub fn open(
-        &mut self,
-        index: u32,
-        counter: u64,
-        message: &mut [u8],
-        timing: &Timing,
-        now: Millis,
-    ) -> Result<(usize, Option<SendKey>), Refusal> {
-        for key in [&mut self.current, &mut self.previous].into_iter().flatten() {
-            if key.index == index {
-                if !key.is_usable(timing, now) {
-                    return Err(Refusal::UnknownSession);
-                }
-                return key.open(counter, message).map(|length| (length, None));
-            }
-        }
-        let Some(next) = self.next.as_mut().filter(|next| next.receive.index == index) else {
-            return Err(Refusal::UnknownSession);
-        };
-        if !next.receive.is_usable(timing, now) {
-            return Err(Refusal::UnknownSession);
-        }
-        let length = next.receive.open(counter, message)?;
-        let confirmed = self.next.take().map(|next| {
-            // `begin_as_responder` emptied `previous`, and only another handshake fills it.
-            self.previous = self.current.replace(next.receive);
-            next.send
-        });
-        Ok((length, confirmed))
-    }
-
-    /// Drops what is too old to be used. Returns the indices.
-    pub fn expire(&mut self, timing: &Timing, now: Millis) -> Vec<u32> {
-        let mut gone = Vec::new();
-        for slot in [&mut self.previous, &mut self.current] {
-            gone.extend(slot.take_if(|key| !key.is_usable(timing, now)).map(|key| key.index));
-        }
-        gone.extend(self.next.take_if(|next| !next.receive.is_usable(timing, now)).map(|next| next.receive.index));
-        gone
-    }
-
-    /// Drops all. Returns the indices.
-    pub fn clear(&mut self) -> Vec<u32> {
-        let keys = [self.previous.take(), self.current.take(), self.next.take().map(|next| next.receive)];
-        keys.into_iter().flatten().map(|key| key.index).collect()
-    }
-
-    #[cfg(test)]
-    fn is_empty(&self) -> bool {
-        self.previous.is_none() && self.current.is_none() && self.next.is_none()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub mod samples {
     use zeroize::Zeroizing;
 
-    const TIMING: Timing = Timing::WIREGUARD;
+    use super::*;
 
-    /// A session and its mirror; `own` and `theirs` as the first sees it.
-    fn pair(own: u32, theirs: u32, born: Millis) -> (Session, Session) {
-        let key = |seed: u32| Zeroizing::new([seed as u8; 32]);
+    /// A session and its mirror; `own` and `theirs` as the first sees it, who asked for it.
+    pub fn pair(own: u32, theirs: u32, born: Millis) -> (Session, Session) {
+        let key = |seed: u32| Zeroizing::new(std::array::from_fn(|at| seed.to_le_bytes()[at % 4]));
         let ours = SessionKeys { send: key(own), receive: key(theirs) };
         let mirror = SessionKeys { send: key(theirs), receive: key(own) };
         (
@@ -218,59 +131,28 @@ mod tests {
         )
     }
 
-    fn sealed(key: &mut SendKey) -> Vec<u8> {
+    pub fn sealed(key: &mut SendKey) -> Vec<u8> {
         let mut slot = vec![b'x'; 64 + DATA_OVERHEAD_BYTES];
         assert!(key.seal(&mut slot));
         slot
     }
+}
 
-    fn open(keys: &mut ReceiveKeys, message: &[u8], now: Millis) -> Result<Option<SendKey>, Refusal> {
-        let mut message = message.to_vec();
-        let crate::message::Message::Data(data) = crate::message::parse(&message).unwrap() else { panic!("data") };
-        let (length, confirmed) = keys.open(data.receiver, data.counter, &mut message, &TIMING, now)?;
-        assert_eq!(message[16..][..length], [b'x'; 64]);
-        Ok(confirmed)
-    }
+#[cfg(test)]
+mod tests {
+    use super::{
+        samples::{pair, sealed},
+        *,
+    };
 
-    #[test]
-    fn the_responder_sends_only_once_the_peer_has_shown_its_keys() {
-        let (initiator, responder) = pair(1, 2, 10);
-        let (mut a, mut b) = (ReceiveKeys::default(), ReceiveKeys::default());
-        let (mut a_send, _) = a.begin_as_initiator(initiator);
-        b.begin_as_responder(responder);
-        let first = sealed(&mut a_send);
-        let mut b_send = open(&mut b, &first, 11).unwrap().expect("confirms the session");
-        assert!(open(&mut b, &sealed(&mut a_send), 11).unwrap().is_none(), "confirmed once");
-        assert!(matches!(open(&mut b, &first, 11), Err(Refusal::Replay)));
-        assert!(open(&mut a, &sealed(&mut b_send), 11).unwrap().is_none());
-    }
+    const TIMING: Timing = Timing::WIREGUARD;
 
     #[test]
-    fn the_key_before_is_received_on_until_the_one_after_it_is_gone() {
-        let (mut a, mut b) = (ReceiveKeys::default(), ReceiveKeys::default());
-        let mut sends = Vec::new();
-        for round in 0..3 {
-            let (initiator, responder) = pair(10 + round, 20 + round, 1);
-            b.begin_as_responder(responder);
-            sends.push(a.begin_as_initiator(initiator).0);
-            assert!(open(&mut b, &sealed(sends.last_mut().unwrap()), 2).unwrap().is_some());
-        }
-        assert!(open(&mut b, &sealed(&mut sends[2]), 2).is_ok());
-        assert!(open(&mut b, &sealed(&mut sends[1]), 2).is_ok(), "previous");
-        assert!(matches!(open(&mut b, &sealed(&mut sends[0]), 2), Err(Refusal::UnknownSession)));
-    }
-
-    #[test]
-    fn nothing_is_used_beyond_its_time_or_count() {
-        let (initiator, responder) = pair(1, 2, 10);
-        let (mut send, mut keys) = (initiator.send, ReceiveKeys::default());
-        keys.begin_as_responder(responder);
+    fn a_key_serves_for_its_time_and_count() {
+        let (Session { mut send, receive }, _) = pair(1, 2, 10);
         let late = 10 + TIMING.reject_after_ms;
         assert!(send.is_usable(&TIMING, late - 1) && !send.is_usable(&TIMING, late));
-        assert!(matches!(open(&mut keys, &sealed(&mut send), late), Err(Refusal::UnknownSession)));
-        assert_eq!(keys.expire(&TIMING, late), [2]);
-        assert!(keys.is_empty());
-
+        assert!(receive.is_usable(&TIMING, late - 1) && !receive.is_usable(&TIMING, late));
         assert!(!send.wants_rekey(&TIMING, 10) && send.wants_rekey(&TIMING, 10 + TIMING.rekey_after_ms));
         send.counter = TIMING.rekey_after_messages;
         assert!(send.wants_rekey(&TIMING, 10));
@@ -280,13 +162,13 @@ mod tests {
 
     #[test]
     fn an_altered_packet_does_not_use_up_its_counter() {
-        let (initiator, responder) = pair(1, 2, 10);
-        let (mut send, mut keys) = (initiator.send, ReceiveKeys::default());
-        keys.begin_as_responder(responder);
-        let good = sealed(&mut send);
+        let (Session { mut send, .. }, Session { mut receive, .. }) = pair(1, 2, 10);
+        let mut good = sealed(&mut send);
         let mut altered = good.clone();
         altered[40] ^= 1;
-        assert!(matches!(open(&mut keys, &altered, 11), Err(Refusal::BadPacket)));
-        assert!(open(&mut keys, &good, 11).is_ok());
+        assert!(matches!(receive.open(0, &mut altered), Err(Refusal::BadPacket)));
+        assert!(receive.is_unused());
+        assert_eq!(receive.open(0, &mut good), Ok(64));
+        assert!(!receive.is_unused());
     }
 }

@@ -22,7 +22,8 @@ use crate::{
     clock::Millis,
     limits::{STAGED_BYTES_MAX, STAGED_PACKETS_MAX},
     message::DATA_OVERHEAD_BYTES,
-    session::{ReceiveKeys, SendKey},
+    receive_keys::ReceiveKeys,
+    session::{SendKey, Session},
     tun::Tun,
 };
 
@@ -123,6 +124,15 @@ impl Tunnel {
 
     pub fn set_device_name(&self, name: &str) {
         *lock(&self.device_name) = name.to_owned();
+    }
+
+    /// Takes a session that this side asked for into use. Returns the index of a key that had to go.
+    pub fn begin_as_initiator(&self, session: Session) -> Option<u32> {
+        // Both locks at once: an older session that a worker has just seen confirmed must not take this one's place.
+        let mut receiver = self.receiver();
+        let (key, gone) = receiver.begin_as_initiator(session);
+        self.sender().set_key(key);
+        gone
     }
 
     /// Ends the tunnel: forgets every key and packet, for good. Returns the indices that named its sessions.

@@ -1,5 +1,7 @@
 //! Two engines between two hosts: what an operator would see.
 
+#[path = "tunnels/keys.rs"]
+mod keys;
 mod lab;
 
 use std::{
@@ -8,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use lab::{DEVICE, Engine, Host, PORT, echoes, lab, transfer};
 use serde_json::{Value, json};
 use tempest::{Tempest, Timing};
@@ -77,27 +78,6 @@ fn a_wire_smaller_than_our_packets_carries_them_in_pieces() {
     let (_a, _b) = lab.engines();
     assert!(lab.a.pings("-c2 -i0.2 -M do -s 1392 10.77.0.2"));
     transfer(&lab.a, &lab.b, "10.77.0.2", 3_000_000);
-}
-
-#[test]
-fn keys_change_under_traffic_and_nothing_is_lost() {
-    let Some(lab) = lab() else { return };
-    let (mut a, mut b) = (lab.a.quick_engine(), lab.b.quick_engine());
-    a.apply(&lab.a, &[lab.a.to(&lab.b)]);
-    b.apply(&lab.b, &[lab.b.to(&lab.a)]);
-    lab.a.reaches("10.77.0.2", SOON);
-    let (mut handshakes, start) = (vec![], Instant::now());
-    while handshakes.len() < 5 {
-        assert!(start.elapsed() < Duration::from_secs(30), "keys do not change: {handshakes:?}");
-        handshakes.push(a.stats()["tunnels"][0]["handshake_at_ms"].as_u64().unwrap());
-        handshakes.dedup();
-        let back = echoes(&lab.a, &lab.b, "10.77.0.2", vec![1000; 200], Duration::from_millis(2));
-        assert_eq!(back, 200, "echoes while keys change");
-        transfer(&lab.b, &lab.a, "10.77.0.1", 3_000_000);
-    }
-    for engine in [&mut a, &mut b] {
-        assert_eq!(engine.stats()["tunnels"][0]["dropped"], 0);
-    }
 }
 
 #[test]
@@ -314,88 +294,6 @@ fn sniff(host: &Host, time: Duration) -> thread::JoinHandle<Vec<Vec<u8>>> {
         }
         seen
     })
-}
-
-#[test]
-fn a_new_private_key_begins_everything_anew() {
-    let Some(lab) = lab() else { return };
-    let (mut a, mut b) = lab.engines();
-    lab.a.reaches("10.77.0.2", SOON);
-    let rotated = [77; 32];
-    a.apply_with_key(&lab.a, &rotated, &[lab.a.to(&lab.b)]);
-    assert!(!lab.a.pings("-c1 -W1 10.77.0.2"), "the peer does not know the new key yet");
-    let mut tunnel = lab.b.to(&lab.a);
-    tunnel["public_key"] = json!(lab::public_key(&rotated));
-    b.apply(&lab.b, &[tunnel]);
-    lab.a.reaches("10.77.0.2", SOON);
-}
-
-/// Echoes through the tunnel once in 5 ms while both hosts change their keys, one after the other.
-#[test]
-fn keys_of_both_ends_are_changed_under_running_traffic() {
-    let Some(lab) = lab() else { return };
-    let (mut a, mut b) = lab.engines();
-    lab.a.reaches("10.77.0.2", SOON);
-    let (a_new, b_new) = ([77; 32], [78; 32]);
-    let secrets = |newest: &[u8; 32], before: Option<&[u8; 32]>| {
-        let mut secrets = json!({"private_key": STANDARD.encode(newest)});
-        if let Some(before) = before {
-            secrets["private_key_before"] = json!(STANDARD.encode(before));
-        }
-        secrets
-    };
-    let knowing = |from: &Host, to: &Host, newest: &[u8; 32], before: Option<&[u8; 32]>, late: bool| {
-        let mut tunnel = from.to(to);
-        tunnel["public_key"] = json!(lab::public_key(newest));
-        tunnel["use_key_before"] = json!(late);
-        if let Some(before) = before {
-            tunnel["public_key_before"] = json!(lab::public_key(before));
-        }
-        vec![tunnel]
-    };
-    let fine = |answer: Value| assert_eq!(answer["errors"], json!([]), "{answer}");
-    let (a_old, b_old) = (lab.a.private, lab.b.private);
-    let mut last = 0;
-    let mut a_new_handshake = |a: &mut Engine| {
-        thread::sleep(Duration::from_millis(300));
-        let at = a.stats()["tunnels"][0]["handshake_at_ms"].as_u64().unwrap();
-        std::mem::replace(&mut last, at) < at
-    };
-    thread::scope(|scope| {
-        let echoes = scope.spawn(|| lab.a.ping("-q -c700 -i0.005 -W1 10.77.0.2"));
-        a_new_handshake(&mut a);
-        let late = knowing(&lab.b, &lab.a, &a_old, None, true);
-        fine(b.apply_with(&lab.b, &secrets(&b_new, Some(&b_old)), &late));
-        assert!(!a_new_handshake(&mut a), "nothing that is in use has changed");
-        fine(a.apply(&lab.a, &knowing(&lab.a, &lab.b, &b_new, Some(&b_old), false)));
-        assert!(a_new_handshake(&mut a), "one with the new key");
-        fine(b.apply_with(&lab.b, &secrets(&b_new, Some(&b_old)), &[lab.b.to(&lab.a)]));
-        assert!(a_new_handshake(&mut a), "one that the other side begins with it");
-        fine(b.apply_with(&lab.b, &secrets(&b_new, None), &[lab.b.to(&lab.a)]));
-        let to_b = knowing(&lab.a, &lab.b, &b_new, None, false);
-        fine(a.apply(&lab.a, &to_b));
-        assert!(!a_new_handshake(&mut a));
-
-        let late = knowing(&lab.a, &lab.b, &b_new, None, true);
-        fine(a.apply_with(&lab.a, &secrets(&a_new, Some(&a_old)), &late));
-        assert!(!a_new_handshake(&mut a), "the other side does not know the new key yet");
-        fine(b.apply_with(&lab.b, &secrets(&b_new, None), &knowing(&lab.b, &lab.a, &a_new, Some(&a_old), false)));
-        fine(a.apply_with(&lab.a, &secrets(&a_new, Some(&a_old)), &to_b));
-        assert!(a_new_handshake(&mut a), "one with the new key");
-        fine(a.apply_with(&lab.a, &secrets(&a_new, None), &to_b));
-        fine(b.apply_with(&lab.b, &secrets(&b_new, None), &knowing(&lab.b, &lab.a, &a_new, None, false)));
-        let said = echoes.join().unwrap();
-        assert!(said.contains("700 received"), "{said}");
-    });
-    for engine in [&mut a, &mut b] {
-        engine.stats();
-        // Two handshakes that cross leave one answer over, which is no stranger's.
-        let strange = |event: &&Value| event["event"] == "refused" && event["reason"] != "unknown_session";
-        assert_eq!(engine.events.iter().find(strange), None);
-    }
-    // With the old key alone a host is a stranger.
-    a.apply(&lab.a, &knowing(&lab.a, &lab.b, &b_new, None, false));
-    assert!(!lab.a.pings("-c1 -W1 10.77.0.2"));
 }
 
 #[test]

@@ -41,9 +41,7 @@ impl Keeper {
                 let session = peer.finish(response.sender, response.noise, now).ok_or(Reason::BadHandshake)?;
                 let tunnel = peer.tunnel.clone();
                 self.shared.table.insert(response.receiver, &tunnel);
-                let (key, gone) = tunnel.receiver().begin_as_initiator(session);
-                tunnel.sender().set_key(key);
-                self.shared.table.remove(&gone);
+                self.shared.table.remove(tunnel.begin_as_initiator(session).as_slice());
                 tunnel.set_endpoint(Some(letter.from));
                 tunnel.activity.received(false, now);
                 // Shows the peer that this side has the keys; what was kept follows.
@@ -105,7 +103,7 @@ impl Keeper {
         // The session is findable before the peer can know of it.
         self.shared.table.insert(index, &tunnel);
         let gone = tunnel.receiver().begin_as_responder(session);
-        self.shared.table.remove(&gone);
+        self.shared.table.remove(gone.as_slice());
         tunnel.set_endpoint(Some(from));
         tunnel.activity.received(false, now);
         self.listener.wire().send_to(&response, &from);

@@ -3,6 +3,8 @@
 
 #![allow(dead_code)]
 
+pub mod flow;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -332,7 +334,13 @@ pub fn echoes(from: &Host, to: &Host, address: &'static str, sizes: Vec<usize>, 
         for (number, size) in sizes.into_iter().enumerate() {
             let message: Vec<u8> = (0..size).map(|at| (at + number) as u8).collect();
             client.send(&message).unwrap();
-            back += usize::from(client.recv(&mut buffer).is_ok_and(|length| buffer[..length] == message));
+            // One that was given up may still come, before the one that is waited for.
+            while let Ok(length) = client.recv(&mut buffer) {
+                if buffer[..length] == message {
+                    back += 1;
+                    break;
+                }
+            }
             thread::sleep(pause);
         }
         // Nothing more comes.
