@@ -90,6 +90,22 @@ export async function ping(
   }
 }
 
+/**
+ * How many of `count` echo requests, one every `everyMs`, are answered. More of them follow for a second: for the last one that it
+ * sends ping waits twice as long as for the slowest before it, or until the next were due, whatever `-W` says.
+ */
+export async function answered(
+  host: Host,
+  address: string,
+  { count, everyMs }: { count: number; everyMs: number }
+): Promise<number> {
+  const sent = String(count + Math.ceil(1000 / everyMs))
+  const argv = ['ping', '-n', '-i', String(everyMs / 1000), '-c', sent, '-W', '1', address]
+  const { stdout } = await host.attempt(argv, { timeoutMs: 60_000 })
+  const numbers = [...stdout.matchAll(/icmp_seq=(\d+) .*time=/g)].map((match) => Number(match[1]))
+  return new Set(numbers.filter((number) => number <= count)).size
+}
+
 /** A long connection with an echo every `everyMs`; see ticker.ts. Resolves once it is open. */
 export async function ticker(host: Host, address: string, port: number, everyMs: number): Promise<Task> {
   const task = await host.spawn(tool('ticker', address, port, everyMs))

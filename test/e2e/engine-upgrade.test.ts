@@ -3,7 +3,7 @@ import { appendFile, chmod, copyFile, rename, writeFile } from 'node:fs/promises
 import { join } from 'node:path'
 import type { Peer } from '../../lab/peer.ts'
 import { SERVER } from '../../lab/topology.ts'
-import { tcpServer, ticker } from '../../lab/traffic/tools.ts'
+import { answered, tcpServer, ticker } from '../../lab/traffic/tools.ts'
 import { until } from '../../lab/wait.ts'
 import { builtEngines } from '../dataplane/support/engines.ts'
 import { temporaryState } from '../dataplane/support/namespace.ts'
@@ -32,13 +32,11 @@ describe('e2e: a tempest of another build takes over', function () {
     (await peer.status()).dataplane.engines.find(({ engine }) => engine === 'tempest')?.pid ?? null
   /** Starts the agent again under numbered packets; answers how many of them came back. */
   const restartUnderPings = async (count: number): Promise<number> => {
-    const pings = mesh.sites.client.attempt(['ping', '-n', '-i', '0.01', '-c', String(count), '-W', '1', SERVER.v4], {
-      timeoutMs: 60_000
-    })
+    const pings = answered(mesh.sites.client, SERVER.v4, { count, everyMs: 10 })
     assert.equal(await mesh.a.end('SIGUSR2'), 0)
     await mesh.a.start()
     await mesh.a.active(mesh.service.id)
-    return [...(await pings).stdout.matchAll(/icmp_seq=\d+ .*time=/g)].length
+    return await pings
   }
 
   before(async function () {

@@ -5,7 +5,7 @@ import type { PeerJson } from '../../src/actors/operator/operator.ts'
 import { ARCTIC, Peer } from '../../lab/peer.ts'
 import type { Task } from '../../lab/task.ts'
 import { SERVER } from '../../lab/topology.ts'
-import { tcp, tcpServer, ticker } from '../../lab/traffic/tools.ts'
+import { answered, tcp, tcpServer, ticker } from '../../lab/traffic/tools.ts'
 import { until } from '../../lab/wait.ts'
 import { carryingMeshOf, type Mesh } from './two-sites.ts'
 
@@ -41,10 +41,7 @@ describe('e2e: data-plane keys are changed while traffic runs', function () {
   const secretsOf = async (peer: Peer): Promise<Record<string, unknown>> =>
     JSON.parse(await readFile(join(peer.stateDir, 'identity'), 'utf8')) as Record<string, unknown>
   /** Numbered packets, 20 a second. */
-  const pinging = (count: number): Promise<number> =>
-    mesh.sites.client
-      .attempt(['ping', '-n', '-i', '0.05', '-c', String(count), '-W', '1', SERVER.v4], { timeoutMs: 60_000 })
-      .then(({ stdout }) => [...stdout.matchAll(/icmp_seq=\d+ .*time=/g)].length)
+  const pinging = (count: number): Promise<number> => answered(mesh.sites.client, SERVER.v4, { count, everyMs: 50 })
   const refusals = (peer: Peer): unknown[] =>
     peer.log().filter(({ msg, reason }) => msg === 'refused' && ['wrong_key', 'unknown_peer'].includes(String(reason)))
 

@@ -268,7 +268,7 @@ mod tests {
         }
     }
 
-    /// Of 6,000 datagrams a second, some five were lost each time that handshakes crossed.
+    /// With three slots, 40 crossings between two hosts lost 143 to 307 of 28,000 datagrams.
     #[test]
     fn handshakes_that_cross_lose_no_packet() {
         let mut ends = Ends::new();
