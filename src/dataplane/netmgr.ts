@@ -22,6 +22,8 @@ import {
 import type { Family } from './prefix.ts'
 import { Reading } from './reading.ts'
 import { changesOfParts } from './ruleset-change.ts'
+import { refillText } from './ruleset-refill.ts'
+import type { NftObject } from './ruleset-objects.ts'
 import { RulesetMemory, rulesetParts, tableText, type Counter, type Ruleset, type Steering } from './ruleset.ts'
 import { deviceSysctls, speaksIpv6, sysctl } from './sysctl.ts'
 import { EVERYTHING, type Part } from './watch.ts'
@@ -158,7 +160,7 @@ export class NetManager {
     return this.#policy({ 4: rules, 6: [...rules, ...byDevice] }, wantedRoutes(this.#marks, tunnels, ownDevices))
   }
 
-  /** Brings the table to what it should be: by what differs from what was loaded last, or else whole. */
+  /** Brings the table to what it should be: by what differs from what was loaded last, or else anew. */
   async loadRuleset(steering: Steering): Promise<void> {
     const began = this.#clock.monotonic()
     const parts = rulesetParts(steering, this.#memory)
@@ -166,7 +168,7 @@ export class NetManager {
     const changes = before == null ? null : changesOfParts(before.parts, parts)
     if (changes?.length === 0) return
     if (changes == null || this.#rulesetDoubtful || !(await this.#changeRuleset(changes))) {
-      await this.#replaceRuleset(parts)
+      await this.#loadAnew(parts)
       return
     }
     this.#loaded(parts)
@@ -174,14 +176,32 @@ export class NetManager {
     this.#log.debug({ commands: changes.length, ms }, 'ruleset changed')
   }
 
-  async #replaceRuleset(parts: Ruleset): Promise<void> {
+  /** Fills the table that is there, or replaces it where that cannot be done. */
+  async #loadAnew(parts: Ruleset, known?: string | null): Promise<void> {
     const began = this.#clock.monotonic()
-    const script = tableText(parts.flat(), await this.counters())
-    this.#rulesetDoubtful = false
-    await nft.load(script)
+    if (known === undefined) this.#rulesetDoubtful = false
+    const listing = known === undefined ? await nft.listing(this.#listings) : known
+    const objects = parts.flat()
+    if (!(await this.#refill(listing, objects))) {
+      const counters = listing === '' ? new Map<string, Counter>() : await this.counters()
+      await nft.load(tableText(objects, counters))
+      const ms = Math.round(this.#clock.monotonic() - began)
+      this.#log.debug({ ms }, listing === '' ? 'ruleset made' : 'ruleset replaced')
+    } else this.#log.debug({ ms: Math.round(this.#clock.monotonic() - began) }, 'ruleset filled anew')
     this.#loaded(parts)
-    const ms = Math.round(this.#clock.monotonic() - began)
-    this.#log.debug({ bytes: script.length, ms }, 'ruleset replaced')
+  }
+
+  /** False when the table is to be replaced: then it stands as it was, or is not there. */
+  async #refill(listing: string | null, objects: readonly NftObject[]): Promise<boolean> {
+    const script = listing == null || listing === '' ? null : refillText(listing, objects)
+    if (script == null) return false
+    try {
+      await nft.load(script)
+      return true
+    } catch (error) {
+      this.#log.debug({ error: String(error) }, 'the ruleset cannot be filled anew; it is replaced')
+      return false
+    }
   }
 
   /** What the table looks like from outside is only needed by the next repair. */
@@ -195,7 +215,7 @@ export class NetManager {
       await nft.change(this.#changes, changes)
       return true
     } catch (error) {
-      this.#log.debug({ error: String(error) }, 'the ruleset cannot be changed where it differs; it is replaced')
+      this.#log.debug({ error: String(error) }, 'the ruleset cannot be changed where it differs; it is loaded anew')
       return false
     }
   }
@@ -247,14 +267,15 @@ export class NetManager {
     if (ruleset == null) return
     this.#rulesetDoubtful = false
     const [expected, listing] = await Promise.all([ruleset.listing, nft.listing(this.#listings)])
-    if (listing === expected) return
+    // Whoever flushed it just before it was listed as ours has flushed it all the same.
+    if (listing === expected && listing !== '') return
     // Without anything to compare with, what is there counts as ours.
-    if (expected == null && listing != null) {
+    if (expected == null && listing != null && listing !== '') {
       ruleset.listing = Promise.resolve(listing)
       return
     }
-    await this.#replaceRuleset(ruleset.parts)
-    onRepaired(listing == null ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
+    await this.#loadAnew(ruleset.parts, listing)
+    onRepaired(listing == null || listing === '' ? 'nftables table inet arctic' : 'rules in nftables table inet arctic')
   }
 
   /** Takes everything of ours out of the kernel, whoever of us put it there. */

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import type { Clock, Timer } from '../clock.ts'
-import { childTimeoutMs } from './limits.ts'
+import { childOutputBytesMax, childTimeoutMs } from './limits.ts'
 
 type Child = ChildProcessByStdio<Writable, Readable, Readable>
 
@@ -41,7 +41,7 @@ export const CHANGES: Dialect = {
  * commands whose answer is known to have ended.
  *
  * 1. One question at a time: an answer comes on stdout and a refusal on stderr, and between those there is no order.
- * 2. After a refusal, or an answer that does not come, the process is ended; the next question starts another.
+ * 2. After a refusal, or an answer that does not come or has no end, the process is ended; the next question starts another.
  */
 export class NftSession {
   readonly #clock: Clock
@@ -87,12 +87,21 @@ export class NftSession {
     const child = spawn(program, args, { stdio: ['pipe', 'pipe', 'pipe'] })
     let said = 'it has ended'
     let lines: string[] = []
+    let length = 0
     createInterface({ input: child.stdout }).on('line', (line) => {
       if (this.#child !== child) return
       lines.push(line)
+      length += line.length + 1
+      if (length > childOutputBytesMax) {
+        said = 'it says too much'
+        lines = []
+        child.kill('SIGKILL')
+        return
+      }
       if (!isLast(line)) return
       const answer = lines.join('\n')
       lines = []
+      length = 0
       this.#settle((asked) => asked.resolve(answer))
     })
     createInterface({ input: child.stderr }).on('line', (line) => {

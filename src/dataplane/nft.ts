@@ -11,7 +11,7 @@ export interface Nft {
   change(session: NftSession, commands: readonly string[]): Promise<void>
   /** Asks the kernel whether it would take the script. */
   check(script: string): Promise<void>
-  /** The table as text without counters' values, or null when it is not there. */
+  /** The table as text without counters' values, empty when it is not there; null when nft does not tell. */
   listing(session: NftSession): Promise<string | null>
   /** None when the table is not there. */
   counters(session: NftSession): Promise<Map<string, Counter>>
@@ -27,7 +27,10 @@ export const nft: Nft = {
     if (said.length > 0) throw new Error(`nft: ${said.join('\n')}`)
   },
   check: async (script) => void (await runOrThrow('nft', ['-c', '-f', '-'], { input: script })),
-  listing: (session) => session.ask(`list table inet ${TABLE}`).catch(() => null),
+  listing: (session) =>
+    session
+      .ask(`list table inet ${TABLE}`)
+      .catch((error: unknown) => (/No such file or directory/.test(String(error)) ? '' : null)),
   counters: (session) => session.ask(`list counters table inet ${TABLE}`).then(parseCounters, () => new Map()),
   remove: async () => void (await runOrThrow('nft', ['-f', '-'], { input: removeText }))
 }

@@ -91,7 +91,7 @@ export function linesOf(ruleset: string): string[] {
     const text = line.trim()
     const head = /^(chain|map|set|counter) (\S+) \{/.exec(text)
     if (head != null) lines.push((object = `${head[1]} ${head[2]}`))
-    else if (text !== '}' && text !== '' && !/^type \S+( \. \S+)*( : verdict)?$/.test(text)) {
+    else if (text !== '}' && text !== '' && !/^(type \S+( \. \S+)*|typeof ct zone)( : verdict)?$/.test(text)) {
       const elements = /^elements = \{ (.*) \}$/.exec(text)?.[1]?.split(', ') ?? [text]
       for (const element of elements) lines.push(`${object}: ${element}`)
     }

@@ -29,7 +29,7 @@ export function changesOfParts(before: Ruleset, after: Ruleset): string[] | null
       for (const rule of object.rules) filled.push(`add rule inet ${TABLE} ${object.name} ${rule}`)
     } else if (object.kind !== 'counter') {
       const held = was?.kind === object.kind ? was : null
-      if (held != null && held.type !== object.type) return null
+      if (held != null && held.declared !== object.declared) return null
       const { less, more } = differences(held?.elements ?? [], object.elements)
       const keys = less.map((element) => element.split(' : ')[0] ?? '')
       if (keys.length > 0) emptied.push(`delete element inet ${TABLE} ${object.name} { ${keys.join(', ')} }`)
@@ -90,5 +90,5 @@ function makeEmpty(object: NftObject): string {
   const { kind, name } = object
   if (kind === 'counter') return `add counter inet ${TABLE} ${name}`
   if (kind === 'chain') return `add chain inet ${TABLE} ${name}${object.hook == null ? '' : ` { ${object.hook} }`}`
-  return `add ${kind} inet ${TABLE} ${name} { type ${object.type}; }`
+  return `add ${kind} inet ${TABLE} ${name} { ${object.declared}; }`
 }

@@ -33,7 +33,7 @@ export function lookupChains(
         )
         return chain(`${scope}${way}${family}`, rules)
       }),
-      chain(`${scope}${way}`, [`meta nfproto vmap { ipv4 : goto ${scope}${way}4, ipv6 : goto ${scope}${way}6 }`])
+      chain(`${scope}${way}`, [`meta nfproto ipv4 goto ${scope}${way}4`, `meta nfproto ipv6 goto ${scope}${way}6`])
     ])
     return [...maps, ...chains]
   })

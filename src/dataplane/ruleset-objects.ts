@@ -8,11 +8,11 @@ interface NftCounter {
   name: string
 }
 
-/** A map's elements are `KEY : VERDICT`. */
+/** A map's elements are `KEY : VERDICT`. `declared`: `type …` or `typeof …`, of a map with what it leads to. */
 interface NftSet {
   kind: 'set' | 'map'
   name: string
-  type: string
+  declared: string
   elements: readonly string[]
 }
 
@@ -35,21 +35,24 @@ export function objectText(object: NftObject, counters: ReadonlyMap<string, Coun
     return `chain ${object.name} {\n${lines.map((line) => ` ${line}\n`).join('')}}`
   }
   const elements = object.elements.length === 0 ? '' : ` elements = { ${object.elements.join(', ')} }\n`
-  return `${object.kind} ${object.name} {\n type ${object.type}\n${elements}}`
+  return `${object.kind} ${object.name} {\n ${object.declared}\n${elements}}`
 }
 
 export const chain = (name: string, rules: readonly string[]): NftChain => ({ kind: 'chain', name, hook: null, rules })
 
-export const set = (name: string, type: string, elements: readonly string[]): NftSet => ({
+export const set = (name: string, key: string, elements: readonly string[]): NftSet => ({
   kind: 'set',
   name,
-  type,
+  declared: declared(key),
   elements
 })
 
-export const map = (name: string, type: string, elements: readonly string[]): NftSet => ({
+export const map = (name: string, key: string, elements: readonly string[]): NftSet => ({
   kind: 'map',
   name,
-  type: `${type} : verdict`,
+  declared: `${declared(key)} : verdict`,
   elements
 })
+
+/** A key is named by its type, or as the expression that it is of where nft has no name for its type. */
+const declared = (key: string): string => `${key === 'ct zone' ? 'typeof' : 'type'} ${key}`

@@ -8,10 +8,12 @@ import type { RouteTable } from './route-table.ts'
 import { MappedList } from './mapped-list.ts'
 import { ElementMemory, lookupChains, mapName } from './ruleset-maps.ts'
 import { chain, objectText, set, type NftObject } from './ruleset-objects.ts'
+import { VerdictMaps } from './ruleset-verdicts.ts'
 
 /**
- * What table `inet arctic` is made of. It is brought into the kernel whole, or by what differs from before
- * (`ruleset-change.ts`), in one transaction: no packet ever meets half a ruleset. How a packet goes through it:
+ * What table `inet arctic` is made of. It is brought into the kernel by what differs from before (`ruleset-change.ts`), or
+ * where that is not known by emptying and filling what is there (`ruleset-refill.ts`), in one transaction: no packet ever
+ * meets half a ruleset. How a packet goes through it:
  *
  * 1. `zones` (before conntrack): what comes out of tunnel i gets conntrack zone i in its original direction.
  * 2. `prerouting`: packets out of a tunnel must be covered (`out_i`), replies to them go back in (by zone), intercepted TCP
@@ -72,9 +74,13 @@ export const counterName = (direction: 'in' | 'out', service: ServiceId): string
 export const removeText = `table inet ${TABLE}\ndelete table inet ${TABLE}\n`
 
 /** The whole table of these objects, for one `nft -f -`; its counters go on from the values that they had last. */
-export function tableText(objects: readonly NftObject[], counters: ReadonlyMap<string, Counter> = new Map()): string {
+export const tableText = (objects: readonly NftObject[], counters: ReadonlyMap<string, Counter> = new Map()): string =>
+  `${removeText}${bodyText(objects, counters)}`
+
+/** The same where the table may be there: whatever is in it stays. */
+export function bodyText(objects: readonly NftObject[], counters: ReadonlyMap<string, Counter>): string {
   const body = objects.map((object) => objectText(object, counters))
-  return `${removeText}table inet ${TABLE} {\n${body.join('\n')}\n}\n`
+  return `table inet ${TABLE} {\n${body.join('\n')}\n}\n`
 }
 
 export const rulesetObjects = (steering: Steering): NftObject[] => rulesetParts(steering).flat()
@@ -216,6 +222,7 @@ function tunnels({ marks, tunnels: steered }: Steering, memory: ElementMemory): 
   return steered.flatMap(({ index, covers }) => {
     const mark = marks.tunnel(index)
     return [
+      chain(`zone_${index}`, [`ct original zone set ${marks.tunnelZone(index)}`]),
       chain(`send_${index}`, [setMark('ct', marks, mark), setMark('meta', marks, mark)]),
       chain(`reply_${index}`, [`${setMark('meta', marks, mark)} accept`]),
       ...lookupChains(`cover_${index}`, covers, toAccept, memory),
@@ -256,11 +263,21 @@ function hooks(steering: Steering): NftObject[] {
   const ours = `& ${hex(marks.mask)}`
   const syn = 'tcp flags & (fin | syn | rst | ack) == syn'
   const own = ownDevices(steering).filter(({ device }) => device != null && table.devices.includes(device))
-  const zones = steeredTunnels.map(({ index, device }) => `"${device}" : ${marks.tunnelZone(index)}`)
-  const replies = steeredTunnels.map(({ index }) => `${marks.tunnelZone(index)} : goto reply_${index}`)
+  const verdicts = new VerdictMaps()
+  const byTunnel = (name: string, chainOf: string): string[] =>
+    verdicts.rule(
+      'iifname',
+      name,
+      'ifname',
+      steeredTunnels.map(({ index, device }) => `"${device}" : goto ${chainOf}_${index}`)
+    )
+  const replies = verdicts.rule(
+    'ct direction reply ct zone',
+    'tunnel_replies',
+    'ct zone',
+    steeredTunnels.map(({ index }) => `${marks.tunnelZone(index)} : goto reply_${index}`)
+  )
   const fromTunnels = `ct zone ${marks.tunnelZone(1)}-${marks.tunnelZone(marks.tunnelsMax)}`
-  const vmap = (key: string, elements: string[]): string[] =>
-    elements.length === 0 ? [] : [`${key} vmap { ${elements.join(', ')} }`]
 
   const toListener = (port: number | null): string[] =>
     port == null
@@ -285,49 +302,50 @@ function hooks(steering: Steering): NftObject[] {
   // Answers to a connection made with a client's address. Also when its socket is gone: this host answers with a reset,
   // and nothing goes on to the client in the clear.
   const toDialler = `ct direction reply ct mark ${ours} == ${hex(marks.bypass)} ${setMark('meta', marks, marks.tproxy)} accept`
-  const mine = (verdict: (service: SteeredService) => string): string[] => [
-    ...vmap('ip saddr', byAddress(own, 4, verdict)),
-    ...vmap('ip6 saddr', byAddress(own, 6, verdict))
+  const mine = (name: string, verdict: (service: SteeredService) => string): string[] => [
+    ...verdicts.rule('ip saddr', `${name}4`, 'ipv4_addr', byAddress(own, 4, verdict)),
+    ...verdicts.rule('ip6 saddr', `${name}6`, 'ipv6_addr', byAddress(own, 6, verdict))
   ]
   const take = draining
     ? []
     : [
         forget,
         'iifname "lo" jump enter_lo',
-        ...vmap(
+        ...verdicts.rule(
           'iifname',
+          'entered_devices',
+          'ifname',
           own.map(({ id, device }) => `"${device}" : jump enter_${id}`)
         ),
         `meta mark ${ours} != 0 iifname != "lo" accept`,
         'jump route',
         ...toListener(generalPort)
       ]
-  return [
+  const chains = [
     ...(draining
       ? []
       : own.map(({ id, device, port }) =>
           chain(`enter_${id}`, [`jump ${mapName('route', device)}`, ...toListener(port)])
         )),
     // What a program here has sent comes by once more, marked but without its listener's port: looked up anew.
-    ...(draining ? [] : [chain('enter_lo', [setMark('meta', marks, 0), ...mine(({ id }) => `jump enter_${id}`)])]),
+    ...(draining
+      ? []
+      : [chain('enter_lo', [setMark('meta', marks, 0), ...mine('entered_by', ({ id }) => `jump enter_${id}`)])]),
     chain('never', [
       'fib daddr type { local, broadcast, anycast, multicast } accept',
       ...special('accept'),
       'ip daddr . meta l4proto . th dport @members4 accept',
       'ip6 daddr . meta l4proto . th dport @members6 accept'
     ]),
-    ...(zones.length === 0
+    ...(steeredTunnels.length === 0
       ? []
-      : [hook('zones', 'filter', 'prerouting', 'raw', [`ct original zone set iifname map { ${zones.join(', ')} }`])]),
+      : [hook('zones', 'filter', 'prerouting', 'raw', byTunnel('tunnel_zones', 'zone'))]),
     hook('prerouting', 'filter', 'prerouting', 'mangle', [
-      ...vmap(
-        'iifname',
-        steeredTunnels.map(({ index, device }) => `"${device}" : goto out_${index}`)
-      ),
+      ...byTunnel('tunnel_packets', 'out'),
       `meta mark ${ours} == ${hex(marks.bypass)} accept`,
       `${syn.replace('==', '!=')} socket transparent 1 socket wildcard 0 ${setMark('meta', marks, marks.tproxy)} accept`,
       ...(transparent ? [`iifname != "lo" ${toDialler}`] : []),
-      ...vmap('ct direction reply ct zone', replies),
+      ...replies,
       ...leaveOld,
       ...take
     ]),
@@ -339,13 +357,13 @@ function hooks(steering: Steering): NftObject[] {
         : []),
       `meta mark ${ours} == ${hex(marks.bypass)} accept`,
       ...(transparent ? [toDialler] : []),
-      ...vmap('ct direction reply ct zone', replies),
+      ...replies,
       ...leaveOld,
       ...(draining
         ? []
         : [
             forget,
-            ...mine(({ device }) => `jump ${mapName('route', device)}`),
+            ...mine('sent_by', ({ device }) => `jump ${mapName('route', device)}`),
             `meta mark ${ours} != 0 accept`,
             'jump route'
           ])
@@ -359,7 +377,7 @@ function hooks(steering: Steering): NftObject[] {
       'reject with tcp reset'
     ]),
     // Bytes to the client are counted where both the tunnel and the client's side are known.
-    ...countReplies(steeredTunnels, own, draining),
+    ...countReplies(steeredTunnels, own, draining, verdicts),
     hook('guard', 'filter', 'postrouting', 'mangle', [
       `meta mark ${ours} != { 0x0, ${hex(marks.bypass)} } meta mark ${ours} . oifname != @paths counter name guarded drop`,
       ...steeredTunnels.map(({ index, device }) => `ct direction reply oifname "${device}" goto cover_${index}_back`)
@@ -382,23 +400,24 @@ function hooks(steering: Steering): NftObject[] {
           hook('source_nat_answers', 'nat', 'output', '-100', [])
         ])
   ]
+  return [...verdicts.maps, ...chains]
 }
 
 function countReplies(
   steeredTunnels: readonly SteeredTunnel[],
   own: readonly SteeredService[],
-  draining: boolean
+  draining: boolean,
+  verdicts: VerdictMaps
 ): NftObject[] {
   if (steeredTunnels.length === 0 || draining) return []
   const devices = own.map(({ device }) => `"${device}" : goto ${mapName('route', device)}_back`)
   const mine = ([4, 6] as const).flatMap((family) => {
     const elements = byAddress(own, family, ({ device }) => `jump ${mapName('route', device)}_back`)
-    return elements.length === 0
-      ? []
-      : [`ct direction reply iifname @tunnels ${family === 4 ? 'ip' : 'ip6'} daddr vmap { ${elements.join(', ')} }`]
+    const what = `ct direction reply iifname @tunnels ${family === 4 ? 'ip' : 'ip6'} daddr`
+    return verdicts.rule(what, `received_by${family}`, `ipv${family}_addr`, elements)
   })
   return [
-    chain('replied', [...(devices.length === 0 ? [] : [`oifname vmap { ${devices.join(', ')} }`]), 'goto route_back']),
+    chain('replied', [...verdicts.rule('oifname', 'replied_by', 'ifname', devices), 'goto route_back']),
     hook('count_forwarded', 'filter', 'forward', 'mangle', ['ct direction reply iifname @tunnels goto replied']),
     hook('count_received', 'filter', 'input', 'mangle', [
       ...mine,

@@ -154,6 +154,43 @@ describe('dataplane in the kernel', function () {
     await driver.stop('remove')
   })
 
+  it('fills the table that is there and never replaces it: for an agent that starts again, for a repair, for a change after damage', async () => {
+    // The kernel gives no handle twice. Who replaces a table lets some packets by.
+    const handles = (): string[] =>
+      ['table inet arctic', 'map route_4_x_24', 'map tunnel_packets', 'chain prerouting', 'counter guarded'].map(
+        (name) =>
+          new RegExp(`${name} \\{ # handle \\d+`).exec(edge.run('nft', '-a', 'list', 'table', 'inet', 'arctic'))?.[0] ??
+          ''
+      )
+    const listing = (): string => edge.run('nft', '-s', 'list', 'table', 'inet', 'arctic')
+    await driver.start()
+    await driver.apply(steady)
+    const [before, wanted] = [handles(), listing()]
+    assert.ok(!before.includes(''), before.join())
+    await driver.kill()
+    edge.run('nft', 'add chain inet arctic theirs')
+    edge.run('nft', 'add rule inet arctic never jump theirs')
+
+    driver = new Driver(edge, state)
+    await driver.start()
+    await driver.apply(steady)
+    assert.deepEqual(handles(), before)
+    assert.equal(listing(), wanted)
+
+    await new Promise((resolve) => setTimeout(resolve, monitorStartMs + 500))
+    edge.run('nft', 'flush chain inet arctic guard')
+    await driver.event('kernel.repaired')
+    assert.deepEqual(handles(), before)
+    assert.equal(listing(), wanted)
+
+    edge.run('nft', 'flush chain inet arctic guard')
+    await driver.apply(desired({ ...steady, inbound: [] }))
+    await driver.apply(steady)
+    assert.match(edge.run('nft', 'list', 'chain', 'inet', 'arctic', 'guard'), /@paths/)
+    assert.deepEqual(handles().slice(0, 2), before.slice(0, 2))
+    await driver.stop('remove')
+  })
+
   it('knows of what the host has been given between two changes, and mends what was broken just before one', async () => {
     await driver.start()
     await driver.apply(steady)

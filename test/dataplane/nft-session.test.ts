@@ -46,7 +46,7 @@ describe('dataplane/nft-session', function () {
     const ns = new Namespace()
     const listings = new NftSession(systemClock, { ...TABLES, argv: ['ip', 'netns', 'exec', ns.name, ...TABLES.argv] })
     try {
-      assert.equal(await nft.listing(listings), null)
+      assert.equal(await nft.listing(listings), '')
       ns.run(
         'nft',
         'add table inet arctic; add chain inet arctic c; add counter inet arctic n; add rule inet arctic c drop'
@@ -60,6 +60,12 @@ describe('dataplane/nft-session', function () {
       await listings.close()
       ns.remove()
     }
+  })
+
+  it('ends one whose answer has no end', async () => {
+    const endless = new NftSession(systemClock, { argv: ['yes', 'x'.repeat(60_000)], isLast: () => false })
+    await assert.rejects(endless.ask('list tables'), /nft: it says too much/)
+    await endless.close()
   })
 
   it('goes on when nft has ended', async () => {

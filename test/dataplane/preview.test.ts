@@ -59,7 +59,8 @@ describe('preview of a ruleset', function () {
     for (const line of [
       `chain service_${id}`,
       `map route_${device}_4_x_16: 10.2.0.0 : goto service_${id}`,
-      `chain output: ip saddr vmap { 10.44.0.9 : jump route_${device} }`
+      'chain output: ip saddr vmap @sent_by4',
+      `map sent_by4: 10.44.0.9 : jump route_${device}`
     ]) {
       assert.ok(added.includes(line), `${line} is missing in\n${added.join('\n')}`)
     }

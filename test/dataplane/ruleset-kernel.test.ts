@@ -5,48 +5,18 @@ import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
 import { createMarks } from '../../src/dataplane/marks.ts'
-import { memberEndpoints, type HostNetworks } from '../../src/dataplane/never-taken.ts'
 import { wantedRoutes, wantedRules } from '../../src/dataplane/policy.ts'
-import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
-import { compile, type RoutedService } from '../../src/dataplane/route-table.ts'
+import { compile } from '../../src/dataplane/route-table.ts'
 import { changesOf } from '../../src/dataplane/ruleset-change.ts'
 import type { NftObject } from '../../src/dataplane/ruleset-objects.ts'
 import { rulesetObjects, tableText, type Steering } from '../../src/dataplane/ruleset.ts'
 import * as arbitrary from './support/arbitraries.ts'
+import { listed } from './support/listed.ts'
 import { Namespace, needsKernel, wire } from './support/namespace.ts'
 import { route, serviceId } from './support/states.ts'
+import { edgeAddresses, steering, steerings } from './support/steerings.ts'
 
 const script = (name: string): string => fileURLToPath(new URL(`support/${name}.ts`, import.meta.url))
-
-const present = <T>(value: T | null | undefined): T => value ?? assert.fail('a value is missing')
-
-/** The edge's networks in the world of `arbitraries.ts`: one that packets come from, two that some are bound for. */
-const edgeAddresses = ['172.20.3.9/24', 'fd20::309/120', '172.20.5.2/28', 'fd20::502/124']
-const edgeHost: HostNetworks = {
-  own: edgeAddresses.map((cidr) => present(parseAddress(cidr.split('/')[0] ?? ''))),
-  attached: edgeAddresses.map((cidr) => present(parsePrefix(cidr)))
-}
-
-function steering(services: RoutedService[], fields: Partial<Steering> = {}): Steering {
-  return {
-    marks: createMarks(),
-    table: compile(services, edgeHost),
-    // Every third has no way to its target: its packets are taken and counted all the same.
-    services: services.map(({ id, device }, i) => ({
-      id,
-      device,
-      addresses: [],
-      tunnel: i % 3 === 2 ? null : 1,
-      port: 4001
-    })),
-    tunnels: [{ index: 1, device: 'arct-00000001', covers: compile([], { own: [], attached: [] }) }],
-    members: memberEndpoints(['172.20.15.14:9']),
-    transparent: false,
-    generalPort: 4000,
-    draining: false,
-    ...fields
-  }
-}
 
 function counters(ns: Namespace): Record<string, number> {
   const { nftables } = JSON.parse(ns.run('nft', '-j', 'list', 'counters', 'table', 'inet', 'arctic')) as {
@@ -55,33 +25,6 @@ function counters(ns: Namespace): Record<string, number> {
   return Object.fromEntries(
     nftables.flatMap(({ counter }) => (counter == null ? [] : [[counter.name, counter.packets]]))
   )
-}
-
-/** The table as the kernel has it, but for what depends on how it came to be so: handles, and the order within sets. */
-function listed(ns: Namespace): unknown {
-  const { nftables } = JSON.parse(ns.run('nft', '-s', '-j', 'list', 'table', 'inet', 'arctic')) as {
-    nftables: Array<Record<string, { name?: string; chain?: string }>>
-  }
-  const order = (value: unknown): unknown => {
-    if (typeof value !== 'object' || value == null) return value
-    if (Array.isArray(value)) return value.map(order)
-    return Object.fromEntries(
-      Object.entries(value).flatMap(([key, inner]) => {
-        if (key === 'handle' || key === 'packets' || key === 'bytes') return []
-        const ordered = order(inner)
-        const isSet = (key === 'set' || key === 'elem') && Array.isArray(ordered)
-        return [[key, isSet ? ordered.map((one) => JSON.stringify(one)).toSorted() : ordered]]
-      })
-    )
-  }
-  const objects = nftables.flatMap((object) => {
-    const [kind, fields] = Object.entries(object)[0] ?? []
-    return kind === 'metainfo' || fields == null
-      ? []
-      : [{ of: `${kind} ${fields.chain ?? fields.name}`, is: order(object) }]
-  })
-  // Stable: rules stay in the order that they have in their chain.
-  return objects.toSorted((a, b) => a.of.localeCompare(b.of))
 }
 
 describe('ruleset in the kernel', function () {
@@ -161,32 +104,10 @@ describe('ruleset in the kernel', function () {
   })
 
   it('comes to the same by what differs as by being loaded whole, from any state to any other', () => {
-    const wanted = fc.record({
-      services: arbitrary.services(['dev0']),
-      tunnels: fc.uniqueArray(fc.integer({ min: 1, max: 3 }), { maxLength: 3 }),
-      covers: arbitrary.services([]),
-      transparent: fc.boolean(),
-      draining: fc.boolean(),
-      generalPort: fc.constantFrom(4000, 4100, null)
-    })
-    const stateOf = ({ tunnels, covers, ...one }: typeof wanted extends fc.Arbitrary<infer T> ? T : never): Steering =>
-      steering(one.services, {
-        transparent: one.transparent,
-        draining: one.draining,
-        generalPort: one.generalPort,
-        tunnels: tunnels.map((index) => ({ index, device: `tun${index}`, covers: compile(covers, edgeHost) })),
-        services: one.services.map(({ id, device }, i) => ({
-          id,
-          device,
-          addresses: [],
-          tunnel: tunnels[i % 3] ?? null,
-          port: 4001
-        }))
-      })
     let commands = 0
-    const property = fc.property(fc.array(wanted, { minLength: 2, maxLength: 5 }), (states) => {
+    const property = fc.property(fc.array(steerings, { minLength: 2, maxLength: 5 }), (states) => {
       let held: Steering | null = null
-      for (const next of states.map(stateOf)) {
+      for (const next of states) {
         const changes = held == null ? null : changesOf(rulesetObjects(held), rulesetObjects(next))
         edge.input('nft', ['-f', '-'], changes == null ? tableText(rulesetObjects(next)) : `${changes.join('\n')}\n`)
         commands += changes?.length ?? 0
