@@ -9,7 +9,7 @@ import {
   type SavedDocument,
   type Writer
 } from './document.ts'
-import { KnownRecords, type Merged } from './known-records.ts'
+import { KnownRecords, type Merged, type OperationAt } from './known-records.ts'
 import type { AuthorizedEntry, Entry } from './entries.ts'
 import type { Ledger } from './ledger.ts'
 import type { Membership, Signed } from './membership.ts'
@@ -22,6 +22,7 @@ import type { Unsaved } from './document-aside.ts'
 import { changeOf, wishesOf } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
+import { recordsToSave, type SavedFold } from './saved-fold.ts'
 import { deferredChangesMax, rejectedShownMax } from './limits.ts'
 import type { RejectedChange, View } from './view.ts'
 
@@ -78,7 +79,7 @@ export class Fold {
     this.#actor = actor
     this.#chunkOf = chunkOf
     this.#made = new Document(ledger.genesis.chunk, actor, saved?.document)
-    this.#known = this.#noRecords({ isWhole: false })
+    this.#known = this.#noRecords({ isWhole: false }, saved?.told)
     this.#records = new Records()
     this.#rule = rule
     this.#membership = rule(ledger.genesis, [])
@@ -90,26 +91,22 @@ export class Fold {
   /** What the entries so far have become. A document that was not in use is not kept in memory for it. */
   save(): SavedFold {
     const { isOpen } = this.#made
-    const records = this.#savedRecords()
+    const records = this.#recordsToSave()
     const document = this.#document.save()
     if (!isOpen) this.#made.close(document)
-    return { document, records, owed: [] }
+    return { document, ...records, owed: [] }
   }
 
   /** As {@link save}, with the document as it was saved last, if ever; null when it is open. */
   saveAsIs(): (Omit<SavedFold, 'document'> & { document: SavedDocument | null }) | null {
-    const records = this.#savedRecords()
+    const records = this.#recordsToSave()
     if (this.#made.isOpen) return null
-    return { document: this.#made.saved, records, owed: this.#deferred.map(({ index }) => index) }
+    return { document: this.#made.saved, ...records, owed: this.#deferred.map(({ index }) => index) }
   }
 
-  #savedRecords(): SavedFold['records'] {
-    const records: SavedFold['records'] = [...this.#records.held()].map((record) => [...record, -1])
-    for (const [key, { hash }] of this.#records.rejected) {
-      const [kind, id] = splitKey(key)
-      records.push([kind, id, this.#read(kind, id), this.#ledger.get(hash)?.index ?? -1])
-    }
-    return records
+  #recordsToSave(): Pick<SavedFold, 'records' | 'told'> {
+    const records = recordsToSave(this.#records, this.#ledger, (kind, id) => this.#read(kind, id))
+    return { records, told: this.#known.isWhole ? this.#known : null }
   }
 
   /**
@@ -391,15 +388,13 @@ export class Fold {
     }
   }
 
-  #noRecords({ isWhole }: { isWhole: boolean }): KnownRecords {
-    return new KnownRecords(this.#ledger.touches, {
-      isWhole,
-      operationAt: (name) => {
-        const maker = this.#ledger.makerOf(name)
-        if (maker?.valid !== true) return null
-        return operationsOf(this.#chunkOf(maker)).list.find(({ id }) => id === name) ?? null
-      }
-    })
+  #noRecords({ isWhole }: { isWhole: boolean }, saved: SavedFold['told'] = null): KnownRecords {
+    const operationAt: OperationAt = (name) => {
+      const maker = this.#ledger.makerOf(name)
+      if (maker?.valid !== true) return null
+      return operationsOf(this.#chunkOf(maker)).list.find(({ id }) => id === name) ?? null
+    }
+    return new KnownRecords(this.#ledger.touches, { isWhole, operationAt }, saved)
   }
 
   #count(changes: readonly Entry[]): void {
@@ -527,19 +522,6 @@ export class Fold {
     if (entry.forbidden != null) return entry.forbidden
     return this.#membership.fault(entry) ?? 'it builds on a change that is not valid'
   }
-}
-
-/** See {@link Fold.save}. */
-export interface SavedFold {
-  document: SavedDocument
-  records: Array<[kind: Kind, id: string, value: unknown, by: number]>
-  /** Indices of valid changes that are not in the document yet. */
-  owed: number[]
-}
-
-function splitKey(key: string): [kind: Kind, id: string] {
-  const at = key.indexOf('/')
-  return [key.slice(0, at) as Kind, key.slice(at + 1)]
 }
 
 /** For whoever reads most of it. */

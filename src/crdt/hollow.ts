@@ -39,8 +39,10 @@ export async function checkHollow(parts: {
   if (bytes !== file.length) throw new MalformedError('its size is not the one that was signed')
   const snapshot = decodeSnapshot(file)
   checkHead(snapshot.head)
-  if (snapshot.head.owed != null) throw new MalformedError('its document is not whole')
   const { head } = snapshot
+  if (head.owed != null) throw new MalformedError('its document is not whole')
+  // Else it could be taken for one of this peer's own once the history behind it is a segment.
+  if (head.segments !== 0 || head.bytes !== 0) throw new MalformedError('it was not made for others')
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
   if (head.entries.length !== entries) throw new MalformedError('it has not as many entries as were signed')
   checkAuthRows(head, ledger)

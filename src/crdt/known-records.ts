@@ -1,10 +1,8 @@
 import { bucketOf, GENESIS_OBJECTS, KINDS, type FieldValue, type Kind, type Operation } from './document.ts'
 import type { Entry } from './entries.ts'
 import { isScalar, noneSet, sorted, type MadeRecord, type Setting } from './made-records.ts'
+import type { Standing, ToldRecords } from './told.ts'
 import type { TouchIndex } from './touch.ts'
-
-/** What stands under an id: a record, or what was there once, by the operation that had made it. */
-export type Standing = MadeRecord | { readonly gone: string }
 
 /** The merged document, asked where nothing else can tell. */
 export interface Merged {
@@ -22,20 +20,28 @@ export interface Merged {
  * What comes of the same changes is the same in whatever order they come: a record is either told from its changes, which is
  * what Automerge shows, or asked of Automerge.
  */
-export class KnownRecords {
+export class KnownRecords implements ToldRecords {
   readonly #touches: TouchIndex
-  /** Of a record of which nothing was said here, nothing was said at all. */
-  readonly #isWhole: boolean
+  /** Of a record of which nothing was said here or by `saved`, nothing was said at all. */
+  readonly isWhole: boolean
+  readonly #saved: ToldRecords | null
   readonly #operationAt: OperationAt
   /** null: Automerge's. */
   readonly #held = new Map<Kind, Map<string, Standing | null>>(KINDS.map((kind) => [kind, new Map()]))
   /** Before these were made something else may have stood there. */
   readonly #doubtful = new Set<Standing>()
 
-  constructor(touches: TouchIndex, { isWhole, operationAt }: { isWhole: boolean; operationAt: OperationAt }) {
+  /** `saved`: what had become of all changes before, which makes it whole. */
+  constructor(
+    touches: TouchIndex,
+    { isWhole, operationAt }: { isWhole: boolean; operationAt: OperationAt },
+    saved: ToldRecords | null = null
+  ) {
     this.#touches = touches
-    this.#isWhole = isWhole
+    this.isWhole = isWhole || saved != null
     this.#operationAt = operationAt
+    this.#saved = saved
+    for (const [kind, id] of saved?.left() ?? []) this.#mapOf(kind).set(id, null)
   }
 
   /** A valid change; all that it builds on came before. */
@@ -57,12 +63,20 @@ export class KnownRecords {
   /** undefined: nothing was ever there; null: only Automerge can tell. */
   standing(kind: Kind, id: string, merged: () => Merged): Standing | null | undefined {
     const held = this.#get(kind, id)
-    if (held === undefined) return this.#isWhole ? undefined : null
+    if (held === undefined) return this.isWhole ? undefined : null
     if (held == null || 'gone' in held || !this.#doubtful.has(held)) return held
     this.#doubtful.delete(held)
     if (merged().isMadeBy(held.object, kind, id)) return held
     this.#leave(kind, id)
     return null
+  }
+
+  told(kind: Kind, id: string): Standing | null | undefined {
+    return this.#get(kind, id)
+  }
+
+  *left(): Generator<readonly [kind: Kind, id: string]> {
+    for (const [kind, held] of this.#held) for (const [id, standing] of held) if (standing === null) yield [kind, id]
   }
 
   #walk(list: readonly Operation[]): void {
@@ -128,7 +142,7 @@ export class KnownRecords {
   }
 
   #begin(record: MadeRecord): void {
-    if (!this.#isWhole && this.#get(record.kind, record.id) === undefined) this.#doubtful.add(record)
+    if (!this.isWhole && this.#get(record.kind, record.id) === undefined) this.#doubtful.add(record)
     this.#mapOf(record.kind).set(record.id, record)
   }
 
@@ -152,7 +166,8 @@ export class KnownRecords {
   }
 
   #get(kind: Kind, id: string): Standing | null | undefined {
-    return this.#mapOf(kind).get(id)
+    const held = this.#mapOf(kind).get(id)
+    return held === undefined ? this.#saved?.told(kind, id) : held
   }
 
   #mapOf(kind: Kind): Map<string, Standing | null> {

@@ -9,6 +9,7 @@ import { Ledger, openEnvelope } from './ledger.ts'
 import type { Entry } from './entries.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import { restoreEntries, type Snapshot } from './snapshot.ts'
+import { SavedTold } from './told-saved.ts'
 
 /** The ways in which a peer comes to a cluster that there is: from its own disk, or from what a member handed over. */
 
@@ -92,12 +93,20 @@ export async function adoptHollowCluster(
   return cluster
 }
 
-/** Of what a snapshot has, and nothing else. */
+/**
+ * Of what a snapshot has, and nothing else. What another peer's says of who has set what is not looked at: nothing in the history
+ * behind it is compared with that, and Automerge computes it.
+ */
 function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
   const ledger = new Ledger(genesis)
   restoreEntries(ledger, head)
-  const saved = { document: { bytes: document, heads: head.heads }, records: head.records, owed: head.owed ?? [] }
+  const saved = {
+    document: { bytes: document, heads: head.heads },
+    records: head.records,
+    told: digest == null && head.told != null ? new SavedTold({ ...head, told: head.told }) : null,
+    owed: head.owed ?? []
+  }
   const cluster = new Cluster(ledger, deps, saved, digest)
   const entries = ledger.entries.slice(0)
   settle(cluster, entries, offsetsOf(entries))

@@ -1,8 +1,8 @@
 import { automerge } from './automerge.ts'
 import { plainChunk } from './chunk.ts'
 import { bucketOf, type FieldValue, type Kind, type Writer } from './document.ts'
-import type { Standing } from './known-records.ts'
 import { noneSet, type Setting } from './made-records.ts'
+import type { Standing } from './told.ts'
 
 /** What a change is to write: the fields of a record, or null for one that is to go. */
 export type Wish = readonly [kind: Kind, id: string, fields: Readonly<Record<string, FieldValue>> | null]

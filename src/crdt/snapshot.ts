@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto'
 import { ByteReader, concat, equalBytes, MalformedError, piecesOf, sizeOf, u32, type Pieces } from './bytes.ts'
 import type { Kind, SavedDocument } from './document.ts'
 import { parseEnvelope } from './envelope.ts'
-import type { SavedFold } from './fold.ts'
 import { openEnvelope, type Ledger } from './ledger.ts'
 import type { Base } from './log-records.ts'
 import type { Entry } from './entries.ts'
 import { JsonList } from './json-list.ts'
+import type { SavedFold } from './saved-fold.ts'
+import { toldRows, type ToldHead } from './told-saved.ts'
 import type { PlacedObject, Touch } from './touch.ts'
 
 /**
@@ -37,6 +38,8 @@ export interface SnapshotHead {
   records: Array<[kind: Kind, id: string, value: unknown, by: number]>
   /** Places of valid changes that the document, and so `heads`, lacks; left out when there is none. */
   owed?: number[]
+  /** What the changes say of each record. Left out where it is not known, by older versions, and for others. */
+  told?: ToldHead
 }
 
 type EntryRow = [
@@ -115,13 +118,14 @@ export class Captured {
   readonly #objects = new JsonList()
   readonly #records = new JsonList()
   readonly #entries = new JsonList()
+  readonly #told: { left: string[]; rows: JsonList } | null
   /** Those that are not durable yet: where they will stand is not known. */
   readonly #later: EntryRow[] = []
 
   /** The first `durable` entries are. null: it is for others, on whose disks all of them stand elsewhere. */
   constructor(
     ledger: Ledger,
-    { document, records, owed }: SavedFold,
+    { document, records, owed, told }: SavedFold,
     bytesOf: (entry: Entry) => Uint8Array,
     durable: number | null
   ) {
@@ -141,6 +145,11 @@ export class Captured {
       if (durable == null || entry.index < durable) this.#entries.add(row)
       else this.#later.push(row)
     }
+    // Others ask Automerge, which computes what it tells.
+    this.#told = durable == null || told == null ? null : { left: [...told.left()].flat(), rows: new JsonList() }
+    if (told == null || this.#told == null) return
+    const placeOf = (actor: string): number => places.get(actor) ?? -1
+    for (const row of toldRows(touches.placed(), told, records, placeOf)) this.#told.rows.add(row)
   }
 
   /** The snapshot in pieces, to be made once. `offsetOf`: where an entry stands, now that all of them are durable. */
@@ -159,9 +168,16 @@ export class Captured {
       ...this.#records.end(),
       Buffer.from(',"entries":'),
       ...this.#entries.end(),
+      ...this.#endOfTold(),
       Buffer.from('}')
     ]
     return inFile(head, bytes, this.#owed.length > 0)
+  }
+
+  #endOfTold(): Uint8Array[] {
+    if (this.#told == null) return []
+    const { left, rows } = this.#told
+    return [Buffer.from(`,"told":{"left":${JSON.stringify(left)},"rows":`), ...rows.end(), Buffer.from('}')]
   }
 }
 

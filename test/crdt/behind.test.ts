@@ -67,6 +67,11 @@ describe('crdt/behind', function () {
     if (count === Infinity) to.behindEnded(from.self)
   }
 
+  async function closed(replica: Replica): Promise<Replica> {
+    await replica.close()
+    return replica
+  }
+
   /** Until what has been verified has taken its place. */
   async function whole(replica: Replica): Promise<void> {
     for (let i = 0; i < 400 && replica.behind() != null; i++) await new Promise((resolve) => setTimeout(resolve, 5))
@@ -324,6 +329,36 @@ describe('crdt/behind', function () {
       assert.deepEqual(state(d), state(a))
       assert.equal(a.view().services.get(first)?.name, 'written on top of it')
       assert.equal((await a.verify()).flaw, null)
+    })
+
+    it('what it says of who has set what is not looked at, though all else in it is right', async () => {
+      const { a, d, refused } = await hostile(({ head }) => {
+        // As if nothing was there any more.
+        const made = head.objects.filter(([, isMap, kind, , field]) => isMap === 1 && kind != null && field === null)
+        head.told = { left: [], rows: made.map(() => 0) }
+      })
+      assert.equal(refused, null)
+      const [first = '', second = '', third = ''] = a.view().services.keys()
+      await d.updateService(first, { name: 'by d' })
+      await a.updateService(first, { bandwidth_limit_mbps: 7 })
+      await a.updateService(second, { name: 'by a' })
+      const e = await open(4, bench.dirOf(await closed(d)))
+      await pull(e, a)
+      await e.updateService(third, { name: 'by d after a start' })
+      await pull(a, e)
+      assert.deepEqual(state(e), state(a))
+      await fill(e, a)
+      await whole(e)
+      assert.equal(e.contradiction(), null)
+      assert.deepEqual(state(e), state(a))
+      const { name, bandwidth_limit_mbps: limit } = e.view().services.get(first) ?? {}
+      assert.deepEqual([name, limit], ['by d', 7])
+    })
+
+    it('one that says where it stands on a disk is refused: it could be taken for the own one later', async () => {
+      const { a, d, refused } = await hostile(({ head }) => void Object.assign(head, { segments: 1, bytes: 4711 }))
+      assert.match(refused ?? '', /not made for others/)
+      assert.deepEqual(state(d), state(a))
     })
 
     it('a signer that is thrown out for the time before is not believed any more', async () => {

@@ -1,101 +1,22 @@
 import * as fc from 'fast-check'
 import assert from 'node:assert/strict'
-import { hex } from '../../src/crdt/bytes.ts'
-import { parseChunk } from '../../src/crdt/chunk.ts'
-import {
-  Document,
-  GENESIS_OPERATIONS,
-  genesisChunk,
-  operationsOf,
-  type Applicable,
-  type FieldValue,
-  type Kind,
-  type Operation,
-  type Writer
-} from '../../src/crdt/document.ts'
+import { Document, GENESIS_OPERATIONS, operationsOf, type Applicable } from '../../src/crdt/document.ts'
 import { KnownRecords } from '../../src/crdt/known-records.ts'
 import { madeRecords } from '../../src/crdt/made-records.ts'
 import { changeOf } from '../../src/crdt/own-change.ts'
 import { TouchIndex } from '../../src/crdt/touch.ts'
-
-const GENESIS = genesisChunk()
-const KINDS: readonly Kind[] = ['peers', 'services', 'routes']
-const IDS = ['x', 'y', 'z']
-const actorOf = (n: number): string => n.toString(16).padStart(2, '0').repeat(36)
-
-const text = fc.string({ unit: 'grapheme', maxLength: 6 })
-const value = fc.oneof(
-  text,
-  fc.maxSafeInteger(),
-  fc.double({ min: -1e6, max: 1e6, noNaN: true }),
-  fc.boolean(),
-  fc.constant(null),
-  fc.array(text, { maxLength: 3 })
-)
-const fields: fc.Arbitrary<Record<string, FieldValue>> = fc.dictionary(
-  fc.constantFrom('name', 'b', 'a', 'constructor', 'list'),
-  value,
-  { maxKeys: 3 }
-)
-type Wish = [kind: Kind, id: string, fields: Record<string, FieldValue> | null]
-
-const wish: fc.Arbitrary<Wish> = fc.tuple(
-  fc.constantFrom(...KINDS),
-  fc.constantFrom(...IDS),
-  fc.option(fields, { freq: 5 })
-)
-/** Who writes, whether it has heard of all before, and what. */
-const steps = fc.array(fc.tuple(fc.nat({ max: 2 }), fc.boolean(), fc.array(wish, { minLength: 1, maxLength: 3 })), {
-  maxLength: 10
-})
-
-const named = (chunk: Uint8Array): Applicable => ({ hash: hex(parseChunk(chunk).hash), chunk })
-
-function change(document: Document, wishes: readonly Wish[]): Uint8Array | null {
-  return document.change((writer: Writer) => {
-    for (const [kind, id, put] of wishes) {
-      if (put == null) writer.remove(kind, id)
-      else writer.put(kind, id, put)
-    }
-  })
-}
-
-/** Somebody who is given all changes, once by Automerge and once as they are read here. */
-class Reader {
-  readonly document = new Document(GENESIS, actorOf(9))
-  readonly touches = new TouchIndex()
-  readonly known: KnownRecords
-  readonly #operations = new Map<string, Operation>()
-  last = 0
-
-  constructor(isWhole: boolean) {
-    this.known = new KnownRecords(this.touches, { isWhole, operationAt: (name) => this.#operations.get(name) ?? null })
-  }
-
-  take(change: Applicable): void {
-    this.document.apply([change])
-    const operations = operationsOf(change.chunk)
-    for (const one of operations.list) this.#operations.set(one.id, one)
-    const { touches } = this.touches.add(operations.list, 'nobody')
-    this.known.add({ operations, made: madeRecords(operations), touches })
-    this.last = Math.max(this.last, operations.start + operations.list.length - 1)
-  }
-
-  /** Compares all that is there; answers how much of it was told without Automerge. */
-  compare(): { told: number; asked: number } {
-    const met = { told: 0, asked: 0 }
-    for (const kind of KINDS) {
-      for (const id of IDS) {
-        const isTold = this.known.standing(kind, id, () => this.document) !== null
-        met[isTold ? 'told' : 'asked']++
-        const shown = this.known.read(kind, id, () => this.document)
-        assert.deepEqual(shown, this.document.read(kind, id), `${kind} ${id}`)
-        if (shown != null) assert.deepEqual(Object.keys(shown), Object.keys(this.document.read(kind, id) as object))
-      }
-    }
-    return met
-  }
-}
+import {
+  actorOf,
+  change,
+  GENESIS,
+  IDS,
+  KINDS,
+  named,
+  Reader,
+  steps,
+  wish,
+  type Wish
+} from './support/random-records.ts'
 
 describe('records that are told from the changes', function () {
   this.timeout(120_000)
