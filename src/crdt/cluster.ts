@@ -20,7 +20,7 @@ import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
 import type { Saver } from './document-aside.ts'
 import type { Signer, Verifier } from './signer.ts'
-import type { SavedFold } from './saved-fold.ts'
+import { NO_DOCUMENT, type SavedFold } from './saved-fold.ts'
 import { Captured, NOWHERE } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
 import type { Storage } from './storage.ts'
@@ -449,18 +449,18 @@ export class Cluster {
     return this.#capture(saved, this.durableCount)
   }
 
-  /** Has most of the document saved elsewhere, so that {@link capture} need not open it. */
+  /** Has most of the document saved elsewhere, so that {@link capture} need not open it and it lacks few changes. */
   async saveAside(): Promise<void> {
-    const unsaved = this.#deps.saver == null ? null : this.fold.unsaved()
+    const unsaved = this.#deps.saver == null ? null : this.fold.unsaved({ mayLackSome: true })
     if (unsaved != null) await this.#saveAside(unsaved)
   }
 
   /** As {@link capture}, for others, of the instant of the call, with a whole document, which is made elsewhere where that can be. */
   async captureWhole(): Promise<Captured> {
-    const unsaved = this.#deps.saver == null ? null : this.fold.unsaved()
+    const unsaved = this.#deps.saver == null ? null : this.fold.unsaved({ mayLackSome: false })
     const asIs = unsaved == null ? null : this.fold.saveAsIs()
     if (unsaved == null || asIs == null) return this.#capture(this.fold.save(), null)
-    const captured = this.#capture({ ...asIs, document: NO_DOCUMENT, owed: [] }, null)
+    const captured = this.#capture({ ...asIs, document: NO_DOCUMENT, owed: [], tips: null }, null)
     const saved = await this.#saveAside(unsaved)
     if (saved == null) return this.#capture(this.fold.save(), null)
     captured.document = saved
@@ -518,9 +518,6 @@ export class Cluster {
     )
   }
 }
-
-/** In place of one that is made meanwhile. */
-const NO_DOCUMENT: SavedDocument = { bytes: new Uint8Array(), heads: [] }
 
 export interface ClusterDeps {
   signer: Signer

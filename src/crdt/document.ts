@@ -110,6 +110,12 @@ export class Document {
     this.#owed += changes.length
   }
 
+  /** As {@link expect} at the beginning, of so many changes by which it comes to these heads. */
+  expectUpTo(heads: readonly string[], changes: number): void {
+    this.#heads = headsOf(heads)
+    this.#owed += changes
+  }
+
   /** All that it was told of, in that order. */
   give(changes: readonly Pick<Applicable, 'chunk'>[]): void {
     this.#owed -= changes.length
@@ -189,13 +195,7 @@ export class Document {
 
   /** Hex hashes of the changes that nothing in it builds on. */
   heads(): SortedMap<true> {
-    if (this.#heads == null) {
-      let heads: SortedMap<true> = SortedMap.empty
-      for (const hash of this.#saved?.heads ?? this.#made?.getHeads() ?? [hex(parseChunk(this.#genesis).hash)]) {
-        heads = heads.with(hash, true)
-      }
-      this.#heads = heads
-    }
+    this.#heads ??= headsOf(this.#saved?.heads ?? this.#made?.getHeads() ?? [hex(parseChunk(this.#genesis).hash)])
     return this.#heads
   }
 
@@ -203,6 +203,12 @@ export class Document {
   free(): void {
     this.#made?.free()
   }
+}
+
+function headsOf(hashes: readonly string[]): SortedMap<true> {
+  let heads: SortedMap<true> = SortedMap.empty
+  for (const hash of hashes) heads = heads.with(hash, true)
+  return heads
 }
 
 /** A change, and the hash that it has. */

@@ -23,7 +23,7 @@ import { changeOf, wishesOf } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
 import { recordsToSave, type SavedFold } from './saved-fold.ts'
-import { deferredChangesMax, rejectedShownMax } from './limits.ts'
+import { deferredChangesMax, documentOwedMax, rejectedShownMax, snapshotEveryShare } from './limits.ts'
 import type { RejectedChange, View } from './view.ts'
 
 /**
@@ -94,14 +94,15 @@ export class Fold {
     const records = this.#recordsToSave()
     const document = this.#document.save()
     if (!isOpen) this.#made.close(document)
-    return { document, ...records, owed: [] }
+    return { document, ...records, owed: [], tips: null }
   }
 
   /** As {@link save}, with the document as it was saved last, if ever; null when it is open. */
   saveAsIs(): (Omit<SavedFold, 'document'> & { document: SavedDocument | null }) | null {
     const records = this.#recordsToSave()
     if (this.#made.isOpen) return null
-    return { document: this.#made.saved, ...records, owed: this.#deferred.map(({ index }) => index) }
+    const owed = this.#deferred.map(({ index }) => index)
+    return { document: this.#made.saved, ...records, owed, tips: [...this.#made.heads().keys()] }
   }
 
   #recordsToSave(): Pick<SavedFold, 'records' | 'told'> {
@@ -110,13 +111,17 @@ export class Fold {
   }
 
   /**
-   * The document for somebody else to make; null when it is open. `settle` takes what came of it: true when the document is
-   * the same one still, which then was given those changes.
+   * The document for somebody else to make; null when it is open, or may lack some changes and what was saved lacks no more.
+   * `settle` takes what came of it: true when the document is the same one still, which then was given those changes.
    */
-  unsaved(): { document: Unsaved; settle: (saved: SavedDocument) => boolean } | null {
+  unsaved({ mayLackSome }: { mayLackSome: boolean }): {
+    document: Unsaved
+    settle: (saved: SavedDocument) => boolean
+  } | null {
     const [made, deferred] = [this.#made, this.#deferred]
-    if (made.isOpen) return null
     const { length } = deferred
+    const least = Math.max(documentOwedMax, this.#ledger.entries.length * snapshotEveryShare)
+    if (made.isOpen || (mayLackSome && made.saved != null && length < least)) return null
     const document = { genesis: this.#ledger.genesis.chunk, saved: made.saved, changes: this.#applicable(deferred) }
     const heads = [...made.heads().keys()].join()
     const settle = (saved: SavedDocument): boolean => {
@@ -129,7 +134,7 @@ export class Fold {
     return { document, settle }
   }
 
-  #restore({ records, owed }: SavedFold): void {
+  #restore({ records, owed, tips }: SavedFold): void {
     const { entries } = this.#ledger
     const changes = entries.filter(({ kind }) => kind === 'change')
     this.#judgeAll()
@@ -140,12 +145,12 @@ export class Fold {
     this.#count(changes.filter(({ valid }) => valid))
     const last = changes.at(-1)
     if (last == null) throw new MalformedError('it is empty')
-    for (const index of owed) {
-      const entry = entries.at(index)
-      if (entry?.valid !== true) throw new MalformedError('its document lacks what does not count')
-      this.#made.expect(this.#applicable([entry]))
-      this.#deferred.push(entry)
-    }
+    this.#deferred = owed.flatMap((index) => entries.at(index) ?? [])
+    const isCounting = this.#deferred.length === owed.length && this.#deferred.every(({ valid }) => valid)
+    if (!isCounting) throw new MalformedError('its document lacks what does not count')
+    if (tips == null) this.#made.expect(this.#applicable(this.#deferred))
+    else if (tips.every((hash) => this.#ledger.get(hash)?.valid === true)) this.#made.expectUpTo(tips, owed.length)
+    else throw new MalformedError('its heads do not count')
     const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
     this.#records.update(
       records.map(([kind, id, , by]) => ({ kind, id, by: entries.at(by) ?? last })),

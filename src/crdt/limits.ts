@@ -76,11 +76,16 @@ export const frameBytesMax = 16 * 1024 * 1024
 /** Largest frame that a log may hold: a batch that was received, with all of `pendingBytesMax` that waited for it. */
 export const frameReadBytesMax = 64 * 1024 * 1024
 /**
- * Entries behind the last snapshot that make the next one: reading them takes a start about half a second. In a large
- * state it is this share of all entries, since a snapshot costs in proportion to the whole.
+ * Entries behind the last snapshot that make the next one: reading them takes a start some 60 ms. In a large state it is this
+ * share of all entries, since a snapshot costs in proportion to the whole.
  */
-export const snapshotEveryEntries = 2000
+export const snapshotEveryEntries = 250
 export const snapshotEveryShare = 1 / 8
+/**
+ * Changes that the document in a snapshot may lack, or as many as make the next snapshot if that is more. To make it anew takes a
+ * thread half a second of CPU, most of it for loading Automerge; and a start that asks Automerge gives it these in as long.
+ */
+export const documentOwedMax = 2000
 /**
  * Entries since the last epoch that make the next one, and whose history a joiner verifies in three seconds rather than
  * taking over a snapshot. In a large state it is this share of all entries: an epoch costs in proportion to the whole.

@@ -105,7 +105,8 @@ function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps,
     document: { bytes: document, heads: head.heads },
     records: head.records,
     told: digest == null && head.told != null ? new SavedTold({ ...head, told: head.told }) : null,
-    owed: head.owed ?? []
+    owed: head.owed ?? [],
+    tips: head.tips ?? null
   }
   const cluster = new Cluster(ledger, deps, saved, digest)
   const entries = ledger.entries.slice(0)

@@ -12,7 +12,12 @@ export interface SavedFold {
   told: ToldRecords | null
   /** Indices of valid changes that are not in the document yet. */
   owed: number[]
+  /** The heads with those; null where they have to be found. */
+  tips: string[] | null
 }
+
+/** In place of one that is made meanwhile. */
+export const NO_DOCUMENT: SavedDocument = { bytes: new Uint8Array(), heads: [] }
 
 /** All that are right, and those that are not, as `read` has them. */
 export function recordsToSave(

@@ -38,6 +38,8 @@ export interface SnapshotHead {
   records: Array<[kind: Kind, id: string, value: unknown, by: number]>
   /** Places of valid changes that the document, and so `heads`, lacks; left out when there is none. */
   owed?: number[]
+  /** The heads with those; left out by older versions, and when there is none. */
+  tips?: string[]
   /** What the changes say of each record. Left out where it is not known, by older versions, and for others. */
   told?: ToldHead
 }
@@ -113,7 +115,7 @@ export class Captured {
   /** The hash of the last entry. */
   readonly last: string | undefined
   readonly #cluster: string
-  readonly #owed: readonly number[]
+  readonly #owed: Pick<SnapshotHead, 'owed' | 'tips'>
   readonly #actors: string[] = []
   readonly #objects = new JsonList()
   readonly #records = new JsonList()
@@ -125,7 +127,7 @@ export class Captured {
   /** The first `durable` entries are. null: it is for others, on whose disks all of them stand elsewhere. */
   constructor(
     ledger: Ledger,
-    { document, records, owed, told }: SavedFold,
+    { document, records, owed, tips, told }: SavedFold,
     bytesOf: (entry: Entry) => Uint8Array,
     durable: number | null
   ) {
@@ -134,7 +136,7 @@ export class Captured {
     this.count = entries.length
     this.last = entries.at(-1)?.hash
     this.#cluster = ledger.genesis.clusterId
-    this.#owed = owed
+    this.#owed = owed.length === 0 ? {} : { owed, ...(tips == null ? {} : { tips }) }
     for (const object of touches.placed()) this.#objects.add(object)
     for (const record of records) this.#records.add(record)
     const places = new Map<string, number>()
@@ -159,8 +161,7 @@ export class Captured {
       this.#entries.add(row)
     }
     const { bytes, heads } = this.document
-    const owed = this.#owed.length === 0 ? {} : { owed: this.#owed }
-    const small = JSON.stringify({ cluster: this.#cluster, heads, ...owed, actors: this.#actors, ...base })
+    const small = JSON.stringify({ cluster: this.#cluster, heads, ...this.#owed, actors: this.#actors, ...base })
     const head = [
       Buffer.from(`${small.slice(0, -1)},"objects":`),
       ...this.#objects.end(),
@@ -171,7 +172,7 @@ export class Captured {
       ...this.#endOfTold(),
       Buffer.from('}')
     ]
-    return inFile(head, bytes, this.#owed.length > 0)
+    return inFile(head, bytes, this.#owed.owed != null)
   }
 
   #endOfTold(): Uint8Array[] {

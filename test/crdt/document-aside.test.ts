@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { decodeSnapshot } from '../../src/crdt/snapshot.ts'
+import { decodeSnapshot, encodeSnapshot, type SnapshotHead } from '../../src/crdt/snapshot.ts'
 import { Bench, peerRecord, pull, serviceInput, signer, state } from './support.ts'
 
 describe('a document that is saved on a thread of its own', function () {
@@ -53,6 +53,56 @@ describe('a document that is saved on a thread of its own', function () {
     await again.updateService(id, { bandwidth_limit_mbps: 500 })
     await pull(b, again)
     assert.deepEqual(state(b), state(again))
+  })
+
+  it('is not made for each snapshot: the next ones name what it lacks, and what nothing builds on', async () => {
+    let made = 0
+    const saver: Saver = (document) => {
+      made++
+      return saveAside(document)
+    }
+    const { dir, a, b, id } = await pair(saver, 10)
+    const path = join(dir, 'cluster', 'snapshot')
+    let owed = 0
+    for (let i = 0; i < 400 && owed < 30; i++) {
+      await a.updateService(id, { bandwidth_limit_mbps: i })
+      if (i % 10 === 0) await pull(b, a)
+      if (i % 10 === 0) await b.updateService(id, { name: `by b ${i}` })
+      if (i % 10 === 5) await pull(a, b)
+      if (i === 12) await snapshotOf(dir)
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      if (i > 12) owed = (await snapshotOf(dir)).head.owed?.length ?? 0
+    }
+    assert.deepEqual([made, owed >= 30], [1, true])
+    await pull(a, b)
+    const expected = state(a)
+    await a.close()
+    const saved = decodeSnapshot(await readFile(path))
+    const { tips = [] } = saved.head
+    assert.ok(tips.length > 0)
+    for (const [what, change] of [
+      ['as it is', {}],
+      ['as those of older versions', { tips: undefined }],
+      ['with heads that are none', { tips: ['ab'.repeat(32)] }],
+      ['with an entry that is none', { owed: [100_000] }]
+    ] as Array<[string, Partial<SnapshotHead>]>) {
+      const { owed: before } = saved.head
+      await writeFile(path, encodeSnapshot({ ...saved, head: { ...saved.head, owed: before ?? [], ...change } }))
+      const again = await bench.open(dir, signer(1))
+      assert.deepEqual(state(again), expected, what)
+      assert.equal((await again.verify()).flaw, null)
+      await again.close()
+    }
+    // Automerge is given what it lacks, and comes to the same.
+    await writeFile(path, encodeSnapshot(saved))
+    const last = await bench.open(dir, signer(1), undefined, undefined, undefined, saver)
+    await last.signEpoch()
+    const { head } = decodeSnapshot(await readFile(join(dir, 'cluster', 'epoch')))
+    const { heads } = expected as { heads: string[] }
+    assert.ok(head.heads.length > 0 && head.heads.every((hash) => heads.includes(hash)))
+    await last.updateService(id, { name: 'after' })
+    await pull(b, last)
+    assert.deepEqual(state(b), state(last))
   })
 
   it('that cannot be made there is made here', async () => {

@@ -3,7 +3,14 @@ import * as fc from 'fast-check'
 import assert from 'node:assert/strict'
 import { MalformedError } from '../../src/crdt/bytes.ts'
 import { plainChunk } from '../../src/crdt/chunk.ts'
-import { bucketOf, Document, operationsOf, type Applicable, type Kind } from '../../src/crdt/document.ts'
+import {
+  bucketOf,
+  Document,
+  operationsOf,
+  type Applicable,
+  type FieldValue,
+  type Kind
+} from '../../src/crdt/document.ts'
 import type { MadeRecord } from '../../src/crdt/made-records.ts'
 import type { Standing } from '../../src/crdt/told.ts'
 import { SavedTold, toldRows, type ToldHead } from '../../src/crdt/told-saved.ts'
@@ -62,10 +69,10 @@ let authors = 0
 
 /** Of few records and fields, for several to write the same. */
 const near: fc.Arbitrary<Wish> = fc.tuple(
-  fc.constant('services'),
+  fc.constant<Kind>('services'),
   fc.constantFrom('x', 'y'),
   fc.option(
-    fc.dictionary(fc.constantFrom('name', 'list'), fc.oneof(fc.nat({ max: 3 }), fc.constant(['a', 'b'])), {
+    fc.dictionary(fc.constantFrom('name', 'list'), fc.oneof(fc.nat({ max: 3 }), fc.constant<FieldValue>(['a', 'b'])), {
       minKeys: 1
     }),
     { freq: 8 }

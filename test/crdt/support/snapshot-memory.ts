@@ -6,7 +6,7 @@ const changes = 8_000
 const none = { bytes: new Uint8Array(), heads: [] }
 
 work(changes)
-const saved = { ...fold.saveAsIs(), document: none, records: [], told: null, owed: [] }
+const saved = { ...fold.saveAsIs(), document: none, records: [], told: null, owed: [], tips: null }
 const before = held()
 const captured = new Captured(ledger, saved, () => none.bytes, changes)
 const between = held()
