@@ -56,8 +56,6 @@ export const lightApplyMs = 3_000
  * otherwise, and all make it at the same time, a fifth of a second and 4 MB each among a thousand.
  */
 export const lightSnapshotEntries = 16_384
-/** The same of a whole agent: as often as agents take them elsewhere, where a thread makes their documents, it would be most of a run. */
-export const wholeSnapshotEntries = 2_000
 /** Peers of a run over libp2p, whose connections cost a handshake in plain JavaScript each. */
 export const libp2pPeersMax = 100
 /** Events kept for the timeline of a run. */

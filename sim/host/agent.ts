@@ -5,7 +5,7 @@ import type { Logger } from '../../src/log.ts'
 import type { Membership } from '../../src/mesh/libp2p/doorkeeper.ts'
 import { OPEN_PROTOCOLS } from '../../src/mesh/mesh-runtime.ts'
 import { version } from '../../src/version.ts'
-import { lightSnapshotEntries, wholeSnapshotEntries } from '../limits.ts'
+import { lightSnapshotEntries } from '../limits.ts'
 import type { HostNetwork } from '../net/host-network.ts'
 import { SimNetwork } from '../net/network.ts'
 import type { SeededRandom } from '../random.ts'
@@ -71,8 +71,8 @@ export async function startAgent(host: SimHost, clock: HostClock, log: Logger): 
   const random = host.random.fork(`life ${host.lives}`)
   const { reader } = world
   const disk = host.disk.session(clock)
-  const snapshotEvery = world.agents === 'light' ? lightSnapshotEntries : wholeSnapshotEntries
-  const replica = await Replica.open({ dir: '/state', signer, clock, random, log, disk, reader, snapshotEvery })
+  const snapshots = world.agents === 'light' ? { snapshotEvery: lightSnapshotEntries } : {}
+  const replica = await Replica.open({ dir: '/state', signer, clock, random, log, disk, reader, ...snapshots })
   const subscriptions = countSubscriptions(replica)
   const dataplane = new SimDataplane({
     kernel: host.kernel,

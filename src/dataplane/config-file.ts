@@ -1,6 +1,6 @@
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import type { Clock, Timer } from '../clock.ts'
-import { largeConfigEveryMs } from './limits.ts'
+import { configBurst, configEveryMs, largeConfigEveryMs } from './limits.ts'
 
 /**
  * Replaces a JSON file as a whole, readable by its owner only: after this process was killed there is the old one or the new
@@ -24,8 +24,8 @@ export async function readConfig(path: string): Promise<Record<string, unknown> 
 }
 
 /**
- * A JSON file that is told anew at every change. A small one is written at once; one that nobody reads from top to bottom is
- * made and written now and then, and holds the newest of what it was told since.
+ * A JSON file that is told anew at every change. It is written at once for a few changes; while they go on, and when nobody
+ * reads it from top to bottom any more, now and then. Then it holds the newest of what it was told since.
  */
 export class ConfigFile {
   readonly #path: string
@@ -34,6 +34,7 @@ export class ConfigFile {
   #text: (() => string) | null = null
   #isLarge = false
   #writtenAt = -Infinity
+  #paidUntil = -Infinity
   #timer: Timer | null = null
   #writing: Promise<void> = Promise.resolve()
 
@@ -46,11 +47,18 @@ export class ConfigFile {
   read = (): Promise<Record<string, unknown> | null> => readConfig(this.#path)
 
   /** Resolves when it is written, or when that can wait. */
-  async write(text: () => string): Promise<void> {
+  async write(text: () => string, { atOnce = false } = {}): Promise<void> {
     this.#text = text
-    const wait = this.#isLarge ? this.#writtenAt + largeConfigEveryMs - this.#clock.monotonic() : 0
+    const wait = atOnce ? 0 : this.#waitMs()
     if (wait <= 0) return this.flush()
     this.#timer ??= this.#clock.after(wait, () => void this.flush())
+  }
+
+  #waitMs(): number {
+    const now = this.#clock.monotonic()
+    if (this.#isLarge) return this.#writtenAt + largeConfigEveryMs - now
+    // Each write pays for `configEveryMs`, and so many of them may be ahead of time.
+    return this.#paidUntil - configBurst * configEveryMs - now + configEveryMs
   }
 
   /** What waits is written now. */
@@ -67,6 +75,7 @@ export class ConfigFile {
     this.#text = null
     this.#isLarge = text.length > largeConfigLength
     this.#writtenAt = this.#clock.monotonic()
+    this.#paidUntil = Math.max(this.#paidUntil, this.#writtenAt) + configEveryMs
     await writeConfig(this.#path, text).catch(this.#onError)
   }
 }

@@ -41,6 +41,7 @@ export class Engines {
   readonly #processes: Record<EngineName, EngineProcess>
   readonly #files: Record<EngineName, ConfigFile>
   #generation = 0
+  #writtenIndexes = ''
 
   constructor(options: EnginesOptions) {
     this.#log = options.log.module('dataplane')
@@ -116,7 +117,11 @@ export class Engines {
     state: TempestState,
     indexes: Record<string, number>
   ): Promise<EngineOutcome> {
-    return this.#apply('tempest', keys, generation, state, engineState(state), { indexes })
+    const text = JSON.stringify(indexes)
+    // Connections are marked with them, so the next agent has to know them however this one ends.
+    const atOnce = text !== this.#writtenIndexes
+    this.#writtenIndexes = text
+    return this.#apply('tempest', keys, generation, state, engineState(state), { extra: { indexes }, atOnce })
   }
 
   /** Tells an engine its state, and its keys, which go over the control socket and nowhere else. */
@@ -126,7 +131,7 @@ export class Engines {
     generation: number,
     state: object,
     told: EngineState,
-    extra: object = {}
+    { extra = {}, atOnce = false }: { extra?: object; atOnce?: boolean } = {}
   ): Promise<EngineOutcome> {
     const message = { generation, privateKey: newest[name], privateKeyBefore: before?.[name] ?? null, state: told }
     const text = (): string => {
@@ -136,7 +141,10 @@ export class Engines {
       return `${joined(stateText({ generation, ...extra }, '\n'), fields)}\n`
     }
     // Together: nothing that carries packets waits for a file, and a crash in between is met by telling both anew.
-    const [applied] = await Promise.allSettled([this.#processes[name].apply(message), this.#files[name].write(text)])
+    const [applied] = await Promise.allSettled([
+      this.#processes[name].apply(message),
+      this.#files[name].write(text, { atOnce })
+    ])
     if (applied.status === 'fulfilled') return outcome(applied.value)
     const failure = applied.reason instanceof Error ? applied.reason.message : String(applied.reason)
     return { ports: new Map(), errors: [{ object: 'engine', code: 'EngineUnavailable', message: failure }] }

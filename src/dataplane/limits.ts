@@ -36,6 +36,12 @@ export const engineConnectRetryMs = 10
 /** An engine must answer `apply` this soon, ms; 10,000 routes compile in a fraction of it. */
 export const engineApplyTimeoutMs = 10_000
 
+/**
+ * A file of what an engine was last told is written at once for so many changes, and then this often, ms: the file system writes
+ * one that takes another's place down before the next fdatasync of whoever calls it, and that is the log's.
+ */
+export const configBurst = 8
+export const configEveryMs = 250
 /** A large file of what an engine was last told is written at most this often, ms: its text takes longer than a change does. */
 export const largeConfigEveryMs = 2_000
 
