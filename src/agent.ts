@@ -91,6 +91,7 @@ export class Agent {
       privateKey: identity.privateKey,
       listen: config.meshListen,
       advertise: config.advertise,
+      told: (addresses) => withoutOwnDevices(addresses),
       membership: { isMember: (peer) => replica.isMember(peer), inCluster: () => replica.clusterId() != null },
       openProtocols: OPEN_PROTOCOLS,
       version,
@@ -101,7 +102,7 @@ export class Agent {
     const record = (): PeerRecord => ({
       id: identity.peerId,
       name: config.name,
-      mesh_addresses: withoutOwnDevices(network.addresses()),
+      mesh_addresses: network.addresses(),
       data_addresses: dataAddresses(config.dataListen, config.advertise),
       pegasus_key: ring.current.pegasus.publicKey,
       tempest_key: ring.current.tempest.publicKey,

@@ -35,6 +35,8 @@ export interface Libp2pNetworkOptions {
   listen: string[]
   /** Hosts that others should dial instead of what is listened on. */
   advertise: string[]
+  /** Which of its addresses (multiaddrs) others are told; left out: all. Asked together with the host, whose devices come and go. */
+  told?: (addresses: string[]) => string[]
   membership: Membership
   /** Protocols that a peer which is no member may speak. */
   openProtocols: readonly string[]
@@ -213,7 +215,8 @@ export class Libp2pNetwork implements Network {
     const now = this.#options.clock.monotonic()
     if (this.#known != null && now - this.#known.at < limits.addressesKnownMs) return [...this.#known.addresses]
     const bound = this.#node.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/.*$/, ''))
-    const addresses = dialable(bound, this.#options.advertise)
+    const all = dialable(bound, this.#options.advertise)
+    const addresses = this.#options.told?.(all) ?? all
     this.#known = { addresses, at: now }
     return [...addresses]
   }

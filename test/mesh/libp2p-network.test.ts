@@ -33,12 +33,14 @@ describe('Libp2pNetwork', function () {
       log?: Logger
       inCluster?: boolean
       alone?: boolean
+      told?: (addresses: string[]) => string[]
     } = {}
   ): Promise<Libp2pNetwork> {
     const made = await Libp2pNetwork.create({
       privateKey: await generateKeyPairFromSeed('Ed25519', systemRandom.bytes(32)),
       listen: options.listen ?? ['/ip4/127.0.0.1/tcp/0'],
       advertise: options.advertise ?? [],
+      ...(options.told == null ? {} : { told: options.told }),
       membership: {
         inCluster: () => options.inCluster ?? true,
         isMember: (peer) => options.alone !== true && members.has(peer)
@@ -331,6 +333,16 @@ describe('Libp2pNetwork', function () {
       })(),
       { code: 'unavailable' }
     )
+  })
+
+  it('does not tell the address of a device that has gone since the host was asked', async () => {
+    let devices = new Set(['127.0.0.2'])
+    const told = (addresses: string[]): string[] => addresses.filter((one) => !devices.has(one.split('/')[2] ?? ''))
+    const a = await network({ listen: ['/ip4/127.0.0.1/tcp/0', '/ip4/127.0.0.2/tcp/0'], told })
+    const before_ = a.addresses()
+    devices = new Set()
+    deepEqual(a.addresses(), before_)
+    ok(before_.length === 1 && before_[0]?.startsWith('/ip4/127.0.0.1/'), before_.join())
   })
 
   it('bounds strangers per address', async () => {
