@@ -11,6 +11,8 @@ export const datagramBytes = 1372
 
 /** Connections that the connection-rate test keeps in the air. */
 export const shortConnections = 32
+/** What each contender waits for before its ping-pong, ms: the one before it has written down by then what it has carried. */
+export const restMs = 2_000
 
 /** The real-time priority of all that a ping-pong passes: its client, who carries it, its server. */
 export const realTimePriority = 10

@@ -1,7 +1,7 @@
 import { run } from '../lab/command.ts'
-import { until } from '../lab/wait.ts'
+import { sleep, until } from '../lab/wait.ts'
 import { cpuSeconds } from './cpu.ts'
-import { realTimePriority, shortConnections } from './limits.ts'
+import { realTimePriority, restMs, shortConnections } from './limits.ts'
 import { requests } from './load.ts'
 import type { Column } from './report.ts'
 import type { Contender, Figures } from './rounds.ts'
@@ -19,11 +19,13 @@ export const SMALL_COLUMNS: readonly Column[] = [
 /** The figures of {@link SMALL_COLUMNS}, one load after the other, each `seconds` long. */
 export async function smallLoads(contender: Contender<Path>, seconds: number): Promise<Figures> {
   const { path, pids, besides = [] } = contender
+  // First, and when all are at rest: after thousands of short connections agents write about them for a while.
+  await sleep(restMs)
+  const pingPong = await pingPongOver(contender, seconds)
   const before = cpuSeconds(besides)
   const load = { connections: shortConnections, seconds, close: true, pids }
   const short = await requests(path.client, path.requests, load)
   const agents = ((cpuSeconds(besides) - before) * 1e6) / short.count
-  const pingPong = await pingPongOver(contender, seconds)
   return {
     connections: short.perSecond,
     cpuPerConnection: short.cpu,
