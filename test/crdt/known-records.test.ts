@@ -15,6 +15,7 @@ import {
   Reader,
   steps,
   wish,
+  written,
   type Wish
 } from './support/random-records.ts'
 
@@ -33,18 +34,13 @@ describe('records that are told from the changes', function () {
           try {
             for (const [by, hears, wishes] of all) {
               const [author, has] = [authors[by] as Document, heard[by] as Set<Applicable>]
-              const news = hears ? changes.filter((one) => !has.has(one)) : []
-              author.apply(news)
-              const chunk = change(author, wishes)
-              for (const one of news) has.add(one)
-              if (chunk == null) continue
-              const made = named(chunk)
-              has.add(made)
+              const made = written(author, has, hears ? changes : [], wishes)
+              if (made == null) continue
               changes.push(made)
               // What came before is in the document, and was not read here.
               if (!isWhole && changes.length <= first) {
                 reader.document.apply([made])
-                reader.touches.add(operationsOf(chunk).list, 'nobody')
+                reader.touches.add(operationsOf(made.chunk).list, 'nobody')
               } else reader.take(made)
               const { told, asked } = reader.compare()
               met.told += told

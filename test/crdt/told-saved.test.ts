@@ -15,7 +15,18 @@ import type { MadeRecord } from '../../src/crdt/made-records.ts'
 import type { Standing } from '../../src/crdt/told.ts'
 import { SavedTold, toldRows, type ToldHead } from '../../src/crdt/told-saved.ts'
 import { TouchIndex, type PlacedObject } from '../../src/crdt/touch.ts'
-import { actorOf, change, GENESIS, IDS, KINDS, named, Reader, wish, type Wish } from './support/random-records.ts'
+import {
+  actorOf,
+  change,
+  GENESIS,
+  IDS,
+  KINDS,
+  named,
+  Reader,
+  wish,
+  written,
+  type Wish
+} from './support/random-records.ts'
 
 interface Head {
   actors: string[]
@@ -169,13 +180,8 @@ describe('what a snapshot says of who has set what', function () {
                 for (const { touches } of [twin, reader]) touches.add(operationsOf(chunk).list, 'nobody')
               continue
             }
-            const news = hears ? changes.filter((one) => !has.has(one)) : []
-            author.apply(news)
-            const chunk = change(author, wishes)
-            for (const one of news) has.add(one)
-            if (chunk == null) continue
-            const made = named(chunk)
-            has.add(made)
+            const made = written(author, has, hears ? changes : [], wishes)
+            if (made == null) continue
             take(made)
             assert.deepEqual(all(reader), all(twin))
             const { told, asked } = reader.compare()

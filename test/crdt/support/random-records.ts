@@ -64,6 +64,26 @@ export function change(document: Document, wishes: readonly Wish[]): Uint8Array 
   })
 }
 
+/**
+ * What an author writes after it has been told this, and has heard from then on; null when that changes nothing. What it has
+ * `heard` already it is not told again.
+ */
+export function written(
+  author: Document,
+  heard: Set<Applicable>,
+  told: readonly Applicable[],
+  wishes: readonly Wish[]
+): Applicable | null {
+  const unheard = told.filter((one) => !heard.has(one))
+  author.apply(unheard)
+  for (const one of unheard) heard.add(one)
+  const chunk = change(author, wishes)
+  if (chunk == null) return null
+  const made = named(chunk)
+  heard.add(made)
+  return made
+}
+
 /** Somebody who is given all changes, once by Automerge and once as they are read here. */
 export class Reader {
   readonly document: Document
