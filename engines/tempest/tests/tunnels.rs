@@ -83,9 +83,7 @@ fn a_wire_smaller_than_our_packets_carries_them_in_pieces() {
 #[test]
 fn an_idle_tunnel_forgets_its_keys_and_wakes_up_again() {
     let Some(lab) = lab() else { return };
-    let (mut a, mut b) = (lab.a.quick_engine(), lab.b.quick_engine());
-    a.apply(&lab.a, &[lab.a.to(&lab.b)]);
-    b.apply(&lab.b, &[lab.b.to(&lab.a)]);
+    let (mut a, mut b) = lab.quick_engines();
     lab.a.reaches("10.77.0.2", SOON);
     thread::sleep(Duration::from_secs(4));
     let before = a.stats()["tunnels"][0]["handshake_at_ms"].clone();

@@ -100,7 +100,15 @@ impl Lab {
 
     /// The usual: an engine on each host, each knowing the other.
     pub fn engines(&self) -> (Engine, Engine) {
-        let (mut a, mut b) = (self.a.engine(), self.b.engine());
+        self.told(self.a.engine(), self.b.engine())
+    }
+
+    /// As [`Lab::engines`], by [`Host::quick_engine`].
+    pub fn quick_engines(&self) -> (Engine, Engine) {
+        self.told(self.a.quick_engine(), self.b.quick_engine())
+    }
+
+    fn told(&self, mut a: Engine, mut b: Engine) -> (Engine, Engine) {
         assert_eq!(a.apply(&self.a, &[self.a.to(&self.b)])["errors"], json!([]));
         assert_eq!(b.apply(&self.b, &[self.b.to(&self.a)])["errors"], json!([]));
         (a, b)

@@ -16,9 +16,7 @@ use crate::{
 #[test]
 fn keys_change_under_traffic_and_nothing_is_lost() {
     let Some(lab) = lab() else { return };
-    let (mut a, mut b) = (lab.a.quick_engine(), lab.b.quick_engine());
-    a.apply(&lab.a, &[lab.a.to(&lab.b)]);
-    b.apply(&lab.b, &[lab.b.to(&lab.a)]);
+    let (mut a, mut b) = lab.quick_engines();
     lab.a.reaches("10.77.0.2", SOON);
     let mut handshakes = vec![];
     let mut until = |count: usize, a: &mut Engine, meanwhile: &dyn Fn()| {
@@ -60,22 +58,6 @@ fn keys_of_both_ends_are_changed_under_running_traffic() {
     let (mut a, mut b) = lab.engines();
     lab.a.reaches("10.77.0.2", SOON);
     let (a_new, b_new) = ([77; 32], [78; 32]);
-    let secrets = |newest: &[u8; 32], before: Option<&[u8; 32]>| {
-        let mut secrets = json!({"private_key": STANDARD.encode(newest)});
-        if let Some(before) = before {
-            secrets["private_key_before"] = json!(STANDARD.encode(before));
-        }
-        secrets
-    };
-    let knowing = |from: &Host, to: &Host, newest: &[u8; 32], before: Option<&[u8; 32]>, late: bool| {
-        let mut tunnel = from.to(to);
-        tunnel["public_key"] = json!(lab::public_key(newest));
-        tunnel["use_key_before"] = json!(late);
-        if let Some(before) = before {
-            tunnel["public_key_before"] = json!(lab::public_key(before));
-        }
-        vec![tunnel]
-    };
     let fine = |answer: Value| assert_eq!(answer["errors"], json!([]), "{answer}");
     let (a_old, b_old) = (lab.a.private, lab.b.private);
     let handshake_at = |a: &mut Engine| a.stats()["tunnels"][0]["handshake_at_ms"].as_u64().unwrap();
@@ -138,13 +120,8 @@ fn handshakes_that_cross_lose_nothing() {
     lab.a.reaches("10.77.0.2", SOON);
     let (a_new, b_new) = ([77; 32], [78; 32]);
     let toggle = |engine: &mut Engine, host: &Host, peer: &Host, newest: &[u8; 32], theirs: &[u8; 32], late: bool| {
-        let mut tunnel = host.to(peer);
-        tunnel["public_key"] = json!(lab::public_key(theirs));
-        tunnel["public_key_before"] = json!(peer.public);
-        tunnel["use_key_before"] = json!(late);
-        let secrets =
-            json!({"private_key": STANDARD.encode(newest), "private_key_before": STANDARD.encode(host.private)});
-        assert_eq!(engine.apply_with(host, &secrets, &[tunnel])["errors"], json!([]));
+        let tunnels = knowing(host, peer, theirs, Some(&peer.private), late);
+        assert_eq!(engine.apply_with(host, &secrets(newest, Some(&host.private)), &tunnels)["errors"], json!([]));
     };
     let flows = Flow::both_ways(&lab.a, &lab.b, Duration::from_micros(100));
     for round in 0..40 {
@@ -156,4 +133,24 @@ fn handshakes_that_cross_lose_nothing() {
         thread::sleep(Duration::from_millis(60));
     }
     flows.into_iter().for_each(Flow::end);
+}
+
+/// A host's own keys, with the one before as long as there is one.
+fn secrets(newest: &[u8; 32], before: Option<&[u8; 32]>) -> Value {
+    let mut secrets = json!({"private_key": STANDARD.encode(newest)});
+    if let Some(before) = before {
+        secrets["private_key_before"] = json!(STANDARD.encode(before));
+    }
+    secrets
+}
+
+/// The tunnel of a host that knows these keys of the other one; `late`: it still sends with its own key before.
+fn knowing(from: &Host, to: &Host, newest: &[u8; 32], before: Option<&[u8; 32]>, late: bool) -> Vec<Value> {
+    let mut tunnel = from.to(to);
+    tunnel["public_key"] = json!(lab::public_key(newest));
+    tunnel["use_key_before"] = json!(late);
+    if let Some(before) = before {
+        tunnel["public_key_before"] = json!(lab::public_key(before));
+    }
+    vec![tunnel]
 }
