@@ -2,7 +2,7 @@ import { deepEqual, equal, ok } from 'node:assert/strict'
 import { describe, it } from 'mocha'
 import type { EnvelopeBytes, Replicated, VersionVector } from '../../src/crdt/replicated.ts'
 import { silentLogger } from '../../src/log.ts'
-import { comingAvoidMs, comingLapseMs, comingMaxMs } from '../../src/mesh/limits.ts'
+import { comingAvoidMs, comingLapseMs, comingMaxMs, forwardEnvelopesMax } from '../../src/mesh/limits.ts'
 import { Refusals } from '../../src/mesh/refusals.ts'
 import { AntiEntropy } from '../../src/mesh/sync/anti-entropy.ts'
 import { Coming } from '../../src/mesh/sync/coming.ts'
@@ -79,19 +79,19 @@ describe('syncs that bring the same at once', () => {
   const actor = 'ab'
   const count = 20
 
-  function trial() {
+  function trial({ batch = count } = {}) {
     const clock = new FakeClock()
     const net = new MemoryNet()
-    const peers = new Map<string, { sync: AntiEntropy; held: number; handed: number }>()
+    const peers = new Map<string, { sync: AntiEntropy; held: number; handed: number; news: number }>()
     const peer = (self: string, held: number) => {
-      const state = { held, handed: 0 }
+      const state = { held, handed: 0, news: 0 }
       const replica = {
         clusterId: () => 'c',
         vector: () => ({ [actor]: state.held }),
         missing: (theirs: VersionVector) => {
           const from = theirs[actor] ?? 0
           const all = Array.from({ length: Math.max(0, state.held - from) }, (_, i) => Buffer.of(from + i + 1))
-          return all.length === 0 ? [] : [all]
+          return [all.slice(0, batch), all.slice(batch)].filter((some) => some.length > 0)
         },
         async receive(envelopes: EnvelopeBytes[]) {
           // A disk, so that the others come while it writes.
@@ -110,7 +110,7 @@ describe('syncs that bring the same at once', () => {
         random: { bytes: (n) => new Uint8Array(n), float: () => 0.999 },
         log: silentLogger,
         refusals: new Refusals(),
-        onNews: () => {},
+        onNews: (envelopes) => (state.news += envelopes.length),
         onMuchNews: () => {},
         agrees: () => true,
         onRefused: () => {}
@@ -151,6 +151,22 @@ describe('syncs that bring the same at once', () => {
       deepEqual([how, late.held, late.handed], [how, count, count])
       await stop()
       equal(clock.pending, 0)
+    }
+  })
+
+  it('are gossiped on when they bring little, and not even the end of it when they bring much', async () => {
+    for (const [lacks, news] of [
+      [forwardEnvelopesMax, forwardEnvelopesMax],
+      [count, 0]
+    ] as const) {
+      const { clock, peer, start, stop } = trial({ batch: forwardEnvelopesMax + 1 })
+      const late = peer('late', count - lacks)
+      peer('x', count)
+      await start()
+      const sync = late.sync.sync('x', { signal })
+      await clock.advance(1_000)
+      deepEqual([(await sync).received, late.news], [lacks, news])
+      await stop()
     }
   })
 

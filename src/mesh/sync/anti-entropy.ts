@@ -290,7 +290,9 @@ export class AntiEntropy {
         received += result.accepted
         if (result.accepted > 0) delivery?.arrived()
         waits ||= result.gap
-        if (result.accepted > 0 && envelopes.length <= forwardEnvelopesMax) this.#onNews(envelopes)
+        // Of much, the last batch is often a small one.
+        const isFew = Math.max(received, envelopes.length) <= forwardEnvelopesMax
+        if (result.accepted > 0 && isFew) this.#onNews(envelopes)
         const refused = result.refused[0]
         if (refused != null) {
           this.#refusals.add('sync', 'invalid', result.refused.length)
