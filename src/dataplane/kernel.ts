@@ -401,12 +401,12 @@ export class KernelDataplane implements Dataplane {
   async #repair(parts: ReadonlySet<Part>): Promise<void> {
     if (!this.#running || this.#desired == null) return
     let deviceBack = false
-    const { networksChanged } = await this.#net.repair(parts, (what) => {
+    const { networksChanged, deviceLost } = await this.#net.repair(parts, (what) => {
       deviceBack ||= what.startsWith('device')
       this.#options.log.module('netmgr').warn({ what }, 'vanished from the kernel by another hand, put back')
       this.#emit({ type: 'kernel.repaired', what })
     })
-    if (networksChanged || deviceBack) void this.#applyNewest()
+    if (networksChanged || deviceBack || deviceLost) void this.#applyNewest()
   }
 
   /** Pegasus finds out by its flows and carriers; what is in force has not changed, only what is to be said of it. */

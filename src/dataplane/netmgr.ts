@@ -230,10 +230,15 @@ export class NetManager {
   /**
    * Compares these parts of the kernel with what should be there and puts back what is missing, the ruleset first. Names in
    * words what had vanished, as soon as it is back; answers whether the host's networks have changed since they were last
-   * read.
+   * read, and whether a device cannot be put back: its parent has gone with it, say. What is to be then, the next apply
+   * works out.
    */
-  async repair(parts: ReadonlySet<Part>, onRepaired: (what: string) => void): Promise<{ networksChanged: boolean }> {
+  async repair(
+    parts: ReadonlySet<Part>,
+    onRepaired: (what: string) => void
+  ): Promise<{ networksChanged: boolean; deviceLost: boolean }> {
     const before = this.#facts.last
+    const lost = new Set<string>()
     const [facts] = await Promise.all([
       parts.has('networks') ? this.#facts.anew() : this.#facts.current(),
       parts.has('ruleset') ? this.#repairRuleset(onRepaired) : null
@@ -251,15 +256,22 @@ export class NetManager {
         await this.#announce([device])
         onRepaired(there == null ? `device ${device.name}` : `settings of device ${device.name}`)
       } catch (error) {
+        lost.add(device.name)
         this.#log.warn({ device: device.name, error: String(error) }, 'device cannot be put back')
       }
     }
     if (parts.has('ruleset') && (await this.#arp.repair())) onRepaired('nftables table arp arctic')
     if (parts.has('policy')) this.#policyFound.changed()
     if (this.#wanted.ruleset != null) {
-      for (const what of (await this.makePolicy(this.#wanted.tunnels, this.#wanted.ownDevices)).added) onRepaired(what)
+      const { tunnels, ownDevices } = this.#wanted
+      // The kernel takes no route by a device that is not there.
+      const { added } = await this.makePolicy(
+        tunnels.map((tunnel) => (lost.has(tunnel.device ?? '') ? { ...tunnel, device: null } : tunnel)),
+        ownDevices.filter((device) => !lost.has(device))
+      )
+      for (const what of added) onRepaired(what)
     }
-    return { networksChanged: before != null && !sameNetworks(before, facts) }
+    return { networksChanged: before != null && !sameNetworks(before, facts), deviceLost: lost.size > 0 }
   }
 
   async #repairRuleset(onRepaired: (what: string) => void): Promise<void> {

@@ -169,8 +169,14 @@ function failureOf(id: ServiceId, peer: string, device: string | null, outcome: 
 }
 
 function parentTrouble(device: string | null, { facts, parentTroubles }: ApplyOutcome): AppliedFailure[] {
-  const parent = device == null ? undefined : facts.links.find(({ ifname }) => ifname === device)?.link
-  const trouble = parent == null ? undefined : parentTroubles.get(parent)
+  const link = device == null ? undefined : facts.links.find(({ ifname }) => ifname === device)
+  if (link?.link == null) return []
+  // The kernel tells of the device what it knows of the interface beneath: down, or without a carrier.
+  if (!link.flags.includes('LOWER_UP')) {
+    const message = `the device stands on ${link.link}, which is down or has no carrier: nothing comes in by it until that is up`
+    return [{ reason: 'ParentDown', message }]
+  }
+  const trouble = parentTroubles.get(link.link)
   return trouble == null ? [] : [trouble]
 }
 

@@ -164,6 +164,7 @@ const WARNING_TYPES: Record<string, string> = {
   ForwardingDisabled: 'Forwarding',
   RouteOverlapsAttachedNetwork: 'RouteOverlap',
   MacvlanFramesDropped: 'InterfaceParent',
+  ParentDown: 'InterfaceParent',
   AddressInUse: 'InterfaceAddress',
   RepliesElsewhere: 'TransparentReturnPath'
 }
