@@ -10,9 +10,18 @@ import { LogTail } from './log-tail.ts'
 
 /** How long after a start nobody is waiting for it any more, ms. */
 const automergeAfterMs = 3_000
+/** And what is compiled of the program by now is what a start needs. Before V8 is given other flags (`heap.ts`), with which it takes no code of those before. */
+const settledAfterMs = 4_000
 
-/** `arctic agent`: from argv to exit code. Signals decide how it ends (README, "Signals"). */
-export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): Promise<number> {
+/**
+ * `arctic agent`: from argv to exit code. Signals decide how it ends (README, "Signals"). `settled` is called a while after
+ * a start: whether it began in a cluster, with a data plane, and so did all that there is to do.
+ */
+export async function runAgent(
+  argv: string[],
+  environment: NodeJS.ProcessEnv,
+  { settled = () => {} }: { settled?: (isWhole: boolean) => void } = {}
+): Promise<number> {
   let config: AgentConfig
   try {
     config = readAgentConfig(argv, environment)
@@ -58,6 +67,7 @@ export async function runAgent(argv: string[], environment: NodeJS.ProcessEnv): 
     keepHeapSmall(systemClock)
     // A start goes without it mostly; a write that needs it should not wait for it.
     systemClock.after(automergeAfterMs, automerge)
+    systemClock.after(settledAfterMs, () => settled(agent.beganInCluster && config.dataplane === 'kernel'))
   } catch (error) {
     await agent.stop({ mode: agent.adopted ? 'keep' : 'remove' })
     return complain(error)

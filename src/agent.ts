@@ -47,6 +47,7 @@ export class Agent {
   #license: LicenseFile | null = null
   #actors: Actors | null = null
   #adopted = false
+  #beganInCluster = false
 
   constructor(config: AgentConfig, log: Logger, tail: LogTail) {
     this.#config = config
@@ -79,6 +80,7 @@ export class Agent {
       saver: saveAside
     })
     this.#running.push(() => replica.close())
+    this.#beganInCluster = replica.clusterId() != null
 
     const dataplane = this.#dataplane(ring, checked)
     dataplane.onEvent((event) => {
@@ -174,6 +176,11 @@ export class Agent {
   /** Engines of an earlier run were at work when this one began: traffic that a failing start must not take down. */
   get adopted(): boolean {
     return this.#adopted
+  }
+
+  /** Its state directory held a cluster when it started. */
+  get beganInCluster(): boolean {
+    return this.#beganInCluster
   }
 
   /** Takes over what may change while running (`drain_timeout`, the age of keys, the licence and its key); names what needs a restart and leaves it. */

@@ -2,7 +2,7 @@
 # Prepares everything that bin/arctic needs; asks for nothing, repeats nothing that is done.
 #   sh tools/setup.sh [run|demo|test|bench]
 # 1. npm packages with the pinned Node 24   2. the agent in one piece   3. Debian packages, when missing and allowed
-# 4. engines in release mode
+# 4. engines in release mode   5. what V8 compiles of the agent
 set -eu
 cd "$(dirname "$0")/.."
 goal=${1:-run}
@@ -21,11 +21,12 @@ ls node_modules/node-linux-*/bin/node >/dev/null 2>&1 ||
   [ "$(node -p 'process.versions.node.split(".")[0]')" -ge 24 ] ||
   die "the pinned Node 24 did not install (its packages are for Linux on x64 and arm64); install Node 24 or newer, then run it again"
 
+for node in node_modules/node-linux-*/bin/node node; do
+  if command -v "$node" >/dev/null 2>&1; then break; fi
+done
+
 # 2. The agent in one piece, made anew when a source is newer (bin/arctic goes by the same rule, and else runs the sources).
 if [ ! -f dist/main.js ] || [ -n "$(find src sim tools/bundle.ts package-lock.json -newer dist/main.js -print -quit)" ]; then
-  for node in node_modules/node-linux-*/bin/node node; do
-    if command -v "$node" >/dev/null 2>&1; then break; fi
-  done
   "$node" --disable-warning=ExperimentalWarning tools/bundle.ts >&2 || die "the agent could not be bundled; the lines above say why"
 fi
 
@@ -64,3 +65,6 @@ fi
 command -v cargo >/dev/null 2>&1 || die "cargo is missing; install Rust (https://rustup.rs or apt-get install cargo), then run it again"
 command -v cc >/dev/null 2>&1 || die "a C compiler is missing; apt-get install gcc, then run it again"
 fresh=$(cd engines && cargo build --release --locked --quiet 2>&1) || { printf '%s\n' "$fresh" >&2; die "the engines did not build; the lines above say why"; }
+
+# 5. What V8 compiles of the agent for a start, so that the first one here is as fast as the others. Nothing depends on it.
+"$node" --disable-warning=ExperimentalWarning tools/warm.ts >/dev/null 2>&1 || say "agents will keep what is compiled of them by themselves"

@@ -1,9 +1,24 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  cpSync,
+  globSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { crc32 } from 'node:zlib'
+import { askApi } from '../../lab/api.ts'
+import { sleep, until } from '../../lab/wait.ts'
+import { CodeCache } from '../../src/code-cache.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -33,6 +48,48 @@ describe('the bundle', () => {
     assert.match(run('--help'), /arctic/)
     assert.match(run('--version'), /\d+\.\d+\.\d+/)
   })
+
+  it('starts an agent, which keeps what was compiled of it once, and again where that is damaged', async function () {
+    this.timeout(120_000)
+    const kept = (): string | undefined => globSync(join(tree, 'cache/*/agent.code'))[0]
+    await agent(() => until('it to be kept', () => kept() != null, { timeoutMs: 30_000 }))
+    const path = kept() as string
+    const [good, { ino }] = [readFileSync(path), statSync(path)]
+    // It keeps something after four seconds, if at all.
+    await agent(() => sleep(6_000))
+    assert.equal(statSync(path).ino, ino)
+    const bad = Buffer.from(good)
+    bad[bad.length >> 1]! ^= 1
+    writeFileSync(path, bad)
+    const isGood = (): boolean => readFileSync(path).includes('agent-main.cjs') && !readFileSync(path).equals(bad)
+    await agent(() => until('it to be kept anew', isGood, { timeoutMs: 30_000 }))
+    const main = readFileSync(join(tree, 'dist/agent-main.cjs'))
+    assert.notEqual(CodeCache.read(path).of('agent-main.cjs', crc32(main)), undefined)
+  })
+
+  /** From its start until it has stopped in order, with what is done while it is there. */
+  async function agent(meanwhile: () => Promise<unknown>): Promise<void> {
+    const socket = join(tree, 'agent.sock')
+    const program = [join(tree, 'dist/agent-start.cjs'), 'agent', '--dataplane', 'none', '--api-listen', 'off']
+    const flags = ['--state-dir', join(tree, 'state'), '--socket', socket, '--log-level', 'warn']
+    const ports = ['--mesh-listen', '/ip4/127.0.0.1/tcp/0', '--data-listen', '127.0.0.1:17949']
+    const env = { ...process.env, NODE_COMPILE_CACHE: join(tree, 'cache') }
+    const child = spawn(process.execPath, [...program, ...flags, ...ports], {
+      env,
+      stdio: ['ignore', 'ignore', 'inherit']
+    })
+    try {
+      await until('it to answer', async () => (await askApi(socket, 'GET', '/healthz')).status === 200, {
+        timeoutMs: 30_000
+      })
+      await meanwhile()
+      const ended = once(child, 'exit')
+      child.kill('SIGTERM')
+      assert.deepEqual(await ended, [0, null])
+    } finally {
+      child.kill('SIGKILL')
+    }
+  }
 
   const run = (...argv: string[]): string =>
     execFileSync(process.execPath, ['--disable-warning=ExperimentalWarning', join(tree, 'dist/main.js'), ...argv], {

@@ -24,12 +24,22 @@ describe('bin/arctic', () => {
     copyFileSync(launcher, join(tree, 'bin/arctic'))
     put('dist/package.json', '{"type":"module"}')
     put('dist/main.js', say('bundle'))
+    put('dist/agent-start.cjs', say('agent of the bundle'))
     for (const path of ['src', 'src/deep', 'sim', 'package-lock.json']) age(path, 60)
     for (const path of ['src/main.ts', 'src/deep/down.ts', 'sim/main.ts']) age(path, 60)
   })
   afterEach(() => rmSync(tree, { recursive: true, force: true }))
 
   it('runs the bundle, with its arguments', () => assert.match(run('--help', 'a b'), /^bundle --help a b /))
+
+  it('begins an agent of the bundle with what was compiled of it before; its help is of the client', () => {
+    assert.match(run('agent', '--name', 'x'), /^agent of the bundle agent --name x /)
+    assert.match(run('agent', '--name', 'x', '--help'), /^bundle agent --name x --help /)
+    assert.match(run('agent', '-h'), /^bundle agent -h /)
+    assert.match(run('actors', 'watch', 'agent'), /^bundle actors watch agent /)
+    age('src/deep/down.ts', -1)
+    assert.match(run('agent'), /^sources agent /)
+  })
 
   it('runs the sources when there is no bundle', () => {
     rmSync(join(tree, 'dist'), { recursive: true })
