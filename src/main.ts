@@ -18,4 +18,7 @@ if (command === 'agent' && !rest.includes('--help') && !rest.includes('-h')) {
   process.exitCode = await runCli(process.argv.slice(2), process.env, process, {
     examineHost: async () => (await import('./host-doctor.ts')).examineThisHost(process.env)
   })
+  // What was begun at the prompt of a repl, or is still being typed into a pipe, must not keep a command that has ended. What it
+  // printed goes out first.
+  process.stdout.write('', () => process.stderr.write('', () => process.exit()))
 }

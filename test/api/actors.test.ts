@@ -67,6 +67,21 @@ describe('api: actors', () => {
     }
     const watch = await host.ask('GET', '/v1/actors/watch?path=ghost')
     assert.equal(watch.status, 404)
+    // The API's path of an actor of this name is the watch, which never ends.
+    for (const args of [
+      ['inspect', 'watch'],
+      ['send', 'watch', 'x']
+    ]) {
+      const { exit, err } = await host.cli(['actors', ...args])
+      assert.equal(exit, 4)
+      assert.match(err, /^error: not_found: no actor "watch" lives here/)
+    }
+  })
+
+  it('repeats no control character of an address in what a terminal shows', async () => {
+    const { exit, err } = await host.cli(['actors', 'inspect', 'service:\u001B[31mred\u0007'])
+    assert.equal(exit, 4)
+    assert.ok(err.includes('"service:\\u001b[31mred\\u0007"'), err)
   })
 
   it('draws the machine with its present state as text and as mermaid', async () => {

@@ -83,6 +83,47 @@ describe('cli: repl', function () {
     assert.match(out, /^2$/m)
   })
 
+  it('a failure is one line too where it is awaited by hand, or by nobody', async () => {
+    const { out } = await repl([
+      "await actor('ghost').state",
+      "void [actor('phantom').state]",
+      'await new Promise((resolve) => setTimeout(resolve, 300))',
+      "const found = await actor('ghost').state.catch((error) => error)",
+      'found.code'
+    ])
+    assert.match(out, /^Uncaught error: not_found: no actor "ghost" lives here; see "arctic actors tree"$/m)
+    assert.match(out, /^Uncaught error: not_found: no actor "phantom" lives here/m)
+    assert.doesNotMatch(out, /\n {4}at /)
+    assert.match(out, /'not_found'\n$/)
+  })
+
+  it('knows no actor by the name of the watch, which would never answer', async () => {
+    const { out } = await repl(["actor('watch').state", '1 + 1'])
+    assert.match(out, /^error: not_found: no actor "watch" lives here/)
+    assert.match(out, /^2$/m)
+  })
+
+  it('says why a watch has ended that its own listener broke', async () => {
+    const { out } = await repl([
+      "const watch = actor('service:web').watch(() => { throw new Error('out of paper') })",
+      'await new Promise((resolve) => setTimeout(resolve, 300))'
+    ])
+    assert.match(out, /^the watch of service:web has ended: out of paper$/m)
+  })
+
+  it('says when the input ends within an expression', async () => {
+    assert.match((await repl(['[1,', '2'])).out, /^Uncaught SyntaxError: the input ended within an expression$/m)
+    assert.equal((await repl(['[1,', '2].length'])).out, '2\n')
+  })
+
+  it('does not begin where nobody is to be asked', async () => {
+    const nobody = await repl(['1 + 1'], ['--peer', 'nobody'])
+    assert.deepEqual([nobody.exit, nobody.out], [4, ''])
+    assert.match(nobody.err, /^error: peer_not_found: /)
+    const none = await host.cli(['repl', '--socket', join(host.directory, 'none.sock')], { input: '1 + 1\n' })
+    assert.deepEqual([none.exit, none.out], [3, ''])
+  })
+
   it('completes live actors, events, fields and members, and leaves the rest to node', async () => {
     const taken: Taken[] = [
       { type: 'service.awaited', fields: {}, now: false },
@@ -132,6 +173,33 @@ describe('cli: repl', function () {
     stdin.write('.exit\n')
     await session
     await until(() => existsSync(historyFile))
+  })
+
+  it('completes addresses at other peers', async () => {
+    const begun: string[] = []
+    const live: LiveActors = {
+      async paths(text) {
+        begun.push(text)
+        return ['actor://edge-a/', 'actor://edge-b/']
+      },
+      takes: async () => null,
+      variable: () => null
+    }
+    assert.deepEqual((await completeActor("actor('actor://edge-b", live))?.[0], ['actor://edge-b/'])
+    assert.deepEqual(begun, ['actor://edge-b'])
+  })
+
+  it('as a process ends when nobody reads what it prints, however much is typed', async () => {
+    const command = `while echo 1; do :; done | ${process.execPath} ${main} repl | head -n 2; echo "\${PIPESTATUS[1]}"`
+    const child = spawn('bash', ['-c', command], {
+      env: { PATH: process.env['PATH'], ARCTIC_SOCKET: host.socket },
+      stdio: ['ignore', 'pipe', 'ignore']
+    })
+    children.push(child)
+    let out = ''
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+    await once(child, 'close')
+    assert.equal(out, '1\n1\n0\n')
   })
 
   it('as a process ends with its input', async () => {

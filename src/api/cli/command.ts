@@ -25,6 +25,8 @@ export interface Command {
   local?: true
   /** It goes on until Ctrl-C, which is then no failure. */
   endless?: true
+  /** At a terminal Ctrl-C is the command's own: node breaks off what it evaluates only where nobody else listens for SIGINT. */
+  ownCtrlC?: true
   /** Resolves with the exit code, if it is another than 0. Null: the command is listed here and run elsewhere. */
   run: ((context: Context, input: Input) => Promise<number | void>) | null
 }

@@ -1,4 +1,5 @@
 import { ArcticError, ERROR_CODES, type ErrorCode } from '../../errors.ts'
+import { visible } from './table.ts'
 
 /** Why a command ends without success. The code may be one that only a newer agent knows. */
 export class Failure extends Error {
@@ -44,14 +45,14 @@ export function failureOfAnswer(status: number, body: unknown, where: string): F
   })
 }
 
-/** What to write to stderr, and with what to exit. */
+/** What to write to stderr, and with what to exit. Another peer's words may be in it, and a terminal must not obey them. */
 export function explainFailure(error: unknown, { json }: { json: boolean }): { text: string; exitCode: number } {
   const { code, message, details } =
     error instanceof Failure ? error : error instanceof ArcticError ? error.toJSON() : bug(error)
   const exitCode = error instanceof Failure || error instanceof ArcticError ? error.exitCode : 1
   const text = json
     ? JSON.stringify({ error: { code, message, details } })
-    : `error: ${code}: ${message.replaceAll(/\s*[\r\n]+\s*/g, ' ')}`
+    : visible(`error: ${code}: ${message.replaceAll(/\s*[\r\n]+\s*/g, ' ')}`)
   return { text: `${text}\n`, exitCode }
 }
 

@@ -44,7 +44,10 @@ export async function runCli(
   const { globals, ask } = parse(argv)
   const json = globals['json'] === true || globals['output'] === 'json' || globals['output'] === 'jsonl'
   const interrupted = new AbortController()
-  const listeners = endings.map((signal) => {
+  const ownCtrlC =
+    ask.kind === 'run' && ask.command.ownCtrlC === true && io.stdin.isTTY === true && io.stdout.isTTY === true
+  const heard = endings.filter((signal) => !(signal === 'SIGINT' && ownCtrlC))
+  const listeners = heard.map((signal) => {
     const code = signal === 'SIGINT' && watches(ask) ? 0 : ENDINGS[signal]
     return { signal, listener: (): void => interrupted.abort(new Stop(code)) }
   })

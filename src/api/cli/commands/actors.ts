@@ -5,6 +5,7 @@ import type {
   DeathNotice
 } from '../../../actors/operator/actor-json.ts'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
+import { actorAt } from '../actor-path.ts'
 import type { Command, Flag } from '../command.ts'
 import { Failure, usageFailure } from '../failure.ts'
 
@@ -20,8 +21,6 @@ const pathArgument = {
   name: 'PATH',
   help: 'address, KIND:NAME or actor://PEER/KIND:NAME; services and peers may go by name'
 } as const
-
-const at = (path: string): string => `/v1/actors/${encodeURIComponent(path)}`
 
 export const actorCommands: readonly Command[] = [
   {
@@ -47,7 +46,7 @@ export const actorCommands: readonly Command[] = [
       'arctic actors inspect service:web --peer edge-b'
     ],
     async run({ api, print }, { args: { PATH = '' }, flags, fields }) {
-      const actor = await api.get<ActorDetailJson>(at(PATH), { query: fields })
+      const actor = await api.get<ActorDetailJson>(actorAt(PATH), { query: fields })
       const { actorText } = await import('../views/actor.ts')
       const { chartText, chartMermaid } = await import('../views/chart.ts')
       if (flags['diagram'] !== true) return print.data(actor, () => actorText(actor, print.colours))
@@ -74,10 +73,10 @@ export const actorCommands: readonly Command[] = [
     ],
     async run({ api, print }, { args: { PATH = '', EVENT = '' }, flags, fields }) {
       if (flags['no-wait'] === true) {
-        await api.post(`${at(PATH)}/events`, readEvent(EVENT), { query: { ...fields, wait: false } })
+        await api.post(`${actorAt(PATH)}/events`, readEvent(EVENT), { query: { ...fields, wait: false } })
         return
       }
-      const sent = await api.post<ActorSentJson>(`${at(PATH)}/events`, readEvent(EVENT), { query: fields })
+      const sent = await api.post<ActorSentJson>(`${actorAt(PATH)}/events`, readEvent(EVENT), { query: fields })
       await print.data(sent, async () => (await import('../views/actor.ts')).sentText(sent))
     }
   },

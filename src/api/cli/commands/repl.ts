@@ -7,6 +7,7 @@ export const replCommands: readonly Command[] = [
     words: ['repl'],
     summary: "A JavaScript prompt with the live actors: tree(), actor('service:web')",
     endless: true,
+    ownCtrlC: true,
     flags: [
       { name: 'write', kind: 'boolean', help: '.send() is allowed; without it the session only reads' },
       {

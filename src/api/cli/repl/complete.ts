@@ -3,8 +3,8 @@ import { HANDLE_MEMBERS, HANDLE_METHODS } from './handle.ts'
 
 /** What the completer asks of the live agent. */
 export interface LiveActors {
-  /** Addresses, services by name too. */
-  paths(): Promise<string[]>
+  /** Addresses, services by name too; of another peer where `begun` names one, and peers where it is about to. */
+  paths(begun: string): Promise<string[]>
   /** Null when there is no such actor. */
   takes(path: string): Promise<ActorDetailJson['takes'] | null>
   /** The address that a variable of the session stands for; null when it is no actor. */
@@ -25,7 +25,7 @@ const FIELD = new RegExp(
 /** Live actors inside `actor('`, an actor's events inside `.send('`, their fields after them, members; else null. */
 export async function completeActor(line: string, live: LiveActors): Promise<Completion | null> {
   const path = PATH.exec(line)
-  if (path != null) return starting(await live.paths(), path[1]!)
+  if (path != null) return starting(await live.paths(path[1]!), path[1]!)
   const event = EVENT.exec(line)
   if (event != null) {
     const takes = await takesOf(event, live)

@@ -7,8 +7,10 @@ import type {
   TransitionJson
 } from '../../../actors/operator/actor-json.ts'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
+import { actorAt } from '../actor-path.ts'
 import type { Client } from '../client.ts'
 import { Failure } from '../failure.ts'
+import { visible } from '../table.ts'
 import { actorTreeText, updateText } from '../views/actor.ts'
 import { chartText } from '../views/chart.ts'
 
@@ -61,9 +63,9 @@ export class ActorHandle {
     return this.inspect().then(({ children }) => children.map(({ path }) => path))
   }
 
-  inspect(): Promise<ActorDetailJson> {
+  async inspect(): Promise<ActorDetailJson> {
     const { api, peer } = this.#session
-    return api.get<ActorDetailJson>(this.#at(), { query: { peer } })
+    return api.get<ActorDetailJson>(actorAt(this.path), { query: { peer } })
   }
 
   async history(): Promise<TransitionJson[]> {
@@ -114,11 +116,7 @@ export class ActorHandle {
       throw new Failure('forbidden', 'this session only reads; start it with "arctic repl --write" to send events')
     }
     const body = typeof event === 'string' ? { type: event } : event
-    return api.post<T>(`${this.#at()}/events`, body, { query: { peer, wait } })
-  }
-
-  #at(): string {
-    return `/v1/actors/${encodeURIComponent(this.path)}`
+    return api.post<T>(`${actorAt(this.path)}/events`, body, { query: { peer, wait } })
   }
 }
 
@@ -136,8 +134,9 @@ export class Watch {
       }
     }
     follow().catch((error: unknown) => {
-      if (!stop.aborted)
-        print(`the watch of ${path} has ended: ${error instanceof Error ? error.message : 'unknown'}\n`)
+      // An error of a listener is one of the prompt's own world, which is another one's `Error` here.
+      const why = (error as { message?: unknown } | null)?.message ?? error
+      if (!stop.aborted) print(visible(`the watch of ${path} has ended: ${String(why)}`) + '\n')
     })
   }
 

@@ -54,7 +54,7 @@ export function actorText(actor: ActorDetailJson, colours: boolean): string {
 export function sentText({ path, event, from, to, caused }: ActorSentJson): string {
   const change = from === to ? `stays ${to ?? '-'}` : `${from ?? '-'} → ${to ?? '-'}`
   const others = caused.filter((step) => step.path !== path).map((step) => `  ${updateText(step)}`)
-  return [`${path} took ${event}: ${change}\n`, ...others].join('')
+  return [`${visible(`${path} took ${event}: ${change}`)}\n`, ...others].join('')
 }
 
 /** One line of `actors watch`. */

@@ -1,5 +1,5 @@
 import type { Chart, ChartState } from '../../../actors/operator/actor-json.ts'
-import { type Cell, table } from '../table.ts'
+import { type Cell, table, visible } from '../table.ts'
 
 /**
  * A machine as an indented list of its states, each with where it goes:
@@ -59,7 +59,7 @@ export function chartMermaid(title: string, chart: Chart): string {
   const current = states.filter((state) => state.current && childrenOf(states, state.path).length === 0)
   lines.push('  classDef current fill:#2e7d32,color:#fff')
   if (current.length > 0) lines.push(`  class ${current.map(({ path }) => idOf(path)).join(',')} current`)
-  return `${lines.join('\n')}\n`
+  return lines.map((line) => `${visible(line)}\n`).join('')
 }
 
 const nameOf = ({ path }: ChartState): string => path.slice(path.lastIndexOf('.') + 1)
