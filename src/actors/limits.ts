@@ -90,8 +90,13 @@ export const ownRecordWaitMs = 1_000
 
 /** Steps that the flight recorder keeps of one actor: a crash with its five restarts and what led there. */
 export const historyPerActorMax = 16
-/** Steps kept altogether: some 120 bytes each, so 8 MB; the actors that were quiet for longest are forgotten first. */
+/** Steps kept altogether: some 140 bytes each, so 9 MB; the actors that were quiet for longest are forgotten first. */
 export const historyTotalMax = 65_536
+/**
+ * Of those, of actors that have ended, each of which has three or four: the last two thousand. What services leave behind that
+ * come and go all day is then as much after minutes as after weeks.
+ */
+export const historyEndedMax = 8_192
 
 /** Of an actor's context, what is shown: characters of a text, items of a list, levels. More is said, not shown. */
 export const contextTextMax = 300

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { createActor, setup } from 'xstate'
-import { historyPerActorMax, historyTotalMax } from '../../../src/actors/limits.ts'
+import { historyEndedMax, historyPerActorMax, historyTotalMax } from '../../../src/actors/limits.ts'
 import { attachRecorder, recorded } from '../../../src/actors/runtime/recorded.ts'
 import { FlightRecorder, type Transition } from '../../../src/actors/runtime/recorder.ts'
 
@@ -34,6 +34,24 @@ describe('the flight recorder', () => {
     assert.ok(recorder.size <= historyTotalMax)
     assert.equal(recorder.of('x:quiet').length, 0)
     assert.ok(recorder.of('x:busy').length > 1)
+  })
+
+  it('forgets of those that have ended sooner, and of nobody else for their sake', () => {
+    let now = 0
+    const recorder = new FlightRecorder(() => now++)
+    recorder.record(step('x:alive'))
+    recorder.record({ ...step('x:back'), status: 'error' })
+    recorder.record(step('x:back'))
+    for (let i = 0; i < historyTotalMax; i++) recorder.record({ ...step(`x:${i}`), status: 'stopped' })
+    assert.ok(recorder.size > historyEndedMax * 0.9 && recorder.size <= historyEndedMax + 3, `${recorder.size} steps`)
+    assert.deepEqual([recorder.of('x:alive').length, recorder.of('x:back').length, recorder.of('x:0').length], [1, 2, 0])
+    assert.equal(recorder.all().length, recorder.size)
+    recorder.record(step('x:alive'))
+    const last = historyTotalMax - 1
+    assert.deepEqual(
+      recorder.latest(3).map(({ path }) => path),
+      ['x:alive', `x:${last}`, `x:${last - 1}`]
+    )
   })
 
   it('notes transitions with their cause, crashes with their reason, and nothing for an event that changes nothing', () => {
