@@ -13,6 +13,9 @@ const automergeAfterMs = 3_000
 /** And what is compiled of the program by now is what a start needs. Before V8 is given other flags (`heap.ts`), with which it takes no code of those before. */
 const settledAfterMs = 4_000
 
+/** Of bin/arctic, for glibc of the agent's own process. */
+const LAUNCHER_SETS = ['MALLOC_TRIM_THRESHOLD_', 'MALLOC_ARENA_MAX'] as const
+
 /**
  * `arctic agent`: from argv to exit code. Signals decide how it ends (README, "Signals"). `settled` is called a while after
  * a start: whether it began in a cluster, with a data plane, and so did all that there is to do.
@@ -33,8 +36,8 @@ export async function runAgent(
 
   const tail = new LogTail()
   const log = await createLogger({ level: config.logLevel, format: config.logFormat, tail })
-  // The launcher sets it for this process; engines want their memory as they are used to.
-  delete process.env['MALLOC_TRIM_THRESHOLD_']
+  // The launcher sets them for this process; engines want their memory as they are used to.
+  for (const name of LAUNCHER_SETS) delete process.env[name]
   const { Agent } = await import('./agent.ts')
   const agent = new Agent(config, log, tail)
   let fail: (error: unknown) => void = () => {}

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import type { StatusJson } from '../../src/actors/operator/operator.ts'
 import type { Peer } from '../../lab/peer.ts'
 import { snapshotDiff, snapshotHost, type Snapshot } from '../../lab/snapshot.ts'
@@ -44,6 +45,13 @@ describe('e2e: what survives what', function () {
     await until('TCP to be carried', greets, { timeoutMs })
     await until('ping to be carried', pings, { timeoutMs })
   }
+
+  it('engines do not get what the launcher sets for the memory of the agent', async () => {
+    const environment = (pid: number): string[] => readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+    const set = (pid: number): string[] => environment(pid).filter((one) => one.startsWith('MALLOC_'))
+    assert.deepEqual(set(mesh.a.agent.pid), ['MALLOC_TRIM_THRESHOLD_=131072', 'MALLOC_ARENA_MAX=1'])
+    for (const engine of ['pegasus', 'tempest']) assert.deepEqual(set(await enginePid(mesh.a, engine)), [])
+  })
 
   for (const [where, engine] of [
     ['a', 'pegasus'],
