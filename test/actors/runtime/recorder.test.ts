@@ -44,7 +44,10 @@ describe('the flight recorder', () => {
     recorder.record(step('x:back'))
     for (let i = 0; i < historyTotalMax; i++) recorder.record({ ...step(`x:${i}`), status: 'stopped' })
     assert.ok(recorder.size > historyEndedMax * 0.9 && recorder.size <= historyEndedMax + 3, `${recorder.size} steps`)
-    assert.deepEqual([recorder.of('x:alive').length, recorder.of('x:back').length, recorder.of('x:0').length], [1, 2, 0])
+    assert.deepEqual(
+      [recorder.of('x:alive').length, recorder.of('x:back').length, recorder.of('x:0').length],
+      [1, 2, 0]
+    )
     assert.equal(recorder.all().length, recorder.size)
     recorder.record(step('x:alive'))
     const last = historyTotalMax - 1
