@@ -22,7 +22,7 @@ import {
 import type { Family } from './prefix.ts'
 import { Reading } from './reading.ts'
 import { changesOfParts } from './ruleset-change.ts'
-import { refillText } from './ruleset-refill.ts'
+import { overlayText, refillText } from './ruleset-refill.ts'
 import type { NftObject } from './ruleset-objects.ts'
 import { RulesetMemory, rulesetParts, tableText, type Counter, type Ruleset, type Steering } from './ruleset.ts'
 import { deviceSysctls, speaksIpv6, sysctl } from './sysctl.ts'
@@ -194,9 +194,18 @@ export class NetManager {
   /** False when the table is to be replaced: then it stands as it was, or is not there. */
   async #refill(listing: string | null, objects: readonly NftObject[]): Promise<boolean> {
     const script = listing == null || listing === '' ? null : refillText(listing, objects)
-    if (script == null) return false
+    if (listing == null || script == null) return false
     try {
-      await nft.load(script)
+      const overlay = overlayText(listing, objects)
+      if (overlay == null) {
+        await nft.load(script)
+        return true
+      }
+      await nft.load(overlay)
+      const overlaid = await nft.listing(this.#listings)
+      const rest = overlaid == null ? null : refillText(overlaid, objects)
+      if (rest == null) return false
+      await nft.load(rest)
       return true
     } catch (error) {
       this.#log.debug({ error: String(error) }, 'the ruleset cannot be filled anew; it is replaced')

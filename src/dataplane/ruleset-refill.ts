@@ -29,6 +29,38 @@ export function refillText(listing: string, objects: readonly NftObject[]): stri
   return [`flush table inet ${TABLE}\n`, ...emptied, bodyText(filled, NO_VALUES), ...gone].join('')
 }
 
+/**
+ * What has to come before: an older build's rules ask maps without names, which go with the rules while packets still ask
+ * them. Here those rules stay, but behind the wanted ones, which nobody passes: what comes from now on follows these, and once
+ * nobody is on the way any more, the table can be filled anew. Null when there are none, or the table is to be replaced.
+ */
+export function overlayText(listing: string, objects: readonly NftObject[]): string | null {
+  const there = declarations(listing)
+  if (there == null || !NAMELESS_MAP.test(listing)) return null
+  const emptied: string[] = []
+  const before: string[] = []
+  const filled: NftObject[] = []
+  for (const object of objects) {
+    const declaration = there.get(placeOf(object))?.declaration
+    if (declaration == null) {
+      filled.push(object)
+      continue
+    }
+    if (declaration !== declarationOf(object)) return null
+    if (object.kind === 'set' || object.kind === 'map') {
+      emptied.push(`flush ${object.kind} inet ${TABLE} ${object.name}\n`)
+      filled.push(object)
+    }
+    if (object.kind !== 'chain') continue
+    // Each goes to the front, so the last one comes first.
+    for (const rule of [...object.rules, 'return'].reverse())
+      before.push(`insert rule inet ${TABLE} ${object.name} ${rule}\n`)
+  }
+  return [...emptied, bodyText(filled, NO_VALUES), ...before].join('')
+}
+
+const NAMELESS_MAP = /\bv?map \{/
+
 const NO_VALUES: ReadonlyMap<string, Counter> = new Map()
 
 interface Declared {

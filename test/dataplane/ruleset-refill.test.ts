@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import * as fc from 'fast-check'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
-import { refillText } from '../../src/dataplane/ruleset-refill.ts'
+import { overlayText, refillText } from '../../src/dataplane/ruleset-refill.ts'
 import { rulesetObjects, tableText } from '../../src/dataplane/ruleset.ts'
 import { listed } from './support/listed.ts'
 import { Namespace, needsKernel } from './support/namespace.ts'
@@ -23,6 +23,7 @@ const foreign = [
   ['add chain inet arctic hooked { type filter hook forward priority 7; policy accept; comment "theirs"; }'],
   ['add rule inet arctic prerouting counter accept'],
   ['insert rule inet arctic never ip daddr { 10.0.0.1, 10.0.0.2 } drop'],
+  ['insert rule inet arctic prerouting meta nfproto vmap { ipv4 : drop, ipv6 : accept }'],
   ['flush chain inet arctic prerouting'],
   ['flush table inet arctic'],
   ['flush set inet arctic paths'],
@@ -57,6 +58,8 @@ describe('dataplane/ruleset-refill', function () {
       load(ns, tableText(old, seven))
       const handle = handleOf(ns)
       for (const commands of others) load(ns, `${commands.join('\n')}\n`)
+      const overlay = overlayText(listing(ns), objects)
+      if (overlay != null) load(ns, overlay)
       const script = refillText(listing(ns), objects) ?? assert.fail('it would be replaced')
       load(ns, script)
       assert.equal(handleOf(ns), handle)
