@@ -17,6 +17,7 @@ import { dialFirst } from './libp2p/dial.ts'
 import { Doorkeeper, type Membership } from './libp2p/doorkeeper.ts'
 import { memberGossip } from './libp2p/gossip-service.ts'
 import { spareIdleWork } from './libp2p/idle-work.ts'
+import { letIn } from './libp2p/let-in.ts'
 import { dialable, listenError, parseListen } from './libp2p/listen.ts'
 import { libp2pLog } from './libp2p/libp2p-log.ts'
 import { NEAR_PROTOCOL, NearStreams } from './libp2p/near.ts'
@@ -24,6 +25,7 @@ import { noiseCrypto } from './libp2p/noise-crypto.ts'
 import { boundedNegotiation, negotiatingMuxer } from './libp2p/negotiation.ts'
 import { Pings } from './libp2p/pings.ts'
 import { goStraightThrough } from './libp2p/straight-through.ts'
+import { unremembered } from './libp2p/unremembered.ts'
 import { grantWindowsByHalves } from './libp2p/window-updates.ts'
 import * as limits from './limits.ts'
 import type { Audience, Channel, Network } from './network.ts'
@@ -117,6 +119,7 @@ export class Libp2pNetwork implements Network {
       connectionGater: doorkeeper.gater,
       services: {
         negotiation: boundedNegotiation,
+        unremembered,
         // gossipsub insists on it; connections are announced to gossipsub by us, so nobody is ever asked.
         identify: identify({ runOnConnectionOpen: false }),
         pubsub: gossip.service
@@ -232,13 +235,16 @@ export class Libp2pNetwork implements Network {
       await other.catch(() => {})
       signal.throwIfAborted()
     }
-    if (this.#connections.best(peer) != null) return
     const dial = this.#dial(peer, addresses, signal).finally(() => this.#dials.delete(peer))
     this.#dials.set(peer, dial)
     await dial
   }
 
   async #dial(peer: PeerId, addresses: string[], signal: AbortSignal): Promise<void> {
+    const isThere = (): boolean => this.#connections.best(peer) != null
+    const isProving = (host: string): boolean => this.#doorkeeper.isProving(host)
+    await letIn(addresses, { isProving, isThere, clock: this.#options.clock, signal })
+    if (isThere()) return
     await dialFirst(peer, addresses, {
       clock: this.#options.clock,
       signal,
@@ -408,12 +414,9 @@ export class Libp2pNetwork implements Network {
 
   readonly #closed = (event: CustomEvent<Connection>): void => {
     const connection = event.detail
-    const peer = connection.remotePeer
     this.#connections.closed(connection)
-    if (this.#connections.any(peer.toString()) != null) return
+    if (this.#connections.any(connection.remotePeer.toString()) != null) return
     this.#gossip.registrar().disconnected(connection)
-    // libp2p remembers everyone it ever met; of a stranger nothing is kept.
-    if (!this.#options.membership.isMember(peer.toString())) void this.#node.peerStore.delete(peer).catch(() => {})
   }
 
   readonly #subscribed = (event: CustomEvent<SubscriptionChangeData>): void => {

@@ -60,6 +60,9 @@ export const dialAddressesMax = 16
 export const dialStaggerMs = 200
 /** One TCP connect and handshake; SYN is resent after 1 s and 3 s, so a lossy path gets three chances. */
 export const dialAddressTimeoutMs = 5_000
+/** A dial waits for somebody who comes from the peer's own address to have proven who it is, this long at most: a handshake is ms. */
+export const dialYieldMs = 500
+export const dialYieldLookMs = 20
 /** Crossed dials begin within this; beyond it the newer connection of two means that the older one is dead. */
 export const crossedDialMs = 2_000
 /** How long two connections to one peer are tolerated, so that both ends have seen both before one is closed. */

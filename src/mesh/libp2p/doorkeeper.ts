@@ -40,6 +40,11 @@ export class Doorkeeper {
     return { unproven: this.#unproven.size, strangers: this.#strangers.size }
   }
 
+  /** Whether somebody at this host is just proving who it is. */
+  isProving(host: string): boolean {
+    return this.#unproven.at(host) > 0
+  }
+
   #refuseSocket(socket: MultiaddrConnection): boolean {
     const host = hostOf(socket.remoteAddr)
     if (!this.#unproven.enter(socket, host)) {
@@ -88,8 +93,12 @@ class Headcount {
     return this.#hostOf.size
   }
 
+  at(host: string): number {
+    return this.#perHost.get(host) ?? 0
+  }
+
   enter(socket: MultiaddrConnection, host: string): boolean {
-    const here = this.#perHost.get(host) ?? 0
+    const here = this.at(host)
     if (this.#hostOf.size >= this.#max || here >= this.#perHostMax) return false
     this.#hostOf.set(socket, host)
     this.#perHost.set(host, here + 1)
