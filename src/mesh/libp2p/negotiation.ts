@@ -10,6 +10,7 @@ import { handle, type MultistreamSelectInit } from '@libp2p/multistream-select'
 import { InvalidMessageLengthError } from '@libp2p/utils'
 import type { Clock } from '../../clock.ts'
 import { deadline } from '../deadline.ts'
+import { answerAtOnce, ask } from './choosing.ts'
 import { negotiationBytesMax, negotiationLinesMax, openTimeoutMs } from '../limits.ts'
 
 /**
@@ -52,14 +53,28 @@ interface Components {
   events: TypedEventTarget<Libp2pEvents>
 }
 
-/** A muxer that chooses the protocol of each stream that the other side opens, within the same bounds, before libp2p sees it. */
+/** A muxer that chooses the protocol of each stream, whichever side opens it, within the same bounds before libp2p sees it. */
 export function negotiatingMuxer(create: () => StreamMuxerFactory, clock: Clock) {
   return (components: { registrar: { getProtocols(): string[] } }): StreamMuxerFactory => {
     const factory = create()
     const negotiate = async (stream: Stream): Promise<void> => {
       using limit = deadline(clock, openTimeoutMs)
       const protocols = components.registrar.getProtocols()
-      stream.protocol = await handle(stream, protocols, { ...answering(), signal: limit.signal })
+      const { signal } = limit
+      stream.protocol =
+        (await answerAtOnce(stream, protocols, { signal })) ??
+        (await handle(stream, protocols, { ...answering(), signal }))
+    }
+    const chosen = async (stream: Stream, protocol: string, signal: AbortSignal | undefined): Promise<Stream> => {
+      using limit = deadline(clock, openTimeoutMs, signal == null ? {} : { signal })
+      try {
+        await ask(stream, protocol, { signal: limit.signal })
+        stream.protocol = protocol
+        return stream
+      } catch (error) {
+        stream.abort(error as Error)
+        throw error
+      }
     }
     const createStreamMuxer: StreamMuxerFactory['createStreamMuxer'] = (connection) => {
       const muxer = factory.createStreamMuxer(connection)
@@ -75,6 +90,11 @@ export function negotiatingMuxer(create: () => StreamMuxerFactory, clock: Clock)
         listen(type, afterwards, options)
       }
       muxer.addEventListener = negotiated
+      const create = muxer.createStream.bind(muxer)
+      muxer.createStream = async (options = {}) => {
+        const stream = await create(options)
+        return options.protocol == null ? stream : chosen(stream, options.protocol, options.signal)
+      }
       return muxer
     }
     return { protocol: factory.protocol, createStreamMuxer }
