@@ -1,7 +1,9 @@
 import type { Clock } from '../clock.ts'
+import type { Logger } from '../log.ts'
 import { hex, MalformedError } from './bytes.ts'
 import { contradictionOf } from './contradiction.ts'
 import { Document, type SavedDocument } from './document.ts'
+import { madeAside, type Saver } from './document-aside.ts'
 import type { Entry } from './entries.ts'
 import { bodyOf, parseEnvelope, statedHash, type Envelope } from './envelope.ts'
 import { Fold } from './fold.ts'
@@ -43,6 +45,7 @@ export class Behind {
     this.fold = new Fold(this.ledger, deps.actor, (entry) =>
       bodyOf(entry.bytes ?? storage.readBehind(entry.offset, entry.length))
     )
+    this.fold.isSavedAside = deps.saver != null
   }
 
   /** Takes in what is stored, which was verified before. MalformedError when it is not in order. */
@@ -104,6 +107,10 @@ export class Behind {
   async contradiction(): Promise<string | null> {
     const file = await this.#deps.storage.readSnapshot()
     if (file == null) return 'it is not here any more, so it cannot be compared'
+    const { saver, log } = this.#deps
+    const unsaved = saver == null ? null : this.fold.unsaved({ mayLackSome: false })
+    // It is as large as the whole history, and the one that is shown stands in memory meanwhile.
+    if (saver != null && unsaved != null) await madeAside(unsaved, { saver, load: () => this.fold.load(), log })
     return contradictionOf(decodeSnapshot(file), this.ledger, this.fold)
   }
 
@@ -202,4 +209,6 @@ export interface BehindDeps {
   storage: Storage
   clock: Clock
   verifier: Verifier | null
+  saver: Saver | null
+  log: Logger
 }

@@ -18,7 +18,7 @@ import { encodeNote, parseNote, type ActorNote } from './note.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import { Mending } from './mending.ts'
 import type { PeerId } from './schema.ts'
-import type { Saver } from './document-aside.ts'
+import { madeAside, type Saver, type UnsavedFold } from './document-aside.ts'
 import type { Signer, Verifier } from './signer.ts'
 import { NO_DOCUMENT, type SavedFold } from './saved-fold.ts'
 import { Captured, NOWHERE } from './snapshot.ts'
@@ -356,7 +356,6 @@ export class Cluster {
     behind.free()
     this.#behind = null
     this.held.replace(behind, covered, carried.taken, places)
-    this.fold.isSavedAside = this.#deps.saver != null
     if (flaw == null) log.info({ entries: covered.length }, 'the history behind the snapshot is verified')
     else this.#report(flaw, epoch, lost.length)
     const isRenewed = behind.actor !== actorOf('change', signer.publicKey, storage.incarnation)
@@ -471,19 +470,10 @@ export class Cluster {
     return new Captured(this.ledger, saved, (entry) => this.bytesOf(entry), durable)
   }
 
-  /** null when the document could not be made. */
-  async #saveAside({ document, settle }: NonNullable<ReturnType<Fold['unsaved']>>): Promise<SavedDocument | null> {
+  /** null when the document could not be made elsewhere. */
+  async #saveAside(unsaved: UnsavedFold): Promise<SavedDocument | null> {
     const { saver, log } = this.#deps
-    try {
-      const saved = (await saver?.(document)) ?? null
-      if (saved != null) settle(saved)
-      return saved
-    } catch (error) {
-      log.warn({ error }, 'the document could not be made on a thread of its own; it is made here')
-      // What Automerge does not take is found by that, and left out.
-      this.fold.load()
-      return null
-    }
+    return saver == null ? null : madeAside(unsaved, { saver, load: () => this.fold.load(), log })
   }
 
   /** The envelope of an entry that is here. */

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import type { Logger } from '../log.ts'
 import type { Applicable, SavedDocument } from './document.ts'
 
 /** A document that is to be made: what was saved of it last, and the changes since. */
@@ -26,6 +27,30 @@ export function saveAside(document: Unsaved): Promise<SavedDocument> {
   // An agent that stops does not wait for it.
   worker.unref()
   return promise
+}
+
+/** The document of a fold for somebody else to make. */
+export interface UnsavedFold {
+  document: Unsaved
+  /** Takes what came of it: true when the fold's is the same one still, which then was given those changes. */
+  settle: (saved: SavedDocument) => boolean
+}
+
+/** Has `saver` make it; null when it could not, and then it is made here, by `load`. */
+export async function madeAside(
+  { document, settle }: UnsavedFold,
+  { saver, load, log }: { saver: Saver; load: () => void; log: Logger }
+): Promise<SavedDocument | null> {
+  try {
+    const saved = await saver(document)
+    settle(saved)
+    return saved
+  } catch (error) {
+    log.warn({ error }, 'the document could not be made on a thread of its own; it is made here')
+    // What Automerge does not take is found by that, and left out.
+    load()
+    return null
+  }
 }
 
 /** Beside this file: a source, or what `tools/bundle.ts` made of it. */

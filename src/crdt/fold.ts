@@ -18,7 +18,7 @@ import type { PeerId, ServiceRecord } from './schema.ts'
 import { SetDigest } from './set-digest.ts'
 import type { Written } from './standings.ts'
 import { membersOf } from './validity.ts'
-import type { Unsaved } from './document-aside.ts'
+import type { UnsavedFold } from './document-aside.ts'
 import { changeOf, wishesOf } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
@@ -110,14 +110,8 @@ export class Fold {
     return { records, told: this.#known.isWhole ? this.#known : null }
   }
 
-  /**
-   * The document for somebody else to make; null when it is open, or may lack some changes and what was saved lacks no more.
-   * `settle` takes what came of it: true when the document is the same one still, which then was given those changes.
-   */
-  unsaved({ mayLackSome }: { mayLackSome: boolean }): {
-    document: Unsaved
-    settle: (saved: SavedDocument) => boolean
-  } | null {
+  /** null when the document is open, or may lack some changes and what was saved lacks no more. */
+  unsaved({ mayLackSome }: { mayLackSome: boolean }): UnsavedFold | null {
     const [made, deferred] = [this.#made, this.#deferred]
     const { length } = deferred
     const least = Math.max(documentOwedMax, this.#ledger.entries.length * snapshotEveryShare)

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
+import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import { encodeEpoch, encodeRevoke, FIRST } from '../../src/crdt/authlog.ts'
 import { systemDisk, type Disk } from '../../src/crdt/disk.ts'
 import { parseEnvelope, sealEnvelope } from '../../src/crdt/envelope.ts'
@@ -18,8 +19,8 @@ describe('crdt/behind', function () {
   afterEach(() => bench.clean())
 
   const every = 20
-  const open = async (n: number, dir?: string, disk?: Disk): Promise<Replica> =>
-    bench.open(dir ?? (await bench.dir()), signer(n), disk, 25, every)
+  const open = async (n: number, dir?: string, disk?: Disk, saver?: Saver): Promise<Replica> =>
+    bench.open(dir ?? (await bench.dir()), signer(n), disk, 25, every, saver)
 
   /** Some history by two admins, one of whom is thrown out with something that others built on. */
   async function lived(): Promise<{ a: Replica; b: Replica }> {
@@ -46,8 +47,8 @@ describe('crdt/behind', function () {
   }
 
   /** A peer that has joined by a snapshot, and has nothing of the history behind it. */
-  async function joined(a: Replica, n: number, disk?: Disk, dir?: string): Promise<Replica> {
-    const d = await open(n, dir, disk)
+  async function joined(a: Replica, n: number, disk?: Disk, dir?: string, saver?: Saver): Promise<Replica> {
+    const d = await open(n, dir, disk, saver)
     const token = invite(a)
     await a.admit({ token, peer: d.self, name: `peer-${n}` })
     const handed = await a.bootstrapSnapshot()
@@ -97,6 +98,33 @@ describe('crdt/behind', function () {
     assert.equal((await d.history({})).length, (await a.history({})).length)
     assert.ok((await d.history({})).every(({ verified: signed }) => signed))
   })
+
+  for (const [where, outcome] of [
+    ['on a thread of its own', saveAside],
+    ['here when that fails', () => Promise.reject(new Error('no thread'))]
+  ] as Array<[string, Saver]>) {
+    it(`the document that the history comes to is made ${where}, and compared`, async () => {
+      const { a } = await lived()
+      let [asked, given] = [0, 0]
+      const saver: Saver = async (unsaved) => {
+        asked++
+        const saved = await outcome(unsaved)
+        given = saved.bytes.length
+        return saved
+      }
+      const d = await joined(a, 4, undefined, undefined, saver)
+      assert.equal(asked, 0)
+      await fill(d, a)
+      await whole(d)
+      assert.deepEqual([asked, given > 0], [1, where === 'on a thread of its own'])
+      assert.deepEqual([d.contradiction(), state(d)], [null, state(a)])
+      const [id = ''] = d.view().services.keys()
+      await d.updateService(id, { name: 'by d' })
+      await pull(a, d)
+      assert.deepEqual(state(d), state(a))
+      assert.equal((await d.verify()).flaw, null)
+    })
+  }
 
   it('of a short history there is a snapshot only when an operator has asked for one', async () => {
     const a = await bench.founder(1)
