@@ -1,4 +1,4 @@
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIPv4 } from 'node:net'
 import ipaddr from 'ipaddr.js'
 import { InvalidCidrError } from '../errors.ts'
 
@@ -48,8 +48,35 @@ export function parseInterfaceCidr(field: string, value: string): Cidr {
 /** The address as 4 or 16 bytes; null for all that is not one in full (no zones, no leading zeros, no short forms). */
 export function parseAddress(text: string): Uint8Array | null {
   if (isIPv4(text)) return Uint8Array.from(text.split('.'), Number)
-  if (!isIPv6(text) || text.includes('%')) return null
-  return Uint8Array.from(ipaddr.IPv6.parse(text).toByteArray())
+  const groups = ipv6Groups(text)
+  return groups == null ? null : Uint8Array.from(groups.flatMap((group) => [group >> 8, group & 0xff]))
+}
+
+/** RFC 4291, 2.2. The regular expression of `net.isIPv6` takes V8 9 ms to compile, a fifth of a bare Node's start. */
+function ipv6Groups(text: string): number[] | null {
+  // Its last 32 bits may be written as an IPv4 address.
+  const tail = text.slice(text.lastIndexOf(':') + 1)
+  if (tail.includes('.')) {
+    const [a, b, c, d] = isIPv4(tail) ? tail.split('.').map(Number) : []
+    if (a == null || b == null || c == null || d == null) return null
+    const low = [(a << 8) | b, (c << 8) | d].map((group) => group.toString(16)).join(':')
+    return ipv6Groups(`${text.slice(0, -tail.length)}${low}`)
+  }
+  const [head = '', zeros, more] = text.split('::')
+  if (more != null) return null
+  const before = groupsOf(head)
+  const after = groupsOf(zeros ?? '')
+  if (before == null || after == null) return null
+  const missing = 8 - before.length - after.length
+  // Zeros that are left out are one group at least; where none are, there is nothing to add.
+  if (zeros == null ? missing !== 0 : missing < 1) return null
+  return [...before, ...Array.from({ length: missing }, () => 0), ...after]
+}
+
+function groupsOf(text: string): number[] | null {
+  if (text === '') return []
+  const groups = text.split(':')
+  return groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group)) ? groups.map((group) => parseInt(group, 16)) : null
 }
 
 /** Canonical text: dotted decimal, or RFC 5952. */

@@ -2,11 +2,24 @@ import { decodeChange, encodeChange } from '@automerge/automerge'
 import assert from 'node:assert/strict'
 import { hex } from '../../src/crdt/bytes.ts'
 import { parseChunk, plainChunk } from '../../src/crdt/chunk.ts'
-import { Document, genesisChunk, type Applicable } from '../../src/crdt/document.ts'
+import { Document, GENESIS_HASH, genesisChunk, isGenesisChunk, type Applicable } from '../../src/crdt/document.ts'
 
 const ACTOR = 'ab'.repeat(36)
 
 describe('the document', () => {
+  it('begins with the genesis that is known by its hash, or with another one that makes the same maps', () => {
+    assert.equal(hex(parseChunk(genesisChunk()).hash), GENESIS_HASH)
+    assert.equal(isGenesisChunk(genesisChunk()), true)
+    const decoded = decodeChange(genesisChunk())
+    const made = (change: Partial<typeof decoded>): Uint8Array =>
+      plainChunk(encodeChange({ ...decoded, hash: undefined, ...change } as never))
+    assert.notEqual(hex(parseChunk(made({ message: 'x' })).hash), GENESIS_HASH)
+    assert.equal(isGenesisChunk(made({ message: 'x' })), true)
+    assert.equal(isGenesisChunk(made({ ops: decoded.ops.slice(0, -1) })), false)
+    const last = decoded.ops.at(-1)!
+    assert.equal(isGenesisChunk(made({ ops: decoded.ops.with(-1, { ...last, key: 'zz' }) })), false)
+  })
+
   it('shows the same read as a whole as read one by one, whatever a member has put where records are', () => {
     const document = new Document(genesisChunk(), ACTOR)
     const ids = Array.from({ length: 600 }, (_, i) => `id${i}`)
