@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { BlockList, isIPv4, isIPv6 } from 'node:net'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { formatAddress, parseAddress } from '../../src/crdt/cidr.ts'
 
 describe('an address', () => {
