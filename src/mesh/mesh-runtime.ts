@@ -491,8 +491,10 @@ export class MeshRuntime implements Mesh {
       }
     }
     const presence = this.#roster.presence(id)
-    const addresses = admitted ? network.remoteAddresses(id) : presence.addresses
-    return { ...presence, state, addresses }
+    if (!admitted) return { ...presence, state }
+    // Of one that has dialled this peer, its end of the connection has a port that nobody can dial.
+    const recorded = this.#addressesOf(id)
+    return { ...presence, state, addresses: recorded.length > 0 ? recorded : network.remoteAddresses(id) }
   }
 
   #addressesOf(peer: PeerId): string[] {

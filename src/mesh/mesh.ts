@@ -53,7 +53,7 @@ export interface PeerPresence {
   state: 'discovered' | 'admitted' | 'revoked'
   /** Beats arrive and the connection stands. This peer itself is always reachable. */
   reachable: boolean
-  /** Multiaddrs of the live connection. */
+  /** Multiaddrs: of a member what its record says, else those of the live connection. */
   addresses: string[]
   rttMs: number | null
   /** Wall-clock ms of the last beat or message. */

@@ -67,6 +67,8 @@ describe('the mesh of real peers', function () {
       for (const one of all) {
         deepEqual(new Set(one.mesh.peers().map(({ state }) => state)), new Set(['admitted']))
         equal(one.replica.view().members.get(d.id)?.record?.name, 'd')
+        // Also where d has dialled this one, from a port that nobody can dial.
+        deepEqual(one.mesh.peer(d.id)?.addresses, d.network.addresses())
       }
       ok(a.mesh.propagation().length > 0)
       ok(a.mesh.propagation().every((ms) => ms >= 0 && ms < 10_000))
