@@ -90,3 +90,5 @@ export const readingsKept = 8_192
 export const rehearsedPeersMax = 100
 /** Flows that are listened for; more say nothing new about a change. */
 export const flowsListenedMax = 10_000
+/** How long, s, flows are listened for: a working day; who wants more has a log. */
+export const listenSecondsMax = 86_400

@@ -1,13 +1,14 @@
 /** `arctic sim`: the simulator as a command. It needs no agent, no network, no root and no disk. */
-import { readFile, writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { readFile } from 'node:fs/promises'
 import { stringify } from 'yaml'
 import type { Client } from '../src/api/cli/client.ts'
+import type { FlagValue } from '../src/api/cli/command.ts'
 import { explainFailure, usageFailure } from '../src/api/cli/failure.ts'
+import { parse } from '../src/api/cli/parse.ts'
 import { CHECKERS } from './checkers/index.ts'
-import { FAULTS, parseFaults, type Fault } from './faults.ts'
+import { FAULTS, formatFaults, parseFaults, type Fault } from './faults.ts'
 import { fuzz, type FuzzResult } from './fuzz.ts'
-import { libp2pPeersMax, peersMax } from './limits.ts'
+import { libp2pPeersMax, peersMax, virtualMsMax } from './limits.ts'
 import { runRehearsal } from './rehearse/command.ts'
 import { rehearsalText } from './rehearse/report.ts'
 import { fuzzText, listText, runText } from './report.ts'
@@ -17,84 +18,60 @@ import { SCENARIOS, scenarioNamed } from './scenarios/index.ts'
 import type { Scenario } from './scenarios/scenario.ts'
 import { mermaid } from './timeline.ts'
 import { timelinePage } from './timeline-page.ts'
-
-const FLAGS = {
-  json: { type: 'boolean', short: 'j' },
-  output: { type: 'string', short: 'o' },
-  peers: { type: 'string' },
-  seed: { type: 'string' },
-  faults: { type: 'string' },
-  timeline: { type: 'string' },
-  network: { type: 'string' },
-  agents: { type: 'string' },
-  minutes: { type: 'string' },
-  scenario: { type: 'string' },
-  file: { type: 'string', short: 'f' },
-  from: { type: 'string' },
-  'flow-log': { type: 'string' },
-  listen: { type: 'string' },
-  save: { type: 'string' },
-  prune: { type: 'boolean' },
-  socket: { type: 'string' },
-  api: { type: 'string' },
-  token: { type: 'string' },
-  fingerprint: { type: 'string' },
-  'api-plain': { type: 'boolean' },
-  context: { type: 'string' }
-} as const
+import { writeTo } from './write-to.ts'
 
 const findingsMax = 3
 const seedDefault = '1'
 
-type Switch = 'json' | 'prune' | 'api-plain'
-type Values = Partial<Record<Exclude<keyof typeof FLAGS, Switch>, string>> & Partial<Record<Switch, boolean>>
-
 interface Ask {
-  format: 'table' | 'json' | 'yaml'
-  values: Values
-  words: string[]
+  format: 'table' | 'json' | 'yaml' | 'jsonl'
+  globals: Readonly<Record<string, FlagValue>>
+  flags: Readonly<Record<string, FlagValue>>
+  /** What follows the verb. */
+  word: string | undefined
 }
 
-/** `argv` without the program; `sim` is its first word. Answers the exit code: 1 for a violation, 2 for wrong usage. */
+/**
+ * `argv` without the program, read as the client reads its own: what help shows is what is taken. Answers the exit code: 1
+ * for a violation, 2 for wrong usage.
+ */
 export async function runSim(argv: readonly string[]): Promise<number> {
-  const json = argv.includes('-j') || argv.includes('--json')
+  const { globals, ask: asked } = parse(argv)
   try {
-    const ask = read(argv)
-    switch (ask.words[1]) {
+    if (asked.kind === 'wrong') throw asked.failure
+    const [noun, verb] = asked.kind === 'run' ? asked.command.words : []
+    if (asked.kind !== 'run' || noun !== 'sim') throw usageFailure('this is not asked of the simulator', 'sim')
+    const { args, flags } = asked.input
+    const ask: Ask = { format: formatOf(globals, `sim ${verb}`), globals, flags, word: args['SCENARIO'] }
+    switch (verb) {
       case 'list':
         return list(ask)
       case 'run':
         return await run(ask)
       case 'fuzz':
         return await explore(ask)
-      case 'rehearse':
-        return await rehearseChange(ask)
       default:
-        throw usageFailure(
-          `sim ${ask.words[1] ?? ''}`.trim() + ' is no command; use sim run, sim list, sim fuzz or sim rehearse',
-          'sim'
-        )
+        return await rehearseChange(ask)
     }
   } catch (error) {
+    const json = globals['json'] === true || globals['output'] === 'json' || globals['output'] === 'jsonl'
     const { text, exitCode } = explainFailure(error, { json })
     process.stderr.write(text)
     return exitCode
   }
 }
 
-function read(argv: readonly string[]): Ask {
-  let parsed
-  try {
-    parsed = parseArgs({ args: [...argv], options: FLAGS, allowPositionals: true })
-  } catch (error) {
-    throw usageFailure((error as Error).message.split('.')[0] ?? 'the flags are not understood', 'sim')
+function formatOf({ json, output }: Ask['globals'], help: string): Ask['format'] {
+  if (json === true) {
+    if (output != null && output !== 'json')
+      throw usageFailure(`-j and -o ${String(output)} contradict each other`, help)
+    return 'json'
   }
-  const { values, positionals } = parsed
-  const output = values.output ?? (values.json === true ? 'json' : 'table')
-  if (output !== 'table' && output !== 'json' && output !== 'yaml')
-    throw usageFailure(`there is no output "${output}"`, 'sim')
-  return { format: values.json === true ? 'json' : output, values: { ...values }, words: positionals }
+  if (output === 'name') throw usageFailure(`what "${help}" prints has no names; choose another -o`, help)
+  return output === 'json' || output === 'yaml' || output === 'jsonl' ? output : 'table'
 }
+
+const textOf = (flags: Ask['flags'], name: string): string | undefined => flags[name] as string | undefined
 
 function list({ format }: Ask): number {
   const scenarios = SCENARIOS.map(({ name, about, peers, durationMs }) => ({
@@ -108,19 +85,23 @@ function list({ format }: Ask): number {
   return 0
 }
 
-async function run({ format, values, words }: Ask): Promise<number> {
-  const scenario = scenarioOf(words[2], 'sim run')
-  if (words.length > 3) throw usageFailure(`"${words[3]}" is one word too many`, 'sim run')
-  const { network = 'light' } = values
+async function run({ format, flags, word }: Ask): Promise<number> {
+  const scenario = scenarioOf(word, 'sim run')
+  const network = textOf(flags, 'network') ?? 'light'
   if (network !== 'light' && network !== 'libp2p')
     throw usageFailure(`there is no network "${network}"; light or libp2p`, 'sim run')
-  const { agents } = values
+  const agents = textOf(flags, 'agents')
   if (agents != null && agents !== 'whole' && agents !== 'light')
     throw usageFailure(`there are no agents "${agents}"; whole or light`, 'sim run')
   const most = network === 'light' ? peersMax : libp2pPeersMax
-  const peers = wholeNumber('--peers', values.peers, Math.min(most, scenario.peers), 2, most)
-  const seed = values.seed ?? seedDefault
-  const faults = values.faults == null ? undefined : faultsOf(values.faults)
+  const peers = Number(flags['peers'] ?? Math.min(most, scenario.peers))
+  if (!(peers >= 2 && peers <= most)) throw usageFailure(`--peers takes a whole number from 2 to ${most}`, 'sim run')
+  const seed = textOf(flags, 'seed') ?? seedDefault
+  const list = textOf(flags, 'faults')
+  const faults = list == null ? undefined : faultsOf(list, peers)
+  const timeline = textOf(flags, 'timeline')
+  // Before the run: what it took to come to a result must not be lost to a mistyped path.
+  if (timeline != null) await writeTo(timeline, '', 'sim run')
   const tell = (phase: string, ms: number): void => {
     if (format === 'table') process.stderr.write(`${(ms / 1_000).toFixed(1).padStart(8)} s  ${phase}\n`)
   }
@@ -135,21 +116,22 @@ async function run({ format, values, words }: Ask): Promise<number> {
   })
   const replay = replayLine(scenario, { peers, seed, network, agents: result.agents }, faults)
   const summary = runText(result, replay)
-  if (values.timeline != null) {
-    const page = /\.html?$/.test(values.timeline)
-    await writeFile(values.timeline, page ? timelinePage(result, summary) : mermaid(result))
+  if (timeline != null) {
+    const page = /\.html?$/.test(timeline)
+    await writeTo(timeline, page ? timelinePage(result, summary) : mermaid(result), 'sim run')
   }
   const { timeline: _, ...answer } = result
   print(format, { ...answer, replay }, () => summary)
   return result.violations.length === 0 ? 0 : 1
 }
 
-async function explore({ format, values }: Ask): Promise<number> {
-  const minutes = Number(values.minutes ?? Number.NaN)
+async function explore({ format, flags }: Ask): Promise<number> {
+  const minutes = Number(flags['minutes'])
   if (!(minutes > 0)) throw usageFailure('--minutes takes how long to explore, above 0', 'sim fuzz')
   const end = performance.now() + minutes * 60_000
-  const seed = values.seed ?? (await freshSeed())
-  const scenarios = values.scenario == null ? SCENARIOS : [scenarioOf(values.scenario, 'sim fuzz')]
+  const seed = textOf(flags, 'seed') ?? (await freshSeed())
+  const named = textOf(flags, 'scenario')
+  const scenarios = named == null ? SCENARIOS : [scenarioOf(named, 'sim fuzz')]
   const result: FuzzResult = await fuzz({
     scenarios,
     seed,
@@ -166,7 +148,7 @@ async function explore({ format, values }: Ask): Promise<number> {
 }
 
 /** Exit 1 when a flow would drop, so that a pipeline stops before the change is made. */
-async function rehearseChange({ format, values }: Ask): Promise<number> {
+async function rehearseChange({ format, globals, flags }: Ask): Promise<number> {
   const client = async (): Promise<Client> => {
     const [{ Client }, { chooseTarget }, { systemClock }] = await Promise.all([
       import('../src/api/cli/client.ts'),
@@ -174,34 +156,46 @@ async function rehearseChange({ format, values }: Ask): Promise<number> {
       import('../src/clock.ts')
     ])
     const signal = new AbortController().signal
-    return new Client(await chooseTarget(values, process.env), { clock: systemClock, signal })
+    return new Client(await chooseTarget(globals, process.env), { clock: systemClock, signal })
   }
-  const { rehearsal, skipped } = await runRehearsal(values, client)
+  const { rehearsal, skipped } = await runRehearsal(
+    {
+      file: textOf(flags, 'file'),
+      from: textOf(flags, 'from'),
+      flowLog: textOf(flags, 'flow-log'),
+      listen: flags['listen'] as number | undefined,
+      save: textOf(flags, 'save'),
+      prune: flags['prune'] === true
+    },
+    client
+  )
   print(format, { ...rehearsal, skipped }, () => rehearsalText(rehearsal, skipped))
   return rehearsal.dropped.length === 0 && rehearsal.violations.length === 0 ? 0 : 1
 }
 
 function scenarioOf(name: string | undefined, help: string): Scenario {
-  if (name == null) throw usageFailure('name a scenario; "arctic sim list" shows them', help)
-  const scenario = scenarioNamed(name)
+  const scenario = scenarioNamed(name ?? '')
   if (scenario == null) throw usageFailure(`there is no scenario "${name}"; "arctic sim list" shows them`, help)
   return scenario
 }
 
-function faultsOf(text: string): Fault[] {
+function faultsOf(text: string, peers: number): Fault[] {
+  let faults: Fault[]
   try {
-    return parseFaults(text)
+    faults = parseFaults(text)
   } catch (error) {
     throw usageFailure((error as Error).message, 'sim run')
   }
-}
-
-function wholeNumber(flag: string, text: string | undefined, standard: number, min: number, max: number): number {
-  if (text == null) return standard
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN
-  if (!(value >= min && value <= max))
-    throw usageFailure(`${flag} takes a whole number from ${min} to ${max}`, 'sim run')
-  return value
+  const late = faults.find(({ at, forMs }) => at + forMs > virtualMsMax)
+  if (late != null)
+    throw usageFailure(`"${formatFaults([late])}" ends after the longest run, which is ${virtualMsMax} ms`, 'sim run')
+  // A list from a run of more peers may be tried with fewer; nobody shall believe that all of it was played.
+  const absent = new Set(faults.flatMap(({ groups }) => groups.flat()).filter((host) => host >= peers))
+  if (absent.size > 0)
+    process.stderr.write(
+      `hosts ${[...absent].join(', ')} of the faults are not among ${peers} peers, 0 to ${peers - 1}\n`
+    )
+  return faults
 }
 
 /** Another one each time; it is in the answer. The kernel's own generator, since virtual randomness begins with it. */
@@ -211,5 +205,7 @@ async function freshSeed(): Promise<string> {
 
 function print(format: Ask['format'], value: object, text: () => string): void {
   if (format === 'table') process.stdout.write(text())
-  else process.stdout.write(format === 'json' ? `${JSON.stringify(value, null, 2)}\n` : stringify(value))
+  else if (format === 'yaml') process.stdout.write(stringify(value))
+  else if (format === 'json') process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
+  else for (const row of [value].flat()) process.stdout.write(`${JSON.stringify(row)}\n`)
 }

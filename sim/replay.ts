@@ -16,7 +16,9 @@ export function replayLine(
   faults?: readonly Fault[]
 ): string {
   const quoted = /^[\w.-]+$/.test(seed) ? seed : `'${seed.replaceAll("'", "'\\''")}'`
+  // One that begins with a dash would be taken for a flag.
+  const seeded = seed.startsWith('-') ? `--seed=${quoted}` : `--seed ${quoted}`
   const over = network === 'light' ? '' : ` --network ${network}`
   const kind = agents === agentsFor(peers) ? '' : ` --agents ${agents}`
-  return `arctic sim run ${name} --peers ${peers} --seed ${quoted}${over}${kind}${faults == null ? '' : ` --faults '${formatFaults(faults)}'`}`
+  return `arctic sim run ${name} --peers ${peers} ${seeded}${over}${kind}${faults == null ? '' : ` --faults '${formatFaults(faults)}'`}`
 }

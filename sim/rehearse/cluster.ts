@@ -1,10 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
+import type { ActivityJson } from '../../src/actors/operator/activity.ts'
 import type { ActorDetailJson } from '../../src/actors/operator/actor-json.ts'
 import type { PeerJson, RouteJson, ServiceJson } from '../../src/actors/operator/operator.ts'
 import type { Client } from '../../src/api/cli/client.ts'
 import { Failure, usageFailure } from '../../src/api/cli/failure.ts'
 import type { Current } from '../../src/api/declare/mesh-file.ts'
 import { parseAddress, parsePrefix } from '../../src/dataplane/prefix.ts'
+import { writeTo } from '../write-to.ts'
 
 /** A cluster as an operator can see it by the API: what a rehearsal begins with. */
 export interface LiveCluster extends Current {
@@ -13,6 +15,8 @@ export interface LiveCluster extends Current {
   peers: PeerJson[]
   /** Of the members that could be asked, by id: what a route to everywhere leaves alone there. */
   hosts: Record<string, HostView>
+  /** TCP flows that its members have on record: open ones, and those that ended last. */
+  records?: unknown[]
 }
 
 /** A host's addresses and attached networks, as text; `whole` unless some were left out. */
@@ -35,6 +39,22 @@ export async function readLive(client: Client): Promise<LiveCluster> {
     if (host != null) hosts[id] = host
   }
   return { services, routes, peers, hosts }
+}
+
+/** What the members that answer have on record, as `arctic top` shows it. */
+export async function readRecords(client: Client, { peers }: LiveCluster): Promise<unknown[]> {
+  const records: unknown[] = []
+  for (const { id, state, reachable } of peers) {
+    if (state !== 'admitted' || !reachable) continue
+    try {
+      const { flows } = await client.get<ActivityJson>('/v1/activity', { query: { peer: id } })
+      for (const flow of flows) records.push(flow)
+    } catch (error) {
+      // One that has gone since has nothing to tell; one that must not be asked is the operator's to know.
+      if (!(error instanceof Failure) || error.code === 'forbidden') throw error
+    }
+  }
+  return records
 }
 
 /** As its netmgr actor shows it; null of one that does not answer, or whose version does not say. */
@@ -64,11 +84,11 @@ export async function readSaved(path: string): Promise<LiveCluster> {
   } catch (error) {
     throw usageFailure(`${path} cannot be read: ${(error as Error).message.split('\n')[0]}`, 'sim rehearse')
   }
-  const { services, routes, peers, hosts = {} } = (saved ?? {}) as Partial<LiveCluster>
+  const { services, routes, peers, hosts = {}, records } = (saved ?? {}) as Partial<LiveCluster>
   if (!Array.isArray(services) || !Array.isArray(routes) || !Array.isArray(peers))
     throw usageFailure(`${path} is no saved cluster; "arctic sim rehearse --save FILE" writes one`, 'sim rehearse')
-  return { services, routes, peers, hosts }
+  return { services, routes, peers, hosts, ...(Array.isArray(records) ? { records } : {}) }
 }
 
 export const save = (path: string, cluster: LiveCluster): Promise<void> =>
-  writeFile(path, `${JSON.stringify(cluster, null, 2)}\n`)
+  writeTo(path, `${JSON.stringify(cluster, null, 2)}\n`, 'sim rehearse')

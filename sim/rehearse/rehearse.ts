@@ -32,7 +32,7 @@ export interface Rehearsal {
   same: number
   /** Carried before and after, by another service or to another peer. */
   moved: Moved[]
-  /** Carried before, and not any more. */
+  /** Carried before, and not any more; or not refused before, and now. */
   dropped: Moved[]
   /** Not carried before, and now. */
   appeared: Moved[]
@@ -40,6 +40,8 @@ export interface Rehearsal {
   unexplained: number
   /** Members whose networks are not known, or not all of them: a route to everywhere may seem to take more there. */
   networks_unknown: string[]
+  /** Members that are not reachable now: what would be carried to them is refused as long as they are not. */
+  unreachable: string[]
   violations: Violation[]
 }
 
@@ -99,10 +101,14 @@ async function play(
   const after = flows.map(fate)
   agreement.atRest?.(world)
   await Promise.all(world.hosts.map((host) => host.stop('remove')))
-  const networks_unknown = members
-    .filter(({ id }) => cluster.hosts[id]?.whole !== true)
-    .map(({ id, name }) => name ?? id)
-  return { changes, ...compare(cluster, flows, before, after), networks_unknown, violations: world.violations }
+  const named = (some: LiveCluster['peers']): string[] => some.map(({ id, name }) => name ?? id)
+  return {
+    changes,
+    ...compare(cluster, flows, before, after),
+    networks_unknown: named(members.filter(({ id }) => cluster.hosts[id]?.whole !== true)),
+    unreachable: named(members.filter(isAway)),
+    violations: world.violations
+  }
 }
 
 /** All members, by the id that they have in the cluster; every one is an admin, as roles do not steer. */
@@ -154,11 +160,13 @@ const networksOf = (
   attached: networks.map(parsePrefix).filter((network) => network != null)
 })
 
+const isAway = ({ state, reachable }: LiveCluster['peers'][number]): boolean => state === 'admitted' && !reachable
+
 const UNTOUCHED: Fate = { fate: 'untouched', service: null, target: null }
 
 /** A flow of a service with a device of its own enters by that device; without the device it does not come in at all. */
 const fateOf =
-  (hosts: ReadonlyMap<string, SimHost>, { services }: LiveCluster) =>
+  (hosts: ReadonlyMap<string, SimHost>, { services, peers }: LiveCluster) =>
   ({ peer, source, dest, service: recorded }: Flow): Fate => {
     const host = hosts.get(peer)
     if (host == null) return UNTOUCHED
@@ -167,11 +175,13 @@ const fateOf =
     const device =
       own == null ? null : there.find(({ name, requires_interface }) => name === own.name && requires_interface)
     if (own != null && device == null) return UNTOUCHED
-    return led(hosts, host, { interface: device == null ? null : serviceDeviceName(device.id), source, dest })
+    const away = new Set(peers.filter(isAway).map(({ id }) => hosts.get(id)))
+    return led(hosts, away, host, { interface: device == null ? null : serviceDeviceName(device.id), source, dest })
   }
 
 function led(
   hosts: ReadonlyMap<string, SimHost>,
+  away: ReadonlySet<SimHost | undefined>,
   host: SimHost,
   flow: { interface: string | null; source: string; dest: string }
 ): Fate {
@@ -180,7 +190,7 @@ function led(
   if (packet == null || steered == null) return UNTOUCHED
   const there = [...hosts.values()].find(({ id }) => id === steered.target)
   const service = host.agent?.replica.view().services.get(steered.service)?.name ?? steered.service
-  const taken = there?.kernel.takes(host.id, steered.service, packet) === true
+  const taken = !away.has(there) && there?.kernel.takes(host.id, steered.service, packet) === true
   return { fate: taken ? 'carried' : 'refused', service, target: there?.name ?? null }
 }
 
@@ -200,6 +210,8 @@ function compare(
     const moved = { ...flow, before: was, after: is }
     if (was.fate !== 'carried' && is.fate === 'carried') result.appeared.push(moved)
     else if (was.fate === 'carried' && is.fate !== 'carried') result.dropped.push(moved)
+    // Whatever carried it until now, a service takes it and brings it nowhere.
+    else if (was.fate === 'untouched' && is.fate === 'refused') result.dropped.push(moved)
     else if (was.fate === is.fate && was.service === is.service && was.target === is.target) result.same++
     else result.moved.push(moved)
   }

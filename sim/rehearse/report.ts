@@ -4,7 +4,8 @@ const shownMax = 20
 
 /** What a person decides by. */
 export function rehearsalText(rehearsal: Rehearsal, skipped: number): string {
-  const { changes, flows, same, moved, dropped, appeared, unexplained, networks_unknown, violations } = rehearsal
+  const { changes, flows, same, moved, dropped, appeared, unexplained, networks_unknown, unreachable, violations } =
+    rehearsal
   const lines = [
     `${changes.length} ${changes.length === 1 ? 'change' : 'changes'}, ${flows} recorded flows: ` +
       `${same} stay as they are, ${moved.length} move, ${dropped.length} drop, ${appeared.length} appear`
@@ -19,6 +20,7 @@ export function rehearsalText(rehearsal: Rehearsal, skipped: number): string {
     lines.push(
       `  networks not known, or not all of them: ${networks_unknown.join(', ')}; a broad route may take less there`
     )
+  if (unreachable.length > 0) lines.push(`  not reachable now, so nothing is carried to: ${unreachable.join(', ')}`)
   for (const { checker, message } of violations) lines.push(`  ${checker}: ${message}`)
   return `${lines.join('\n')}\n`
 }

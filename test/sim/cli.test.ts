@@ -101,26 +101,59 @@ describe('sim: the command', function () {
     }
   })
 
+  it('plays a seed that begins with a dash, and the line that does it again says it so that it is read', async () => {
+    for (const [said, seed] of [
+      ['--seed -5', '-5'],
+      ['--seed=-x', '-x']
+    ] as const) {
+      const ran = await run(`sim run calm --peers 2 ${said} -j`)
+      assert.deepEqual([ran.code, ran.err, answerOf(ran)['seed']], [0, '', seed])
+      const { replay, trace_hash } = answerOf(ran)
+      assert.equal(replay, `arctic sim run calm --peers 2 --seed=${seed}`)
+      const again = await run(`${String(replay).replace('arctic ', '')} -j`)
+      assert.equal(answerOf(again)['trace_hash'], trace_hash)
+    }
+  })
+
+  it('says which hosts of a fault list there are not', async () => {
+    const { code, err } = await run("sim run calm --peers 2 --faults 'kill@1+2:1;split@5+5:0,7'")
+    assert.equal(code, 0)
+    assert.match(err, /^hosts 7 of the faults are not among 2 peers, 0 to 1$/m)
+  })
+
   it('refuses what it does not understand with exit 2', async () => {
     const cases: Array<[line: string, message: RegExp]> = [
-      ['sim', /is no command/],
-      ['sim run', /name a scenario/],
+      ['sim', /"sim" needs one of run, list, fuzz, rehearse/],
+      ['sim rain', /unknown command "sim rain"/],
+      ['sim run', /SCENARIO is missing/],
       ['sim run rain', /there is no scenario "rain"/],
       ['sim run calm --peers 1', /--peers takes a whole number from 2/],
-      ['sim run calm --peers many', /--peers takes a whole number/],
+      ['sim run calm --peers -3', /--peers takes a whole number from 2/],
+      ['sim run calm --peers 1000000000', /--peers takes a whole number from 2 to 1000/],
+      ['sim run calm --peers many', /--peers "many" is not a whole number/],
       ["sim run calm --faults 'rain@1+1'", /is no fault/],
-      ['sim run calm again', /one word too many/],
-      ['sim run calm --speed 9', /--speed/],
+      ["sim run calm --faults 'kill@1+1800000:0'", /ends after the longest run/],
+      ['sim run calm again', /unexpected argument "again"/],
+      ['sim run calm --speed 9', /unknown flag "--speed"/],
+      ['sim run calm --minutes 1', /unknown flag "--minutes"/],
       ['sim run calm --network tcp', /there is no network "tcp"/],
       ['sim run calm --agents few', /there are no agents "few"/],
       ['sim run calm --network libp2p --peers 101', /from 2 to 100/],
-      ['sim fuzz', /--minutes takes/],
-      ['sim list -o xml', /there is no output "xml"/]
+      // Before it runs, not after.
+      ['sim run calm --timeline /proc/none/run.html', /\/proc\/none\/run\.html cannot be written \(ENOENT\)/],
+      ['sim fuzz', /--minutes M is missing/],
+      ['sim fuzz --minutes 0', /--minutes takes how long/],
+      ['sim fuzz --minutes -1', /--minutes takes how long/],
+      ['sim fuzz --minutes soon', /--minutes "soon" is not a number/],
+      ['sim list again', /unexpected argument "again"/],
+      ['sim list -o xml', /--output "xml" is not one of/],
+      ['sim list -o name', /has no names/]
     ]
     for (const [line, message] of cases) {
       const { code, err, out } = await run(line)
       assert.deepEqual([code, out], [2, ''], line)
       assert.match(err, message)
+      assert.equal(err.trimEnd().split('\n').length, 1, line)
     }
   })
 })

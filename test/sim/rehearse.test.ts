@@ -170,10 +170,46 @@ describe('sim: rehearsal', function () {
     const bad = await play(mesh([{ ...web, target_peer: 'edge-z' }]), ...live())
     assert.notEqual(bad.code, 0)
     assert.match(bad.err, /edge-z/)
-    const silent = await play(mesh([web]), '--socket', api.socket)
+    const saved = join(dir, 'without.json')
+    await play(mesh([]), ...live(), '--save', saved)
+    const silent = await play(mesh([web]), '--from', saved)
     assert.equal(silent.code, 2)
-    assert.match(silent.err, /--flow-log FILE, or --listen SECONDS/)
+    assert.match(silent.err, /kept without its flows; say which: --flow-log FILE/)
+    assert.match((await play(mesh([web]), '--from', saved, '--listen', '1')).err, /--listen is for a live agent/)
+    assert.match((await play(mesh([web]), '--socket', api.socket, '--listen', '0')).err, /--listen takes 1 to/)
     assert.match((await arctic(['sim', 'rehearse'])).err, /--file FILE is missing/)
+    const lost = await play(mesh([]), ...live(), '--save', join(dir, 'no', 'such', 'place'))
+    assert.equal(lost.code, 2)
+    assert.match(lost.err, /cannot be written \(ENOENT\)/)
+  })
+
+  it('asks the members for the flows that they have on record, and keeps them with the cluster', async () => {
+    const saved = join(dir, 'with.json')
+    const change = mesh([{ ...web, routes: [{ dest_cidr: '10.8.0.0/16' }] }])
+    const { answer } = await play(change, '--from', 'live', '--socket', api.socket, '--save', saved)
+    const records = (JSON.parse(await readFile(saved, 'utf8')) as LiveCluster).records ?? []
+    assert.ok(records.length > 0 && answer.flows > 0, `${records.length} records, ${answer.flows} flows`)
+    const again = await play(change, '--from', saved)
+    assert.deepEqual([again.code, again.answer.flows], [0, answer.flows])
+  })
+
+  it('carries nothing to a member that is not reachable', async () => {
+    const saved = join(dir, 'away.json')
+    await play(mesh([]), ...live(), '--save', saved)
+    const cluster = JSON.parse(await readFile(saved, 'utf8')) as LiveCluster
+    for (const peer of cluster.peers) if (peer.id === EDGE_A) peer.reachable = false
+    await writeFile(saved, JSON.stringify(cluster))
+    const [recorded, flow] = [join(dir, 'away.jsonl'), { peer: 'edge-b', source: '10.2.0.5', dest: '172.21.0.1' }]
+    await writeFile(recorded, JSON.stringify(flow))
+    const change = mesh([
+      { name: 'more', source_peer: 'edge-b', target_peer: 'edge-a', routes: [{ dest_cidr: '172.21.0.0/16' }] }
+    ])
+    const { answer } = await play(change, '--from', saved, '--flow-log', recorded)
+    assert.deepEqual([answer.unreachable, answer.appeared], [['edge-a'], []])
+    assert.deepEqual(
+      answer.dropped.map(({ before, after }) => [before.fate, after.fate]),
+      [['untouched', 'refused']]
+    )
   })
 
   it('listens to a live agent for flows that end', async () => {

@@ -45,7 +45,15 @@ export const simCommands: readonly Command[] = [
     words: ['sim', 'rehearse'],
     summary: 'Play a change of the mesh file before it is made: which flows would move, drop or appear',
     flags: [
-      { name: 'file', short: 'f', kind: 'text', placeholder: 'FILE', live: 'file', help: 'as "apply" takes it' },
+      {
+        name: 'file',
+        short: 'f',
+        kind: 'text',
+        placeholder: 'FILE',
+        live: 'file',
+        required: true,
+        help: 'as "apply" takes it'
+      },
       { name: 'prune', kind: 'boolean', help: 'as "apply --prune": services that the file does not name are deleted' },
       { name: 'from', kind: 'text', placeholder: 'live|FILE', live: 'file', help: 'the cluster to begin with (live)' },
       {
@@ -53,12 +61,15 @@ export const simCommands: readonly Command[] = [
         kind: 'text',
         placeholder: 'FILE',
         live: 'file',
-        help: "flows as lines of JSON, e.g. an agent's log"
+        help: "flows as lines of JSON, e.g. an agent's log (open TCP flows, and those that ended last)"
       },
       { name: 'listen', kind: 'integer', placeholder: 'SECONDS', help: 'or listen to the agent for flows that end' },
       { name: 'save', kind: 'text', placeholder: 'FILE', live: 'file', help: 'keep the cluster for a later --from' }
     ],
-    examples: ['arctic sim rehearse -f mesh.yaml --flow-log /var/log/arctic/agent.log'],
+    examples: [
+      'arctic sim rehearse -f mesh.yaml --from live',
+      'arctic sim rehearse -f mesh.yaml --flow-log /var/log/arctic/agent.log'
+    ],
     run: null
   }
 ]
