@@ -17,11 +17,14 @@ describe('cli: repl in a terminal', function () {
   let host: ApiHost
   let home: string
   const children: ChildProcess[] = []
+  const sessions: number[] = []
   before(async () => {
     host = await ApiHost.start()
     home = mkdtempSync(join(tmpdir(), 'arctic-repl-'))
   })
   afterEach(() => {
+    // What runs at the terminal may not end with it: an endless loop hears no hangup.
+    for (const pid of sessions.splice(0)) endQuietly(pid)
     for (const child of children.splice(0)) child.kill('SIGKILL')
   })
   after(async () => {
@@ -59,7 +62,8 @@ describe('cli: repl in a terminal', function () {
   })
 
   function open() {
-    const shell = `stty cols 100 rows 30; ${process.execPath} ${main} repl --socket ${host.socket}; echo EXIT $?.`
+    const repl = `exec ${process.execPath} ${main} repl --socket ${host.socket}`
+    const shell = `stty cols 100 rows 30; sh -c 'echo PID $$.; ${repl}'; echo EXIT $?.`
     const child = spawn('script', ['--quiet', '--flush', '--command', shell, '/dev/null'], {
       env: { ...process.env, TERM: 'xterm', NO_COLOR: '1', ARCTIC_REPL_HISTORY: join(home, 'history') },
       stdio: ['pipe', 'pipe', 'inherit']
@@ -67,7 +71,12 @@ describe('cli: repl in a terminal', function () {
     children.push(child)
     let all = ''
     let seen = 0
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (all += text))
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      const known = /PID \d+\./.test(all)
+      all += text
+      const pid = /PID (\d+)\./.exec(all)?.[1]
+      if (!known && pid != null) sessions.push(Number(pid))
+    })
     const shows = async (text: string): Promise<void> => {
       const end = performance.now() + 15_000
       for (;;) {
@@ -85,3 +94,11 @@ describe('cli: repl in a terminal', function () {
     }
   }
 })
+
+function endQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended by itself, as it should.
+  }
+}

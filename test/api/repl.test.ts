@@ -7,6 +7,7 @@ import { PassThrough } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { Client } from '../../src/api/cli/client.ts'
 import { completeActor, type LiveActors } from '../../src/api/cli/repl/complete.ts'
+import { Watch } from '../../src/api/cli/repl/handle.ts'
 import { runRepl } from '../../src/api/cli/repl/session.ts'
 import type { Taken } from '../../src/actors/runtime/takes.ts'
 import { systemClock } from '../../src/clock.ts'
@@ -111,6 +112,20 @@ describe('cli: repl', function () {
     assert.match(out, /^the watch of service:web has ended: out of paper$/m)
   })
 
+  it('says that a watch has ended which the agent ended, as that of a peer that is revoked', async () => {
+    const told: string[] = []
+    const api = {
+      async *stream() {
+        yield { type: 'open', data: null }
+      }
+    } as unknown as Client
+    const { signal } = new AbortController()
+    const print = (text: string): void => void told.push(text)
+    const watch = new Watch('netmgr', { api, peer: 'edge-b', write: false, colours: false, print, signal }, () => {})
+    await until(() => told.length > 0)
+    assert.deepEqual([watch.path, told], ['netmgr', ['the watch of netmgr has ended\n']])
+  })
+
   it('says when the input ends within an expression', async () => {
     assert.match((await repl(['[1,', '2'])).out, /^Uncaught SyntaxError: the input ended within an expression$/m)
     assert.equal((await repl(['[1,', '2].length'])).out, '2\n')
@@ -193,12 +208,16 @@ describe('cli: repl', function () {
     const command = `while echo 1; do :; done | ${process.execPath} ${main} repl | head -n 2; echo "\${PIPESTATUS[1]}"`
     const child = spawn('bash', ['-c', command], {
       env: { PATH: process.env['PATH'], ARCTIC_SOCKET: host.socket },
-      stdio: ['ignore', 'pipe', 'ignore']
+      stdio: ['ignore', 'pipe', 'ignore'],
+      // A group of its own, so that all of the pipe can be ended.
+      detached: true
     })
     children.push(child)
     let out = ''
     child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text))
+    const limit = setTimeout(() => process.kill(-child.pid!, 'SIGKILL'), 15_000)
     await once(child, 'close')
+    clearTimeout(limit)
     assert.equal(out, '1\n1\n0\n')
   })
 

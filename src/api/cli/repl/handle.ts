@@ -132,6 +132,7 @@ export class Watch {
       for await (const { type, data } of api.stream('/v1/actors/watch', { query: { path, peer }, signal: stop })) {
         if (type !== 'open') listener(data as ActorUpdateJson)
       }
+      if (!stop.aborted) print(`the watch of ${visible(path)} has ended\n`)
     }
     follow().catch((error: unknown) => {
       // An error of a listener is one of the prompt's own world, which is another one's `Error` here.
