@@ -241,7 +241,12 @@ impl Worker {
             let Some(carrier) = self.carriers.get_mut(key) else { continue };
             let Some(peer) = &carrier.peer else { continue };
             let Some(peer) = config.peers.get(&peer.id) else {
-                self.lose_carrier(key, "the peer was removed");
+                // A RESET is on its way; an end at once would overtake it, and it says why the flow has ended.
+                if matches!(carrier.phase, Phase::Confirming) {
+                    self.close_carrier(key);
+                } else {
+                    self.lose_carrier(key, "the peer was removed");
+                }
                 continue;
             };
             let Some(pair) = carrier.pair.filter(|_| !renamed) else {

@@ -37,6 +37,7 @@ promises! {
     a_destination_that_does_not_take_the_flow_resets_the_client,
     what_no_service_covers_is_refused_by_the_target,
     a_service_that_is_removed_resets_its_flows_at_once_on_either_side,
+    a_service_that_is_removed_with_its_peer_is_why_the_flow_ended_on_both_sides,
     a_peer_that_is_removed_takes_its_flows_along,
     a_peer_that_vanishes_is_noticed_whether_flows_speak_or_not,
     a_reader_that_pauses_for_long_holds_little_and_finds_everything,
@@ -274,6 +275,22 @@ fn a_service_that_is_removed_resets_its_flows_at_once_on_either_side(transport: 
     assert_eq!(reasons(&a, &b), both("service_removed"));
     assert!(is_reset(&lab, "client", v4(7)));
     assert_eq!(a.flow()["reason"], "refused_unknown_service");
+}
+
+fn a_service_that_is_removed_with_its_peer_is_why_the_flow_ended_on_both_sides(transport: &str) {
+    let Some(lab) = lab::lab() else { return };
+    let (a, b) = lab.pair_over(transport, 2);
+    echo(&lab, v4(7));
+    for generation in [2, 4, 6, 8, 10] {
+        let mut client = flowing(&lab);
+        let mut without = over(transport, source_state());
+        without["outbound"] = json!([]);
+        without["peers"] = json!([]);
+        a.apply_ok(generation, without);
+        assert!(ends_in_reset(&mut client));
+        assert_eq!(reasons(&a, &b), both("service_removed"));
+        a.apply_ok(generation + 1, over(transport, source_state()));
+    }
 }
 
 fn a_peer_that_is_removed_takes_its_flows_along(transport: &str) {
