@@ -30,9 +30,17 @@ export const REGRESSIONS: readonly Regression[] = [
     name: 'the connection breaks between the admission and the first sync',
     scenario: 'peers-join',
     peers: 6,
-    seed: 'check.5',
-    faults: 'loss@0+20000=5;oneway@1434+373:3|0;loss@1972+425:1,0=48',
+    seed: 'rejoin.5',
+    faults: 'loss@0+20000=16;restart@3324+2585:0,3,4,5',
     broke: 'a join ended with an error that no operator understands, although the peer was a member'
+  },
+  {
+    name: 'stopped while it joins',
+    scenario: 'peers-join',
+    peers: 7,
+    seed: 'rejoin.45',
+    faults: 'freeze@1604+7496:5,2,0,3,4,1;restart@7395+5387:6,3,1,4,0',
+    broke: 'an agent that was stopped went on dialling its inviter'
   },
   {
     name: 'a copied identity writes on both sides of a split',

@@ -1,5 +1,7 @@
+import { UnavailableError } from '../errors.ts'
+
 /**
- * Work nobody waits for. `stop` aborts what is under way and waits until it has ended, so that nothing outlives its
+ * Work nobody waits for, and work that must not outlive its owner though somebody does. `stop` aborts what is under way and waits until it has ended, so that nothing outlives its
  * owner. Failures go to `onError`; a failure because of the stop is none.
  */
 export class Background {
@@ -26,16 +28,20 @@ export class Background {
     this.#running.add(promise)
   }
 
-  async stop(): Promise<void> {
-    this.#controller.abort(new StoppedError())
-    await Promise.all(this.#running)
+  /** For the caller, whose `signal` ends it as well. UnavailableError when it was stopped. */
+  async runFor<T>(signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    this.signal.throwIfAborted()
+    const done = work(AbortSignal.any([this.signal, signal]))
+    const running: Promise<void> = done
+      .then(() => {})
+      .catch(() => {})
+      .finally(() => this.#running.delete(running))
+    this.#running.add(running)
+    return done
   }
-}
 
-/** The mesh was stopped while this was under way. */
-class StoppedError extends Error {
-  constructor() {
-    super('the mesh was stopped')
-    this.name = 'StoppedError'
+  async stop(): Promise<void> {
+    this.#controller.abort(new UnavailableError('the agent was stopped while this was under way'))
+    await Promise.all(this.#running)
   }
 }

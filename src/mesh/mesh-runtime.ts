@@ -267,7 +267,11 @@ export class MeshRuntime implements Mesh {
     return replica.createInvite({ ttlMs, uses, role, addresses: network.addresses() })
   }
 
-  async join(token: string, { signal }: { signal: AbortSignal }): Promise<void> {
+  join(token: string, { signal }: { signal: AbortSignal }): Promise<void> {
+    return this.#background.runFor(signal, (signal) => this.#join(token, signal))
+  }
+
+  async #join(token: string, signal: AbortSignal): Promise<void> {
     const { network, replica, clock } = this.#parts
     if (this.#joining) throw new UnavailableError('a join is under way already; wait for it to end')
     this.#joining = true
