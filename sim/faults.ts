@@ -237,7 +237,7 @@ export const FAULTS = {
           await host.world.scheduler.sleep(noveltyEveryMs)
           const isAdmin = host.world.admins.has(host.id)
           const written = isAdmin ? await host.ask(() => writeNovelty(host)).catch(onlyUnavailable) : null
-          for (const [path, value] of written ?? []) host.world.novelties.set(path, value)
+          for (const [path, value] of written ?? []) host.world.novelties.set(path, { value, author: host })
         }
         host.isNewer = false
       }

@@ -43,6 +43,22 @@ export const REGRESSIONS: readonly Regression[] = [
     broke: 'an agent that was stopped went on dialling its inviter'
   },
   {
+    name: 'room on the disk again before a host that stood still hears that there was none',
+    scenario: 'limping-hosts',
+    peers: 5,
+    seed: 'noon30.142',
+    faults: 'slow@1000+18000:1=310;freeze@4240+8557:0;disk-full@5780+4651:3,0,1,4',
+    broke: "the simulator's disk said that it had taken a write of which it had taken a part"
+  },
+  {
+    name: 'what a newer version wrote goes with its author',
+    scenario: 'mixed-versions',
+    peers: 4,
+    seed: 'noon30.19',
+    faults: 'newer@1000+20000:1,4;revoke@10098+4337:3,1,0',
+    broke: 'the durability checker held everybody to a change that a revocation had cut off'
+  },
+  {
     name: 'a copied identity writes on both sides of a split',
     scenario: 'cloned-peer',
     peers: 5,

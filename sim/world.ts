@@ -68,7 +68,7 @@ export class World {
   /** Services that were written by somebody without the right to. */
   readonly forged = new Set<string>()
   /** Fields and kinds that agents of a newer version wrote: its path in the document → the last value. */
-  readonly novelties = new Map<string, number>()
+  readonly novelties = new Map<string, { value: number; author: SimHost }>()
   /** Highest sequence number acknowledged of each author-actor, and by which host. */
   readonly acks = new Map<string, { seq: number; host: SimHost }>()
   readonly services = new Map<string, Promised>()

@@ -1,4 +1,4 @@
-import { noveltiesOf } from '../host/newer.ts'
+import { newerActorOf, noveltiesOf } from '../host/newer.ts'
 import type { Checker } from './checker.ts'
 
 /** What an operator was told is done stays done: on every member, over crashes, torn disks and partitions. */
@@ -9,7 +9,10 @@ export const durability: Checker = {
     const [reader] = world.up()
     if (reader != null && world.novelties.size > 0) {
       const read = noveltiesOf(reader)
-      for (const [path, value] of world.novelties) {
+      for (const [path, { value, author }] of world.novelties) {
+        // Each is written by the change of that number, which may have been cut off with its author.
+        const outcast = world.outcasts.get(author.id)
+        if (outcast != null && (outcast.kept[newerActorOf(author)] ?? 0) < value) continue
         const [kind, id = ''] = path.split(' ')
         const isGone = kind === 'services' && !reader.agent!.replica.view().services.has(id)
         const found = read(path)

@@ -113,11 +113,12 @@ export class MemoryDisk {
     return {
       size: async () => file.length,
       write: async (bytes, position) => {
-        // A full disk takes what still fits in its last block.
-        if (this.full) this.#write(file, bytes.subarray(0, this.#random.integer(0, bytes.length - 1)), position)
+        // A full disk takes what still fits in its last block. Room that comes while the writer is not running is too late.
+        const wasFull = this.full
+        if (wasFull) this.#write(file, bytes.subarray(0, this.#random.integer(0, bytes.length - 1)), position)
         else this.#write(file, bytes, position)
         await wait(diskWriteMs)
-        if (this.full) throw failure('ENOSPC')
+        if (wasFull || this.full) throw failure('ENOSPC')
       },
       read: (length, position) =>
         new Uint8Array(file.bytes.subarray(position, Math.min(file.length, position + length))),

@@ -1,3 +1,4 @@
+import { ArcticError } from '../../src/errors.ts'
 import type { Logger } from '../../src/log.ts'
 import type { SimHost } from './host.ts'
 
@@ -12,6 +13,8 @@ export function hostLogger(host: SimHost): Logger {
     error: (fields, message) => {
       if (host.disk.full || host.kernel.refuses) return
       const { error, peer } = fields as { error?: unknown; peer?: string }
+      // Of a disk that was full, as a host hears it that has stood still since.
+      if (error instanceof ArcticError && error.details['errno'] === 'ENOSPC') return
       if (peer != null && host.world.outcasts.has(peer)) return
       const why =
         error instanceof Error ? `${error.name}: ${error.message}` : error == null ? '' : JSON.stringify(error)

@@ -13,6 +13,9 @@ type Raw = Record<string, Record<string, Record<string, Record<string, unknown>>
 /** Far from the incarnations that a host's own agent has. */
 const incarnation = 2_000_000
 
+/** Who writes so by a host's key. */
+export const newerActorOf = (host: SimHost): string => actorOf('change', host.signer.publicKey, incarnation)
+
 /**
  * What an agent of a version to come writes by this host's key: a field more in some service, and a kind of records of
  * which this version has never heard. Answers what was written, as path and value; null when there is no service yet.
@@ -25,7 +28,7 @@ export async function writeNovelty(host: SimHost): Promise<Array<[path: string, 
   const { genesis, doc } = read(host)
   const { change, getLastLocalChange, ImmutableString } = automerge()
   // One that was lost with the answer stands, and has its number.
-  const seq = (replica.vector()[actorOf('change', host.signer.publicKey, incarnation)] ?? 0) + 1
+  const seq = (replica.vector()[newerActorOf(host)] ?? 0) + 1
   const field = `newer_${host.index}`
   const next = change(doc, { time: 0 }, (raw) => {
     const bucket = Object.values(raw.services ?? {}).find((one) => Object.hasOwn(one, service))
@@ -67,7 +70,7 @@ function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: D
     return { entry, bytes }
   })
   const bytesOf = new Map(held.map(({ entry, bytes }) => [entry.hash, bytes]))
-  const actor = actorOf('change', host.signer.publicKey, incarnation)
+  const actor = newerActorOf(host)
   // Marks whose changes count, as each peer does.
   void new Fold(ledger, actor, (entry) => bodyOf(bytesOf.get(entry.hash) ?? new Uint8Array()))
   const valid = held.filter(({ entry }) => entry.kind === 'change' && entry.valid)
