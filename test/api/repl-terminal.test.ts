@@ -63,9 +63,16 @@ describe('cli: repl in a terminal', function () {
 
   function open() {
     const repl = `exec ${process.execPath} ${main} repl --socket ${host.socket}`
-    const shell = `stty cols 100 rows 30; sh -c 'echo PID $$.; ${repl}'; echo EXIT $?.`
+    // Ctrl-C is for all that run in the terminal, also for the shell, some of which would end by it.
+    const shell = `trap : INT; stty cols 100 rows 30; sh -c 'echo PID $$.; ${repl}'; echo EXIT $?.`
     const child = spawn('script', ['--quiet', '--flush', '--command', shell, '/dev/null'], {
-      env: { ...process.env, TERM: 'xterm', NO_COLOR: '1', ARCTIC_REPL_HISTORY: join(home, 'history') },
+      env: {
+        ...process.env,
+        SHELL: '/bin/sh',
+        TERM: 'xterm',
+        NO_COLOR: '1',
+        ARCTIC_REPL_HISTORY: join(home, 'history')
+      },
       stdio: ['pipe', 'pipe', 'inherit']
     })
     children.push(child)
