@@ -67,7 +67,7 @@ export class World {
   readonly outcasts = new Map<string, Outcast>()
   /** Services that were written by somebody without the right to. */
   readonly forged = new Set<string>()
-  /** Fields and kinds that agents of a newer version wrote: its path in the document → the last value. */
+  /** Fields and kinds that agents of a newer version wrote: its path in the document → the last value, and by whose key. */
   readonly novelties = new Map<string, { value: number; author: SimHost }>()
   /** Highest sequence number acknowledged of each author-actor, and by which host. */
   readonly acks = new Map<string, { seq: number; host: SimHost }>()
