@@ -1,12 +1,9 @@
 import { equal, ok } from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer } from 'node:net'
-import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
-import { systemClock } from '../../src/clock.ts'
-import { silentLogger } from '../../src/log.ts'
-import { Libp2pNetwork } from '../../src/mesh/libp2p-network.ts'
+import type { Libp2pNetwork } from '../../src/mesh/libp2p-network.ts'
 import { dialYieldMs } from '../../src/mesh/limits.ts'
-import { systemRandom } from '../../src/random.ts'
+import { openNetwork } from './open-network.ts'
 import { Cleanup, until } from './support.ts'
 
 describe('a dial to where somebody is just coming from', function () {
@@ -14,21 +11,7 @@ describe('a dial to where somebody is just coming from', function () {
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
-  async function member(): Promise<Libp2pNetwork> {
-    const made = await Libp2pNetwork.create({
-      privateKey: await generateKeyPairFromSeed('Ed25519', systemRandom.bytes(32)),
-      listen: ['/ip4/127.0.0.1/tcp/0'],
-      advertise: [],
-      membership: { inCluster: () => true, isMember: () => true },
-      openProtocols: [],
-      version: '0.0.0',
-      clock: systemClock,
-      log: silentLogger
-    })
-    cleanup.later(() => made.stop())
-    await made.start()
-    return made
-  }
+  const member = (): Promise<Libp2pNetwork> => openNetwork(cleanup)
 
   const signal = (): AbortSignal => AbortSignal.timeout(5_000)
 

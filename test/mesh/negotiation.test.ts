@@ -1,18 +1,15 @@
 import { equal, ok, rejects, throws } from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo } from 'node:net'
-import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import type { Connection, Stream, StreamMuxer } from '@libp2p/interface'
 import { multiaddr } from '@multiformats/multiaddr'
 import * as fc from 'fast-check'
 import { Uint8ArrayList } from 'uint8arraylist'
-import { systemClock } from '../../src/clock.ts'
-import { silentLogger } from '../../src/log.ts'
-import { Libp2pNetwork } from '../../src/mesh/libp2p-network.ts'
+import type { Libp2pNetwork } from '../../src/mesh/libp2p-network.ts'
 import { oneNegotiation } from '../../src/mesh/libp2p/negotiation.ts'
 import { negotiationLinesMax } from '../../src/mesh/limits.ts'
-import { systemRandom } from '../../src/random.ts'
 import { rawNode } from './raw-member.ts'
+import { openNetwork } from './open-network.ts'
 import { Cleanup, until } from './support.ts'
 
 /** Less than the 5 s after which a handshake and the opening of a stream are given up anyway. */
@@ -26,21 +23,7 @@ describe('choosing a protocol', function () {
   const cleanup = new Cleanup()
   afterEach(() => cleanup.run())
 
-  async function network(): Promise<Libp2pNetwork> {
-    const made = await Libp2pNetwork.create({
-      privateKey: await generateKeyPairFromSeed('Ed25519', systemRandom.bytes(32)),
-      listen: ['/ip4/127.0.0.1/tcp/0'],
-      advertise: [],
-      membership: { inCluster: () => true, isMember: () => true },
-      openProtocols: [],
-      version: '0.0.0',
-      clock: systemClock,
-      log: silentLogger
-    })
-    cleanup.later(() => made.stop())
-    await made.start()
-    return made
-  }
+  const network = (): Promise<Libp2pNetwork> => openNetwork(cleanup)
   const portOf = (host: Libp2pNetwork): number => Number(/tcp\/(\d+)$/.exec(host.addresses()[0]!)![1])
 
   /** A connection of another libp2p node, whose streams are its own to fill. */
