@@ -6,6 +6,7 @@
  */
 import { spawn } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { type Failures, cargoFailures, lastLines, mochaFailures } from './failures.ts'
 
 interface Check {
   name: string
@@ -14,6 +15,8 @@ interface Check {
   env?: Record<string, string>
   /** Reads the totals out of the output; without it the exit code counts as one test. */
   totals?: (output: string) => Totals
+  /** Why it failed, out of the output; without it, the last lines. */
+  failures?: Failures
 }
 interface Totals {
   passed: number
@@ -39,6 +42,9 @@ const cargoTotals = (output: string): Totals => ({
   failed: sumOf(output, /^test result: .*? (\d+) failed/gm)
 })
 
+const byMocha = { totals: mochaTotals, failures: mochaFailures }
+const byCargo = { totals: cargoTotals, failures: cargoFailures }
+
 const CHECKS: Check[] = [
   { name: 'types', command: [bin('tsc')] },
   { name: 'lint', command: [bin('oxlint'), '--type-aware', '--deny-warnings'] },
@@ -50,19 +56,19 @@ const CHECKS: Check[] = [
     command: ['cargo', 'clippy', '--locked', '--quiet', '--all-targets', '--', '-D', 'warnings'],
     cwd: 'engines'
   },
-  { name: 'engines', command: ['cargo', 'test', '--locked', '--no-fail-fast'], cwd: 'engines', totals: cargoTotals },
+  { name: 'engines', command: ['cargo', 'test', '--locked', '--no-fail-fast'], cwd: 'engines', ...byCargo },
   {
     name: 'unit',
-    command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent,bench}/**/*.test.ts'),
-    totals: mochaTotals
+    command: mocha('test/{crdt,mesh,dataplane,actors,api,lab,agent,bench,tools}/**/*.test.ts'),
+    ...byMocha
   },
   {
     name: 'sim',
     // Each run is one process's work; the files go side by side.
     command: [...mocha('test/sim/**/*.test.ts'), '--parallel', '--jobs', '2'],
-    totals: mochaTotals
+    ...byMocha
   },
-  { name: 'e2e', command: mocha('test/e2e/**/*.test.ts'), totals: mochaTotals }
+  { name: 'e2e', command: mocha('test/e2e/**/*.test.ts'), ...byMocha }
 ]
 
 const { values } = parseArgs({ options: { only: { type: 'string' } } })
@@ -70,7 +76,7 @@ const only = values.only?.split(',')
 const checks = CHECKS.filter((check) => only == null || only.includes(check.name))
 let passed = 0
 let failed = 0
-const failures: string[] = []
+const notOk: Array<{ name: string; why: string[] }> = []
 for (const check of checks) {
   const started = performance.now()
   process.stdout.write(
@@ -82,11 +88,11 @@ for (const check of checks) {
   if (totals.failed === 0 && (code !== 0 || totals.passed === 0)) totals.failed = 1
   passed += totals.passed
   failed += totals.failed
-  if (totals.failed > 0) failures.push(check.name)
+  if (totals.failed > 0) notOk.push({ name: check.name, why: (check.failures ?? lastLines)(output) })
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   process.stdout.write(`── ${check.name}: ${totals.passed} ok, ${totals.failed} not ok, ${seconds} s\n`)
 }
-if (failures.length > 0) process.stdout.write(`\nnot ok: ${failures.join(', ')}\n`)
+for (const { name, why } of notOk) process.stdout.write(`\n── not ok: ${name}\n${why.join('\n')}\n`)
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
 process.exitCode = failed === 0 ? 0 : 1
 
