@@ -3,7 +3,7 @@ import { Attacker } from './hostile/attacker.ts'
 import type { SimHost } from './host/host.ts'
 import type { EngineName } from './host/kernel.ts'
 import { writeNovelty } from './host/newer.ts'
-import { noveltyEveryMs } from './limits.ts'
+import { noveltyEveryMs, virtualMsMax } from './limits.ts'
 import type { Rule } from './net/wire.ts'
 import type { World } from './world.ts'
 
@@ -25,9 +25,27 @@ export interface Fault {
 
 interface Kind {
   about: string
+  /** What it takes of a fault. */
+  takes: Takes
   /** Begins it; what is returned ends it. */
   begin(world: World, fault: Fault): () => void | Promise<void>
 }
+
+export interface Takes {
+  /** 'any': all unless some are named; 'some': those named; 'two': those of two groups. */
+  hosts: 'any' | 'some' | 'two'
+  /** Of the amount; left out where it has none. */
+  amount?: { unit: string; least: number; most: number }
+}
+
+const yearMs = 366 * 86_400_000
+
+const SOME: Takes = { hosts: 'some' }
+const TWO: Takes = { hosts: 'two' }
+const amountOf = (hosts: Takes['hosts'], unit: string, most: number, least = 1): Takes => ({
+  hosts,
+  amount: { unit, least, most }
+})
 
 const rule =
   (make: (fault: Fault) => Rule) =>
@@ -88,6 +106,7 @@ const onlyUnavailable = (error: unknown): null => {
 export const FAULTS = {
   split: {
     about: 'groups of hosts reach nobody outside of their group; hosts that are not named are one more group',
+    takes: SOME,
     begin: rule(({ groups }) => {
       const side = (host: number): number => groups.findIndex((group) => group.includes(host))
       return (from, to) => (side(from) === side(to) ? null : { cut: true })
@@ -95,6 +114,7 @@ export const FAULTS = {
   },
   cut: {
     about: 'the hosts of the first group do not reach those of the second, nor the other way round',
+    takes: TWO,
     begin: rule(
       ({ groups: [a = [], b = []] }) =>
         (from, to) =>
@@ -103,6 +123,7 @@ export const FAULTS = {
   },
   oneway: {
     about: 'what the hosts of the first group send to those of the second is lost, answers are not',
+    takes: TWO,
     begin: rule(
       ({ groups: [a = [], b = []] }) =>
         (from, to) =>
@@ -111,26 +132,31 @@ export const FAULTS = {
   },
   loss: {
     about: 'this percentage of messages is lost, of all or of what the named hosts send and get',
+    takes: amountOf('any', 'PERCENT', 100),
     begin: rule((fault) => (from, to) => (touches(fault, from, to) ? { loss: fault.amount / 100 } : null))
   },
   latency: {
     about: 'so many ms more each way, with as much jitter',
+    takes: amountOf('any', 'MS', virtualMsMax),
     begin: rule(
       (fault) => (from, to) => (touches(fault, from, to) ? { latencyMs: fault.amount, jitterMs: fault.amount } : null)
     )
   },
   reorder: {
     about: 'gossip is up to so many ms late, each message by itself',
+    takes: amountOf('any', 'MS', virtualMsMax),
     begin: rule((fault) => (from, to) => (touches(fault, from, to) ? { reorderMs: fault.amount } : null))
   },
   duplicate: {
     about: 'this percentage of gossip arrives twice',
+    takes: amountOf('any', 'PERCENT', 100),
     begin: rule((fault) => (from, to) => (touches(fault, from, to) ? { duplicate: fault.amount / 100 } : null))
   },
-  kill: { about: 'the agents are killed and started again at the end', begin: crash('process') },
-  power: { about: 'the hosts lose their power: disks are torn, kernels forget', begin: crash('power') },
+  kill: { about: 'the agents are killed and started again at the end', takes: SOME, begin: crash('process') },
+  power: { about: 'the hosts lose their power: disks are torn, kernels forget', takes: SOME, begin: crash('power') },
   restart: {
     about: 'the agents are stopped as for an upgrade and started at the end',
+    takes: SOME,
     begin: onHosts((host) => {
       const stopped = untilEnd(host.stop('keep').then((leftovers) => host.world.leftBehind(host, leftovers)))
       return async () => {
@@ -141,6 +167,7 @@ export const FAULTS = {
   },
   freeze: {
     about: 'the hosts stand still, as after SIGSTOP, and go on where they were',
+    takes: SOME,
     begin: onHosts((host, { forMs }) => {
       host.station.frozenUntil = host.world.now + forMs
       return () => {}
@@ -148,6 +175,7 @@ export const FAULTS = {
   },
   'disk-full': {
     about: 'writes fail, some in the middle',
+    takes: SOME,
     begin: onHosts((host) => {
       host.disk.full = true
       return () => void (host.disk.full = false)
@@ -155,6 +183,7 @@ export const FAULTS = {
   },
   'disk-slow': {
     about: 'everything the disk does takes so many times as long',
+    takes: amountOf('some', 'TIMES', 10_000, 2),
     begin: onHosts((host, { amount }) => {
       host.disk.slowness = amount
       return () => void (host.disk.slowness = 1)
@@ -162,6 +191,7 @@ export const FAULTS = {
   },
   'clock-jump': {
     about: 'the wall clock jumps by so many ms, forward or back, and is put right at the end',
+    takes: amountOf('some', 'MS', yearMs, -yearMs),
     begin: onHosts((host, { amount }) => {
       host.wall.offsetMs += amount
       return () => void (host.wall.offsetMs -= amount)
@@ -169,6 +199,7 @@ export const FAULTS = {
   },
   'kernel-refuses': {
     about: 'the kernel takes no ruleset',
+    takes: SOME,
     begin: onHosts((host) => {
       host.kernel.refuses = true
       return () => void (host.kernel.refuses = false)
@@ -176,6 +207,7 @@ export const FAULTS = {
   },
   'clock-skew': {
     about: 'the wall clock runs so many per mille too fast, or too slow, and is put right at the end',
+    takes: amountOf('some', 'PER-MILLE', 1_000, -900),
     begin: onHosts(({ wall, world }, { amount }) => {
       const rate = amount / 1_000
       const { now } = world
@@ -189,6 +221,7 @@ export const FAULTS = {
   },
   slow: {
     about: 'the hosts do everything so many times as slowly, and answer that many ms late',
+    takes: amountOf('some', 'TIMES', 10_000, 2),
     begin(world, fault) {
       const lift = world.wire.lay((_, to) => (touches(fault, to, to) ? { latencyMs: fault.amount } : null))
       for (const host of hostsOf(world, fault)) host.disk.slowness = host.kernel.slowness = fault.amount
@@ -200,10 +233,12 @@ export const FAULTS = {
   },
   revoke: {
     about: 'an admin revokes the hosts, for good',
+    takes: SOME,
     begin: onMembers((host) => untilEnd(host.world.revoke(host)))
   },
   clone: {
     about: 'the agents are killed, their disks copied, and both copies run, under one identity',
+    takes: SOME,
     begin: onMembers((host) => {
       host.crash('process')
       const clone = host.world.clone(host)
@@ -216,6 +251,7 @@ export const FAULTS = {
   },
   traitor: {
     about: 'somebody has the hosts and their keys: replays, forges, floods, and signs two things as one',
+    takes: SOME,
     begin: onMembers((host, { forMs }) => {
       const over = untilEnd(new Attacker(host.world, host).asTraitor(forMs))
       host.world.suspect(host)
@@ -227,6 +263,7 @@ export const FAULTS = {
   },
   newer: {
     about: 'the hosts run a newer version, which writes fields and kinds that nobody else knows',
+    takes: SOME,
     begin: onHosts((host) => {
       // It runs one agent, whatever that is.
       if (host.isNewer) return () => {}
@@ -248,8 +285,8 @@ export const FAULTS = {
       }
     })
   },
-  pegasus: { about: 'the TCP engine dies', begin: engine('pegasus') },
-  tempest: { about: 'the tunnel engine dies', begin: engine('tempest') }
+  pegasus: { about: 'the TCP engine dies', takes: SOME, begin: engine('pegasus') },
+  tempest: { about: 'the tunnel engine dies', takes: SOME, begin: engine('tempest') }
 } as const satisfies Record<string, Kind>
 
 export type FaultKind = keyof typeof FAULTS
@@ -264,41 +301,10 @@ export async function inflict(world: World, fault: Fault): Promise<void> {
   await end()
 }
 
-/** `KIND@AT+FOR[:GROUP|GROUP][=AMOUNT]`, joined by `;`. A group is host numbers joined by commas. */
+/** As `fault-list.ts` reads it. */
 export const formatFaults = (faults: readonly Fault[]): string => faults.map(formatFault).join(';')
 
 function formatFault({ kind, at, forMs, groups, amount }: Fault): string {
   const hosts = groups.length === 0 ? '' : `:${groups.map((group) => group.join()).join('|')}`
   return `${kind}@${at}+${forMs}${hosts}${amount === 0 ? '' : `=${amount}`}`
-}
-
-/** RangeError that says which part is not understood. */
-export function parseFaults(text: string): Fault[] {
-  return text
-    .split(';')
-    .filter((part) => part.trim() !== '')
-    .map((part) => {
-      const match = /^([a-z-]+)@(\d+)\+(\d+)(?::([\d,|]+))?(?:=(-?\d+))?$/.exec(part.trim())
-      const [, kind, at, forMs, groups, amount] = match ?? []
-      if (kind == null || !Object.hasOwn(FAULTS, kind)) {
-        throw new RangeError(
-          `"${part}" is no fault; write KIND@AT+FOR[:HOSTS|HOSTS][=AMOUNT] with one of ${Object.keys(FAULTS).join(' ')}`
-        )
-      }
-      return {
-        kind: kind as FaultKind,
-        at: Number(at),
-        forMs: Number(forMs),
-        groups:
-          groups == null
-            ? []
-            : groups.split('|').map((group) =>
-                group
-                  .split(',')
-                  .filter((one) => one !== '')
-                  .map(Number)
-              ),
-        amount: Number(amount ?? 0)
-      }
-    })
 }

@@ -91,14 +91,21 @@ export async function fuzz({ scenarios, seed, goesOn, findingsMax, mutate, onRun
 const KINDS = Object.keys(FAULTS) as FaultKind[]
 const CASTS_OUT: readonly FaultKind[] = ['revoke', 'clone', 'traitor']
 
-function randomFaults(random: SeededRandom, peers: number, durationMs: number, kinds: readonly FaultKind[]): Fault[] {
+/** Each of them does something, and can be typed. */
+export function randomFaults(
+  random: SeededRandom,
+  peers: number,
+  durationMs: number,
+  kinds: readonly FaultKind[] = KINDS
+): Fault[] {
   return Array.from({ length: random.integer(0, faultsMax) }, () => {
     const kind = random.pick(kinds)
     const at = random.between(0, durationMs * 0.8)
     const forMs = random.between(100, durationMs * 0.3)
     const hosts = random.sample(range(0, peers), random.integer(1, peers - 1))
     const cut = random.integer(1, Math.max(1, hosts.length - 1))
-    const groups = kind === 'cut' || kind === 'oneway' ? [hosts.slice(0, cut), hosts.slice(cut)] : [hosts]
+    const others = hosts.length > 1 ? hosts.slice(cut) : range(0, peers).filter((host) => !hosts.includes(host))
+    const groups = FAULTS[kind].takes.hosts === 'two' ? [hosts.slice(0, cut), others] : [hosts]
     return fault(kind, at, forMs, groups, amountOf(kind, random))
   })
 }
@@ -116,9 +123,9 @@ function amountOf(kind: FaultKind, random: SeededRandom): number {
     case 'slow':
       return random.integer(2, 200)
     case 'clock-skew':
-      return random.integer(-300, 300)
+      return random.integer(-300, 300) || 1
     case 'clock-jump':
-      return random.integer(-600_000, 600_000)
+      return random.integer(-600_000, 600_000) || 1
     default:
       return 0
   }

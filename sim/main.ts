@@ -6,7 +6,8 @@ import type { FlagValue } from '../src/api/cli/command.ts'
 import { explainFailure, usageFailure } from '../src/api/cli/failure.ts'
 import { parse } from '../src/api/cli/parse.ts'
 import { CHECKERS } from './checkers/index.ts'
-import { FAULTS, formatFaults, parseFaults, type Fault } from './faults.ts'
+import { formOf, parseFaults } from './fault-list.ts'
+import { FAULTS, formatFaults, type Fault, type FaultKind } from './faults.ts'
 import { fuzz, type FuzzResult } from './fuzz.ts'
 import { libp2pPeersMax, peersMax, virtualMsMax } from './limits.ts'
 import { runRehearsal } from './rehearse/command.ts'
@@ -80,7 +81,7 @@ function list({ format }: Ask): number {
     peers,
     virtual_seconds: durationMs / 1_000
   }))
-  const faults = Object.entries(FAULTS).map(([kind, { about }]) => ({ kind, about }))
+  const faults = Object.entries(FAULTS).map(([kind, { about }]) => ({ form: formOf(kind as FaultKind), about }))
   print(format, scenarios, () => listText(scenarios, CHECKERS, faults))
   return 0
 }

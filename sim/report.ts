@@ -41,14 +41,17 @@ export function fuzzText({ seed, runs, virtual_seconds: virtual, deliveries, fin
 export function listText(
   scenarios: ReadonlyArray<{ name: string; about: string; peers: number; virtual_seconds: number }>,
   checkers: ReadonlyArray<{ name: string; about: string }>,
-  faults: ReadonlyArray<{ kind: string; about: string }>
+  faults: ReadonlyArray<{ form: string; about: string }>
 ): string {
   const lines = ['Scenarios (arctic sim run NAME):']
   for (const { name, about, peers } of scenarios)
     lines.push(`  ${name.padEnd(18)}${about}; ${peers} peers unless told otherwise`)
   lines.push('', 'What every run is held to:')
   for (const { name, about } of checkers) lines.push(`  ${name.padEnd(18)}${about}`)
-  lines.push('', 'Faults (--faults "KIND@AT+FOR[:HOSTS|HOSTS][=AMOUNT];…", times in ms):')
-  for (const { kind, about } of faults) lines.push(`  ${kind.padEnd(18)}${about}`)
+  lines.push(
+    '',
+    'Faults, as in --faults "kill@2000+500:1,2;loss@0+9000=20" (AT and FOR in ms; HOSTS are numbers from 0):'
+  )
+  for (const { form, about } of faults) lines.push(`  ${form.padEnd(36)}${about}`)
   return `${lines.join('\n')}\n`
 }

@@ -1,4 +1,4 @@
-import { parseFaults } from './faults.ts'
+import { parseFaults } from './fault-list.ts'
 import type { RunResult } from './run.ts'
 
 const [left, right, laneHeight, pixels] = [110, 20, 22, 1_100]

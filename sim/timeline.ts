@@ -1,4 +1,4 @@
-import { parseFaults } from './faults.ts'
+import { parseFaults } from './fault-list.ts'
 import type { RunResult } from './run.ts'
 
 /** A run as a mermaid chart over virtual time: the faults as bars, then what happened on each host. */
@@ -12,7 +12,8 @@ export function mermaid({ scenario, seed, peers, faults, work_began_ms: began, t
   ]
   for (const { kind, at, forMs, groups, amount } of parseFaults(faults)) {
     const who = groups.map((group) => group.join(' ')).join(' and ')
-    lines.push(`  ${plain(`${kind} ${who} ${amount === 0 ? '' : amount}`)} :crit, ${began + at}, ${began + at + forMs}`)
+    const what = [kind, who, amount === 0 ? '' : String(amount)].filter(Boolean).join(' ')
+    lines.push(`  ${plain(what)} :crit, ${began + at}, ${began + at + forMs}`)
   }
   lines.push('  section all')
   for (const { at, host, kind, text } of timeline) {

@@ -70,7 +70,7 @@ describe('sim: the command', function () {
     const { out, code } = await run('sim list')
     assert.equal(code, 0)
     for (const { name } of [...SCENARIOS, ...CHECKERS]) assert.match(out, new RegExp(`^  ${name} `, 'm'))
-    for (const kind of Object.keys(FAULTS)) assert.match(out, new RegExp(`^  ${kind} `, 'm'))
+    for (const kind of Object.keys(FAULTS)) assert.match(out, new RegExp(`^  ${kind}@AT`, 'm'))
     const listed = JSON.parse((await run('sim list -j')).out) as Array<{ name: string }>
     assert.deepEqual(
       listed.map(({ name }) => name),
@@ -86,7 +86,7 @@ describe('sim: the command', function () {
       assert.equal((await run(`sim run calm --peers 2 --seed 2 ${faults} --timeline ${file}`)).code, 0)
       const mermaid = await readFile(file, 'utf8')
       assert.match(mermaid, /^gantt\n/)
-      assert.match(mermaid, /section faults\n  kill 1 +:crit, \d+, \d+\n/)
+      assert.match(mermaid, /section faults\n  kill 1 :crit, \d+, \d+\n/)
       assert.match(mermaid, /section host-1\n[\s\S]*killed :milestone/)
 
       const page = join(dir, 'run.html')

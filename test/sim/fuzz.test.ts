@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
 import { Fold } from '../../src/crdt/fold.ts'
-import { formatFaults, parseFaults } from '../../sim/faults.ts'
-import { fuzz } from '../../sim/fuzz.ts'
+import { parseFaults } from '../../sim/fault-list.ts'
+import { formatFaults } from '../../sim/faults.ts'
+import { fuzz, randomFaults } from '../../sim/fuzz.ts'
 import { SCENARIOS } from '../../sim/scenarios/index.ts'
+import { SeededRandom } from '../../sim/random.ts'
 import { shrink } from '../../sim/shrink.ts'
 import { play, said, short } from './support/short.ts'
 
@@ -61,5 +63,32 @@ describe('sim: fuzz', function () {
     assert.equal(formatFaults(parseFaults(text)), text)
     assert.throws(() => parseFaults('loss@1+2=30;rain@5+5'), /"rain@5\+5" is no fault/)
     assert.throws(() => parseFaults('loss'), RangeError)
+  })
+
+  it('takes no fault that would do nothing, and says how it is written', () => {
+    const wrong: Array<[list: string, message: RegExp]> = [
+      ['kill@1+2', /"kill@1\+2" does not say which hosts; write kill@AT\+FOR:HOSTS$/],
+      ['split@1+2:,', /does not say which hosts/],
+      ['cut@1+2:1', /does not say two groups of hosts; write cut@AT\+FOR:HOSTS\|HOSTS$/],
+      ['oneway@1+2:1|', /does not say two groups/],
+      ['cut@1+2:1|2|3', /does not say two groups/],
+      ['loss@1+2', /does not say how much; write loss@AT\+FOR\[:HOSTS\]=PERCENT$/],
+      ['loss@1+2=101', /takes 1 to 100/],
+      ['clock-jump@1+2:0=0', /does not say how much/],
+      ['freeze@1+2:0=5', /has an amount, which means nothing to it/],
+      ['latency@1+2=-5', /takes 1 to /]
+    ]
+    for (const [list, message] of wrong) assert.throws(() => parseFaults(list), { name: 'RangeError', message })
+  })
+
+  it('explores no fault list that could not be typed again, and no scenario has one', () => {
+    const lists: string[] = []
+    for (let i = 0; i < 500; i++) {
+      const [random, peers] = [new SeededRandom(`${i}`), 2 + (i % 12)]
+      lists.push(formatFaults(randomFaults(random, Math.max(3, peers), 20_000)))
+      lists.push(...SCENARIOS.map(({ faults }) => formatFaults(faults({ random, peers }))))
+    }
+    for (const list of lists) assert.equal(formatFaults(parseFaults(list)), list)
+    assert.ok(new Set(lists.flatMap((list) => list.match(/[a-z-]+(?=@)/g) ?? [])).size > 20, 'all kinds come up')
   })
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, it } from 'mocha'
-import { parseFaults } from '../../sim/faults.ts'
+import { parseFaults } from '../../sim/fault-list.ts'
 import { REGRESSIONS } from '../../sim/regressions.ts'
 import { simulate } from '../../sim/run.ts'
 import { scenarioNamed } from '../../sim/scenarios/index.ts'
