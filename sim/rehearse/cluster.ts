@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import type { ActivityJson } from '../../src/actors/operator/activity.ts'
+import type { ConnectionsJson } from '../../src/actors/operator/connections.ts'
 import type { ActorDetailJson } from '../../src/actors/operator/actor-json.ts'
 import type { PeerJson, RouteJson, ServiceJson } from '../../src/actors/operator/operator.ts'
 import type { Client } from '../../src/api/cli/client.ts'
@@ -15,8 +16,10 @@ export interface LiveCluster extends Current {
   peers: PeerJson[]
   /** Of the members that could be asked, by id: what a route to everywhere leaves alone there. */
   hosts: Record<string, HostView>
-  /** TCP flows that its members have on record: open ones, and those that ended last. */
+  /** What goes through its members' hosts, and the TCP flows that they have on record: open ones, and those that ended last. */
   records?: unknown[]
+  /** Ids of members that answer, but do not tell what goes through their hosts, or not all of it. */
+  untold?: string[]
 }
 
 /** A host's addresses and attached networks, as text; `whole` unless some were left out. */
@@ -41,20 +44,32 @@ export async function readLive(client: Client): Promise<LiveCluster> {
   return { services, routes, peers, hosts }
 }
 
-/** What the members that answer have on record, as `arctic top` shows it. */
-export async function readRecords(client: Client, { peers }: LiveCluster): Promise<unknown[]> {
+/** What the members that answer have on record, as `arctic top` shows it, and what goes through their hosts. */
+export async function readRecords(
+  client: Client,
+  { peers }: LiveCluster
+): Promise<{ records: unknown[]; untold: string[] }> {
   const records: unknown[] = []
+  const untold: string[] = []
   for (const { id, state, reachable } of peers) {
     if (state !== 'admitted' || !reachable) continue
     try {
       const { flows } = await client.get<ActivityJson>('/v1/activity', { query: { peer: id } })
-      for (const flow of flows) records.push(flow)
+      records.push(...flows)
     } catch (error) {
       // One that has gone since has nothing to tell; one that must not be asked is the operator's to know.
       if (!(error instanceof Failure) || error.code === 'forbidden') throw error
     }
+    try {
+      const { connections, more } = await client.get<ConnectionsJson>('/v1/connections', { query: { peer: id } })
+      for (const { source, dest } of connections) records.push({ peer: id, source, dest })
+      if (more) untold.push(id)
+    } catch (error) {
+      if (!(error instanceof Failure)) throw error
+      untold.push(id)
+    }
   }
-  return records
+  return { records, untold }
 }
 
 /** As its netmgr actor shows it; null of one that does not answer, or whose version does not say. */
@@ -84,10 +99,11 @@ export async function readSaved(path: string): Promise<LiveCluster> {
   } catch (error) {
     throw usageFailure(`${path} cannot be read: ${(error as Error).message.split('\n')[0]}`, 'sim rehearse')
   }
-  const { services, routes, peers, hosts = {}, records } = (saved ?? {}) as Partial<LiveCluster>
+  const { services, routes, peers, hosts = {}, records, untold } = (saved ?? {}) as Partial<LiveCluster>
   if (!Array.isArray(services) || !Array.isArray(routes) || !Array.isArray(peers))
     throw usageFailure(`${path} is no saved cluster; "arctic sim rehearse --save FILE" writes one`, 'sim rehearse')
-  return { services, routes, peers, hosts, ...(Array.isArray(records) ? { records } : {}) }
+  const told = Array.isArray(records) ? { records, untold: Array.isArray(untold) ? untold : [] } : {}
+  return { services, routes, peers, hosts, ...told }
 }
 
 export const save = (path: string, cluster: LiveCluster): Promise<void> =>

@@ -28,7 +28,7 @@ export async function runRehearsal(
   const live = from === 'live'
   const cluster = live ? await readLive(await client()) : await readSaved(from)
   if (live && flags.flowLog == null && flags.listen == null)
-    cluster.records = await readRecords(await client(), cluster)
+    Object.assign(cluster, await readRecords(await client(), cluster))
   if (flags.save != null) await save(flags.save, cluster)
   const recorded = await recordedFlows(flags, cluster, live ? await client() : null)
   return { rehearsal: await rehearse(cluster, mesh, recorded.flows, { prune }), skipped: recorded.skipped }

@@ -57,8 +57,13 @@ export function flowsOf(records: readonly unknown[], { services, peers }: LiveCl
   let skipped = 0
   for (const record of records) {
     const flow = flowOf(record, sources, idOf)
-    if (flow == null) skipped++
-    else flows.set(`${flow.peer} ${flow.source} ${flow.dest}`, flow)
+    if (flow == null) {
+      skipped++
+      continue
+    }
+    const key = `${flow.peer} ${flow.source} ${flow.dest}`
+    // Who says which service carried it knows more.
+    if (flow.service != null || !flows.has(key)) flows.set(key, flow)
   }
   return { flows: [...flows.values()], skipped }
 }

@@ -40,6 +40,8 @@ export interface Rehearsal {
   unexplained: number
   /** Members whose networks are not known, or not all of them: a route to everywhere may seem to take more there. */
   networks_unknown: string[]
+  /** Members of which it is not known, or not wholly, what goes through their hosts, where that was asked for. */
+  connections_unknown: string[]
   /** Members that are not reachable now: what would be carried to them is refused as long as they are not. */
   unreachable: string[]
   violations: Violation[]
@@ -106,6 +108,7 @@ async function play(
     changes,
     ...compare(cluster, flows, before, after),
     networks_unknown: named(members.filter(({ id }) => cluster.hosts[id]?.whole !== true)),
+    connections_unknown: named(members.filter(({ id }) => cluster.untold?.includes(id) === true)),
     unreachable: named(members.filter(isAway)),
     violations: world.violations
   }

@@ -4,8 +4,8 @@ const shownMax = 20
 
 /** What a person decides by. */
 export function rehearsalText(rehearsal: Rehearsal, skipped: number): string {
-  const { changes, flows, same, moved, dropped, appeared, unexplained, networks_unknown, unreachable, violations } =
-    rehearsal
+  const { changes, flows, same, moved, dropped, appeared, unexplained } = rehearsal
+  const { networks_unknown, connections_unknown, unreachable, violations } = rehearsal
   const lines = [
     `${changes.length} ${changes.length === 1 ? 'change' : 'changes'}, ${flows} recorded flows: ` +
       `${same} stay as they are, ${moved.length} move, ${dropped.length} drop, ${appeared.length} appear`
@@ -20,6 +20,8 @@ export function rehearsalText(rehearsal: Rehearsal, skipped: number): string {
     lines.push(
       `  networks not known, or not all of them: ${networks_unknown.join(', ')}; a broad route may take less there`
     )
+  if (connections_unknown.length > 0)
+    lines.push(`  what goes through their hosts is not known, or not wholly: ${connections_unknown.join(', ')}`)
   if (unreachable.length > 0) lines.push(`  not reachable now, so nothing is carried to: ${unreachable.join(', ')}`)
   for (const { checker, message } of violations) lines.push(`  ${checker}: ${message}`)
   return `${lines.join('\n')}\n`

@@ -1,4 +1,5 @@
 import type { PeerId, RouteId, ServiceId, TransportType } from '../crdt/schema.ts'
+import type { TrackedFlows } from './conntrack.ts'
 import type { EngineName } from './engine-protocol.ts'
 import type { HostNetworks } from './never-taken.ts'
 import type { RulePreview } from './preview.ts'
@@ -183,6 +184,8 @@ export interface Dataplane {
   tunnels(): Promise<TunnelCounters[]>
   /** Open flows of a service that this host is an end of. @throws {UnavailableError} when Pegasus cannot be asked */
   flows(service: ServiceId, query: FlowsQuery): Promise<OpenFlow[]>
+  /** What goes through this host, carried or not, as its kernel tracks it. @throws {UnavailableError} when it does not show that */
+  tracked?(): Promise<TrackedFlows>
   onEvent(listener: (event: DataplaneEvent) => void): () => void
   /** The host's addresses and attached networks that steering goes by, for `routes test`; null before the first look. */
   host?(): HostNetworks | null

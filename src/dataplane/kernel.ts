@@ -5,6 +5,7 @@ import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { logFlow } from './access-log.ts'
 import { checkHost } from './checks.ts'
+import { trackedFlows, type TrackedFlows } from './conntrack.ts'
 import { CutOff } from './cut-off.ts'
 import { checkDataPort } from './data-port.ts'
 import type {
@@ -237,6 +238,12 @@ export class KernelDataplane implements Dataplane {
       const said = error instanceof Error ? error.message : String(error)
       throw new UnavailableError(`pegasus does not tell its flows: ${said}; try again`, {}, { cause: error })
     }
+  }
+
+  async tracked(): Promise<TrackedFlows> {
+    const host = this.host()
+    if (host == null) throw new UnavailableError('the agent has not looked at its host yet; ask again in a moment')
+    return trackedFlows({ host, marks: this.#marks, desired: this.#desired ?? NOTHING })
   }
 
   onEvent(listener: (event: DataplaneEvent) => void): () => void {

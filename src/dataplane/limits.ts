@@ -118,3 +118,6 @@ export const endpointTextsMax = 8_192
 
 /** So long Pegasus has had no way to a peer before its services say so, ms: its engine may be starting again. */
 export const cutOffAfterMs = 3_000
+
+/** Pairs of addresses that a host tells of what its kernel tracks: 10,000 take half a megabyte. */
+export const trackedFlowsMax = 10_000

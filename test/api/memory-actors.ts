@@ -1,15 +1,18 @@
 import { createActor } from 'xstate'
 import { agentMachine } from '../../src/actors/agent/agent.machine.ts'
 import { EventFeed } from '../../src/actors/event-feed.ts'
+import type { TrackedFlow, TrackedFlows } from '../../src/dataplane/conntrack.ts'
 import type { OpenFlow } from '../../src/dataplane/desired.ts'
 import { FlowLog } from '../../src/actors/flow-log.ts'
 import { activityOf } from '../../src/actors/operator/activity.ts'
 import { ActorWindow, servedActors } from '../../src/actors/operator/actor-window.ts'
 import { ActorNouns } from '../../src/actors/operator/actors.ts'
+import { connectionsOf } from '../../src/actors/operator/connections.ts'
 import { attachRecorder, recorded } from '../../src/actors/runtime/recorded.ts'
 import { FlightRecorder } from '../../src/actors/runtime/recorder.ts'
 import type { Clock } from '../../src/clock.ts'
 import type { View } from '../../src/crdt/view.ts'
+import { UnavailableError } from '../../src/errors.ts'
 import { type Logger, silentLogger } from '../../src/log.ts'
 import { FakeMesh, FakeWire } from '../actors/fakes/mesh.ts'
 
@@ -17,6 +20,8 @@ import { FakeMesh, FakeWire } from '../actors/fakes/mesh.ts'
 export class MemoryActors {
   readonly window: ActorWindow
   readonly wire = new FakeWire()
+  /** What the kernel of each host tracks, by peer; null when it does not show that. */
+  readonly tracked = new Map<string, TrackedFlow[] | null>()
   readonly #agent
   readonly #recorder
   readonly #live = new Set<string>()
@@ -41,13 +46,16 @@ export class MemoryActors {
       (mesh: FakeMesh, { nouns, recorder }: typeof own) =>
       () =>
         activityOf(activityDeps(mesh, recorder, clock, view, bytes), () => nouns.tree())
+    const connectionsAt = (mesh: FakeMesh) => () => connectionsOf(connectionsDeps(mesh, this.tracked, clock, view))
     there.actors.serve(
       servedActors(far.nouns, {
         activity: activityAt(there, far),
+        connections: connectionsAt(there),
         preview: () => ({ added: [], removed: [], more: 0 })
       })
     )
-    this.window = new ActorWindow(own.nouns, { mesh: here, replica: { view }, activity: activityAt(here, own) })
+    const window = { mesh: here, replica: { view }, activity: activityAt(here, own), connections: connectionsAt(here) }
+    this.window = new ActorWindow(own.nouns, window)
   }
 
   /** Starts those that are missing. */
@@ -71,6 +79,21 @@ export class MemoryActors {
   get watches(): number {
     return this.#recorder.listeners
   }
+}
+
+function connectionsDeps(
+  mesh: FakeMesh,
+  tracked: ReadonlyMap<string, TrackedFlow[] | null>,
+  clock: Clock,
+  view: () => View
+): Parameters<typeof connectionsOf>[0] {
+  const shown = async (): Promise<TrackedFlows> => {
+    const flows = tracked.get(mesh.self) ?? []
+    if (tracked.get(mesh.self) === null) throw new UnavailableError('this host does not show what its kernel tracks')
+    return { flows, more: false }
+  }
+  const dataplane = { tracked: shown }
+  return { mesh, clock, replica: { view }, dataplane } as unknown as Parameters<typeof connectionsOf>[0]
 }
 
 /** As much of an agent as its activity is read from: each service is one that this peer is the source of. */

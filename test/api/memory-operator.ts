@@ -1,3 +1,4 @@
+import type { TrackedFlow } from '../../src/dataplane/conntrack.ts'
 import type {
   ClusterJson,
   LeaveJson,
@@ -489,6 +490,7 @@ export class MemoryOperator implements Operator {
   }
 
   activity: Operator['activity'] = (options) => this.#actors().activity(options)
+  connections: Operator['connections'] = (options) => this.#actors().connections(options)
   actors: Operator['actors'] = (options) => this.#actors().tree(options)
   inspectActor: Operator['inspectActor'] = (path, options) => this.#actors().inspect(path, options)
   actorHistory: Operator['actorHistory'] = (path, options) => this.#actors().history(path, options)
@@ -536,6 +538,12 @@ export class MemoryOperator implements Operator {
 
   /** Bytes that the first service has carried each way. */
   bytes = 0
+
+  /** What the kernel of a peer's host tracks from now on; null when it does not show that. */
+  track(peer: PeerId, flows: TrackedFlow[] | null): void {
+    this.#actors()
+    this.#memory?.tracked.set(peer, flows)
+  }
 
   /** Open watches of actors. */
   get watches(): number {

@@ -71,6 +71,7 @@ describe('api: openapi.json', function () {
       'GET /v1/cluster/history/verify',
       'POST /v1/cluster/undo',
       'GET /v1/activity',
+      'GET /v1/connections',
       'GET /v1/actors',
       'GET /v1/actors/{path}',
       'POST /v1/actors/{path}/events',

@@ -17,10 +17,12 @@ class Numbers implements ActorHandler {
   readonly watching = new Set<(key: string, update: unknown) => void>()
   readonly monitoring = new Map<string, (notice: DeathNotice) => void>()
   asked = 0
+  askedBy: Role | null = null
   answer: (what: string, path: string | null) => unknown = (what, path) => ({ what, path })
 
-  ask(what: string, path: string | null): unknown {
+  ask(what: string, path: string | null, { role }: { role: Role }): unknown {
     this.asked++
+    this.askedBy = role
     return this.answer(what, path)
   }
 
@@ -135,6 +137,7 @@ describe('actors across hosts', function () {
   it('lets members look and only admins send, as their role is now', async () => {
     const [{ exchange: m }, { exchange: b, actors }] = [await peer('m'), await peer('b')]
     deepEqual(await m.ask('b', { what: 'tree', path: null }), { what: 'tree', path: null })
+    equal(actors.askedBy, 'member')
     await rejects(m.send('b', letter()), { code: 'forbidden', message: /only an admin may send .*m is a member there/ })
     await m.tell('b', letter())
     await until('both were refused', () => b.refused().get('forbidden') === 2)

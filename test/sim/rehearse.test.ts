@@ -193,6 +193,42 @@ describe('sim: rehearsal', function () {
     assert.deepEqual([again.code, again.answer.flows], [0, answer.flows])
   })
 
+  it('asks them for all that goes through their hosts: UDP that a service carries, and what goes in the clear', async () => {
+    const saved = join(dir, 'tracked.json')
+    api.operator.track(EDGE_A, [
+      { source: '10.1.0.7', dest: '10.8.2.9' },
+      { source: '10.1.0.7', dest: '172.20.0.1' },
+      { source: '10.1.0.7', dest: '192.0.2.1' }
+    ])
+    api.operator.track(EDGE_B, [{ source: '10.2.0.5', dest: '10.9.3.3' }])
+    try {
+      const change = mesh([{ ...web, routes: [{ dest_cidr: '10.8.1.0/24' }, { dest_cidr: '172.20.0.0/16' }] }])
+      const { code, answer } = await play(change, '--from', 'live', '--socket', api.socket, '--save', saved)
+      const pairs = (list: Answer['moved']): string[] => list.map(({ source, dest }) => `${source} ${dest}`)
+      assert.equal(code, 1)
+      assert.ok(pairs(answer.dropped).includes('10.1.0.7 10.8.2.9'))
+      assert.deepEqual(pairs(answer.appeared), ['10.1.0.7 172.20.0.1'])
+      assert.deepEqual(answer.connections_unknown, [])
+      const again = await play(change, '--from', saved)
+      assert.deepEqual(pairs(again.answer.appeared), ['10.1.0.7 172.20.0.1'])
+    } finally {
+      for (const peer of [EDGE_A, EDGE_B]) api.operator.track(peer, [])
+    }
+  })
+
+  it('names the members that do not tell what goes through their hosts', async () => {
+    api.operator.track(EDGE_B, null)
+    try {
+      const { answer } = await play(mesh([web]), '--from', 'live', '--socket', api.socket)
+      assert.deepEqual(answer.connections_unknown, ['edge-b'])
+      const file = join(dir, 'change.yaml')
+      const { out } = await arctic(['sim', 'rehearse', '-f', file, '--socket', api.socket])
+      assert.match(out, /^  what goes through their hosts is not known, or not wholly: edge-b$/m)
+    } finally {
+      api.operator.track(EDGE_B, [])
+    }
+  })
+
   it('carries nothing to a member that is not reachable', async () => {
     const saved = join(dir, 'away.json')
     await play(mesh([]), ...live(), '--save', saved)

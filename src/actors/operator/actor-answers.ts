@@ -3,6 +3,7 @@ import type { RulePreview } from '../../dataplane/preview.ts'
 import { UnavailableError } from '../../errors.ts'
 import type { ActivityJson, FlowActivityJson, ServiceActivityJson, TunnelActivityJson } from './activity.ts'
 import type { ActorDetailJson, ActorSentJson, ActorUpdateJson, TransitionJson } from './actor-json.ts'
+import type { ConnectionsJson } from './connections.ts'
 import type { ActorJson } from './operator.ts'
 
 /**
@@ -27,6 +28,12 @@ export const asPreview = (answer: unknown): RulePreview => checked(answer, isPre
 /** As in `asDetail`. */
 export const asActivity = (answer: unknown, peer: PeerId): ActivityJson => ({
   ...checked(answer, isActivity),
+  peer_id: peer
+})
+
+/** As in `asDetail`. */
+export const asConnections = (answer: unknown, peer: PeerId): ConnectionsJson => ({
+  ...checked(answer, isConnections),
   peer_id: peer
 })
 
@@ -160,3 +167,13 @@ const isActivity = (value: unknown): value is ActivityJson =>
 
 const isPreview = (value: unknown): value is RulePreview =>
   isObject(value) && isListOf(isText)(value['added']) && isListOf(isText)(value['removed']) && isNumber(value['more'])
+
+const isConnection = (value: unknown): value is ConnectionsJson['connections'][number] =>
+  isObject(value) && isText(value['source']) && isText(value['dest'])
+
+const isConnections = (value: unknown): value is ConnectionsJson =>
+  isObject(value) &&
+  isText(value['at']) &&
+  isTextOrNull(value['peer_name']) &&
+  isListOf(isConnection)(value['connections']) &&
+  typeof value['more'] === 'boolean'

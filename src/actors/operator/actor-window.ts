@@ -1,10 +1,10 @@
 import type { PeerId } from '../../crdt/schema.ts'
 import type { RulePreview } from '../../dataplane/preview.ts'
-import { InvalidRequestError } from '../../errors.ts'
+import { ForbiddenError, InvalidRequestError } from '../../errors.ts'
 import type { ActorHandler, PeerActors } from '../../mesh/actor-protocol/actors.ts'
 import { parseRemoteAddress } from '../runtime/address.ts'
 import type { ActivityJson } from './activity.ts'
-import { asActivity, asDetail, asHistory, asSent, asTree, isUpdate } from './actor-answers.ts'
+import { asActivity, asConnections, asDetail, asHistory, asSent, asTree, isUpdate } from './actor-answers.ts'
 import type {
   ActorDetailJson,
   ActorSentJson,
@@ -14,6 +14,7 @@ import type {
   TransitionJson
 } from './actor-json.ts'
 import type { ActorNouns } from './actors.ts'
+import { CONNECTIONS, type ConnectionsJson } from './connections.ts'
 import type { OperatorDeps } from './deps.ts'
 import type { ActorJson, ActorOptions, SendOptions, WatchOptions } from './operator.ts'
 import { resolvePeer } from './peer-ref.ts'
@@ -24,6 +25,7 @@ export interface ActorWindowParts {
   replica: Pick<OperatorDeps['replica'], 'view'>
   /** Of this agent. */
   activity: () => Promise<ActivityJson>
+  connections: () => Promise<ConnectionsJson>
 }
 
 /**
@@ -49,6 +51,12 @@ export class ActorWindow {
     const there = this.#peer(peer)
     if (there == null) return this.#parts.activity()
     return asActivity(await this.#actors.ask(there, { what: 'activity', path: null }, options(signal)), there)
+  }
+
+  async connections({ peer, signal }: ActorOptions = {}): Promise<ConnectionsJson> {
+    const there = this.#peer(peer)
+    if (there == null) return this.#parts.connections()
+    return asConnections(await this.#actors.ask(there, { what: CONNECTIONS, path: null }, options(signal)), there)
   }
 
   async inspect(text: string, { peer, signal }: ActorOptions = {}): Promise<ActorDetailJson> {
@@ -124,13 +132,23 @@ export class ActorWindow {
 /** This agent's actors, as other members may use them, and what else they may ask of it. */
 export function servedActors(
   nouns: ActorNouns,
-  { activity, preview }: { activity: () => Promise<ActivityJson>; preview: (draft: unknown) => RulePreview }
+  {
+    activity,
+    connections,
+    preview
+  }: Pick<ActorWindowParts, 'activity' | 'connections'> & { preview: (draft: unknown) => RulePreview }
 ): ActorHandler {
   return {
-    ask(what, path, of) {
+    ask(what, path, { of, role }) {
       if (what === 'tree') return nouns.tree()
       if (what === 'activity') return activity()
       if (what === PREVIEW) return preview(of)
+      // What does not go through the mesh is not each member's to know.
+      if (what === CONNECTIONS && role !== 'admin')
+        throw new ForbiddenError("only an admin is told what goes through other hosts; use that host's own agent", {
+          role
+        })
+      if (what === CONNECTIONS) return connections()
       if (what === 'inspect' && path != null) return nouns.inspect(path)
       if (what === 'history' && path != null) return nouns.history(path)
       throw new InvalidRequestError(`the agent there does not answer "${what}"; compare both agents' versions`)

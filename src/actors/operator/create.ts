@@ -2,6 +2,7 @@ import { activityOf, type ActivityJson } from './activity.ts'
 import { ActorWindow, servedActors } from './actor-window.ts'
 import { ActorNouns } from './actors.ts'
 import { ClusterNouns } from './cluster.ts'
+import { connectionsOf, type ConnectionsJson } from './connections.ts'
 import { listFlows } from './flows.ts'
 import { HistoryNouns } from './history.ts'
 import { diagnosticsOf } from './diagnostics.ts'
@@ -26,8 +27,9 @@ import { TokenNouns } from './tokens.ts'
 export function createOperator(deps: OperatorDeps): Operator {
   const own = new ActorNouns({ ...deps, told: deps.reconciler.live })
   const activity = (): Promise<ActivityJson> => activityOf(deps, () => own.tree())
-  const actors = new ActorWindow(own, { ...deps, activity })
-  deps.mesh.actors.serve(servedActors(own, { activity, preview: (draft) => servedPreview(deps, draft) }))
+  const connections = (): Promise<ConnectionsJson> => connectionsOf(deps)
+  const actors = new ActorWindow(own, { ...deps, activity, connections })
+  deps.mesh.actors.serve(servedActors(own, { activity, connections, preview: (draft) => servedPreview(deps, draft) }))
   const cluster = new ClusterNouns(deps)
   const history = new HistoryNouns(deps)
   const peers = new PeerNouns(deps)
@@ -76,6 +78,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     testRoute: (input) => testRoute(deps, input),
     actors: (options) => actors.tree(options),
     activity: (options) => actors.activity(options),
+    connections: (options) => actors.connections(options),
     inspectActor: (path, options) => actors.inspect(path, options),
     actorHistory: (path, options) => actors.history(path, options),
     sendActor: (path, event, options) => actors.send(path, event, options),

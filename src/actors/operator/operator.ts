@@ -19,6 +19,7 @@ import type { RouteTestInput } from './route-test.ts'
 import type { Concerned } from './wait.ts'
 import type { DiagnosticsJson } from './diagnostics.ts'
 import type { ActivityJson } from './activity.ts'
+import type { ConnectionsJson } from './connections.ts'
 import type {
   ActorDetailJson,
   ActorSentJson,
@@ -115,6 +116,8 @@ export interface Operator {
   actors(options?: ActorOptions): Promise<ActorJson>
   /** What is going on at an agent: services, tunnels, flows, actors, with their counters. */
   activity(options?: ActorOptions): Promise<ActivityJson>
+  /** What goes through an agent's host, carried or not. ForbiddenError of another host for a member that is no admin. */
+  connections(options?: ActorOptions): Promise<ConnectionsJson>
   /** An actor by its address, `actor://PEER/…` included; services and peers in it may go by name. `not_found`. */
   inspectActor(path: string, options?: ActorOptions): Promise<ActorDetailJson>
   /** The last steps of an actor, oldest first, even when it has ended. */

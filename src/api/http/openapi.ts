@@ -3,6 +3,7 @@ import { Type } from 'typebox'
 import { idempotencyKeyCharsMax } from './limits.ts'
 import { ErrorSchema, ref, strict } from './schemas/common.ts'
 import { activityComponents } from './schemas/activity.ts'
+import { connectionsComponents } from './schemas/connections.ts'
 import { diagnosticsComponents } from './schemas/diagnostics.ts'
 import { actorComponents } from './schemas/actor.ts'
 import { agentComponents } from './schemas/agent.ts'
@@ -46,6 +47,7 @@ export async function describeApi(app: App, version: string): Promise<void> {
     ...actorComponents,
     ...diagnosticsComponents,
     ...activityComponents,
+    ...connectionsComponents,
     ...declareComponents,
     ...tokenComponents,
     LicenseSchema,

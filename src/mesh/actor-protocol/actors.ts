@@ -1,4 +1,4 @@
-import type { PeerId } from '../../crdt/schema.ts'
+import type { PeerId, Role } from '../../crdt/schema.ts'
 import type { ActorEvent, DeathNotice, Question } from './frame.ts'
 
 export type { DeathNotice } from './frame.ts'
@@ -10,8 +10,8 @@ export const ACTOR_PROTOCOL = '/arctic/actor/1.0.0'
  * asker then meets as if it had happened there. `by` says who asks, the proven peer included.
  */
 export interface ActorHandler {
-  /** `what` is a word that both agents know (`tree`, `inspect`), `of` any JSON; so is the answer. */
-  ask(what: string, path: string | null, of: unknown): unknown
+  /** `what` is a word that both agents know (`tree`, `inspect`), `of` any JSON; so is the answer. `role` is the asker's. */
+  ask(what: string, path: string | null, asked: { of: unknown; role: Role }): unknown
   /** Called in the order of arrival. Answers what the event caused. */
   send(path: string, event: ActorEvent, by: string): Promise<unknown>
   /** Updates from now on; of those with one key a slow reader needs only the newest. Returns the unsubscriber. */
@@ -21,7 +21,8 @@ export interface ActorHandler {
 }
 
 /**
- * The actors of other members. Members may ask, watch and monitor, admins may send, and the agent there checks that. An
+ * The actors of other members. Members may ask, watch and monitor, admins may send, and the agent there checks that; it
+ * may keep an answer for admins. An
  * event is delivered at most once, and in the order of the calls as long as the connection stands.
  */
 export interface PeerActors {

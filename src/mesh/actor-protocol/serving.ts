@@ -95,7 +95,7 @@ export class Serving {
     if (handler == null) throw new UnavailableError('the agent there is starting; ask again in a moment')
     switch (request.type) {
       case 'ask':
-        return handler.ask(request.what, request.path, request.of)
+        return handler.ask(request.what, request.path, { of: request.of, role: standing })
       case 'send':
       case 'tell':
         if (standing !== 'admin') {

@@ -20,6 +20,7 @@ import {
   SentEventSchema
 } from '../schemas/actor.ts'
 import { ActivitySchema } from '../schemas/activity.ts'
+import { ConnectionsSchema } from '../schemas/connections.ts'
 import { NothingSchema, ref } from '../schemas/common.ts'
 import type { App } from '../type-provider.ts'
 
@@ -58,6 +59,24 @@ export function actorRoutes(
       }
     },
     async ({ query }, reply) => operator.activity({ peer: query.peer, signal: hangUpSignal(reply) })
+  )
+
+  app.get(
+    '/v1/connections',
+    {
+      // Also of traffic that no service carries.
+      config: { demand: { scopes: ['admin'] } },
+      schema: {
+        operationId: 'connections',
+        summary: "What goes through an agent's host, carried or not, each pair of addresses once",
+        description:
+          'As its kernel tracks it, without the connections of the mesh itself. Of another host for admins alone.',
+        tags: ['peers'],
+        querystring: ActorQuerySchema,
+        response: { 200: ref(ConnectionsSchema) }
+      }
+    },
+    async ({ query }, reply) => operator.connections({ peer: query.peer, signal: hangUpSignal(reply) })
   )
 
   app.get(
