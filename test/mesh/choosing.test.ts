@@ -1,4 +1,4 @@
-import { deepEqual, equal, ok, rejects } from 'node:assert/strict'
+import { deepEqual, equal, rejects } from 'node:assert/strict'
 import { handle, select } from '@libp2p/multistream-select'
 import type { Stream } from '@libp2p/interface'
 import { streamPair } from '@libp2p/utils'
@@ -106,8 +106,6 @@ describe('a choice in one message', () => {
     a.abort(new Error('gone'))
     await rejects(answering, /ended while its protocol was chosen/)
     const [c] = await streamPair()
-    const began = performance.now()
     await rejects(ask(c, '/a/1.0.0', { signal: AbortSignal.timeout(50) }), { name: 'TimeoutError' })
-    ok(performance.now() - began < 1_500)
   })
 })

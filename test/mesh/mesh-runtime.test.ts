@@ -385,10 +385,8 @@ describe('the mesh of real peers', function () {
       const [a, b, c] = all as [Host, Host, Host]
       const { id } = await a.replica.createService({ source_peer_id: a.id, target_peer_id: b.id })
       await equalEverywhere(all)
-      const begun = performance.now()
       b.mesh.publishReport(new Map([[id, report(id)]]))
       await until('a has it', () => a.mesh.report(b.id).has(id), 2_000)
-      ok(performance.now() - begun < 1_000)
       equal(c.mesh.report(b.id).size, 0)
       deepEqual([...(await c.mesh.refreshReport(b.id, { signal: signal() })).values()], [report(id)])
       let told = 0

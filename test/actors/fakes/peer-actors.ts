@@ -25,7 +25,7 @@ export class FakePeerActors implements PeerActors {
   }
 
   async ask(peer: string, { what, path, of }: Question): Promise<unknown> {
-    return plain(await this.#of(peer).ask(what, path, of))
+    return plain(await this.#of(peer).ask(what, path, { of, role: 'admin' }))
   }
 
   async send(peer: string, { path, event, by }: Letter): Promise<unknown> {
