@@ -112,7 +112,7 @@ const ACTOR = /"[0-9a-f]{1,128}":(0|[1-9]\d{0,15})(?:,(?=")|(?=\}$))/y
 
 function isVector(text: string): boolean {
   if (text === '{}') return true
-  if (!text.startsWith('{')) return false
+  if (!text.startsWith('{') || !text.endsWith('}')) return false
   let at = 1
   while (at < text.length - 1) {
     ACTOR.lastIndex = at
