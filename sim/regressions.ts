@@ -59,6 +59,14 @@ export const REGRESSIONS: readonly Regression[] = [
     broke: 'the durability checker held everybody to a change that a revocation had cut off'
   },
   {
+    name: 'a newer version is revoked and goes on writing',
+    scenario: 'mixed-versions',
+    peers: 7,
+    seed: 'nov30e.143',
+    faults: 'newer@1000+20000:1,4;freeze@11393+4046:2,0;revoke@12308+3647:4',
+    broke: 'the newer version numbered what it wrote after changes of its own that did not count, and the run broke off'
+  },
+  {
     name: 'a copied identity writes on both sides of a split',
     scenario: 'cloned-peer',
     peers: 5,

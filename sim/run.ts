@@ -7,6 +7,7 @@ import type { NetworkKind } from './net/host-network.ts'
 import type { Scenario } from './scenarios/scenario.ts'
 import type { TimelineEvent } from './trace.ts'
 import { Operators } from './workload.ts'
+import { rememberSignals } from './abandoned-signals.ts'
 import { World, type Violation } from './world.ts'
 
 export interface RunOptions {
@@ -69,6 +70,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   const unheard = (error: unknown): void => world.violate('errors', `a promise was rejected unheard: ${String(error)}`)
   process.on('unhandledRejection', unheard)
   const endSharing = shareSignatures()
+  const forgetSignals = rememberSignals()
   let settled: number | null = null
   try {
     settled = await world.scheduler.run(play(world, operators, faults, options))
@@ -81,6 +83,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     process.off('unhandledRejection', unheard)
     release?.()
     endSharing()
+    forgetSignals()
   }
   const { counts, timeline } = world.trace
   return {

@@ -18,17 +18,19 @@ export const newerActorOf = (host: SimHost): string => actorOf('change', host.si
 
 /**
  * What an agent of a version to come writes by this host's key: a field more in some service, and a kind of records of
- * which this version has never heard. Answers what was written, as path and value; null when there is no service yet.
- * Another write of the same host must have ended.
+ * which this version has never heard. Answers what was written, as path and value; null when there is no service yet,
+ * or not all that it has written counts. Another write of the same host must have ended.
  */
 export async function writeNovelty(host: SimHost): Promise<Array<[path: string, value: number]> | null> {
   const replica = host.agent?.replica
   const service = [...(replica?.view().services.keys() ?? [])].sort()[0]
   if (replica == null || service == null) return null
-  const { genesis, doc } = read(host)
+  const { genesis, doc, counting } = read(host)
   const { change, getLastLocalChange, ImmutableString } = automerge()
   // One that was lost with the answer stands, and has its number.
   const seq = (replica.vector()[newerActorOf(host)] ?? 0) + 1
+  // What builds on a change that does not count would not count either.
+  if (counting !== seq - 1) return null
   const field = `newer_${host.index}`
   const next = change(doc, { time: 0 }, (raw) => {
     const bucket = Object.values(raw.services ?? {}).find((one) => Object.hasOwn(one, service))
@@ -60,7 +62,8 @@ export function noveltiesOf(host: SimHost): (path: string) => unknown {
   }
 }
 
-function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: Doc<Raw> } {
+/** `counting`: changes of the newer version's by this host that do. */
+function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: Doc<Raw>; counting: number } {
   const bootstrap = host.agent!.replica.bootstrap()
   const genesis = parseGenesis(bootstrap.genesis)
   const ledger = new Ledger(genesis)
@@ -76,5 +79,6 @@ function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: D
   const valid = held.filter(({ entry }) => entry.kind === 'change' && entry.valid)
   const chunks = [genesis.chunk, ...valid.map(({ bytes }) => bodyOf(bytes))]
   const { applyChanges, init } = automerge()
-  return { genesis, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }
+  const counting = valid.filter(({ entry }) => entry.actor === actor).length
+  return { genesis, counting, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }
 }
