@@ -8,14 +8,15 @@ export const durability: Checker = {
   atRest(world) {
     const [reader] = world.up()
     if (reader != null && world.novelties.size > 0) {
-      const read = noveltiesOf(reader)
+      const held = noveltiesOf(reader)
       for (const [path, { value, author }] of world.novelties) {
-        // Each is written by the change of that number, which may have been cut off with its author.
+        // Each is written by the change of that number, which may have been cut off with its author, or with one whose it builds on.
         const outcast = world.outcasts.get(author.id)
         if (outcast != null && (outcast.kept[newerActorOf(author)] ?? 0) < value) continue
+        if (world.outcasts.has(held.felledBy(author, value) ?? '')) continue
         const [kind, id = ''] = path.split(' ')
         const isGone = kind === 'services' && !reader.agent!.replica.view().services.has(id)
-        const found = read(path)
+        const found = held.at(path)
         if (!isGone && found !== value)
           world.violate('durability', `what a newer version wrote is lost: ${path} is ${String(found)}, not ${value}`)
       }

@@ -2,6 +2,7 @@ import type { Doc } from '@automerge/automerge'
 import { automerge } from '../../src/crdt/automerge.ts'
 import { plainChunk } from '../../src/crdt/chunk.ts'
 import { actorOf, bodyOf, parseEnvelope, sealEnvelope } from '../../src/crdt/envelope.ts'
+import type { Entry } from '../../src/crdt/entries.ts'
 import { Fold } from '../../src/crdt/fold.ts'
 import { parseGenesis } from '../../src/crdt/genesis.ts'
 import { Ledger, openEnvelope } from '../../src/crdt/ledger.ts'
@@ -53,17 +54,42 @@ export async function writeNovelty(host: SimHost): Promise<Array<[path: string, 
   ]
 }
 
-/** What stands at such a path in what a host holds; undefined for nothing. */
-export function noveltiesOf(host: SimHost): (path: string) => unknown {
-  const raw = automerge().toJS(read(host).doc) as Raw
-  return (path) => {
-    const [kind = '', id = '', field = ''] = path.split(' ')
-    return Object.values(raw[kind] ?? {}).find((bucket) => Object.hasOwn(bucket, id))?.[id]?.[field]
+export interface Novelties {
+  /** What stands at such a path in what a host holds; undefined for nothing. */
+  at(path: string): unknown
+  /** The author of the change without a right for whose sake this one does not count; null when it counts, or is not here. */
+  felledBy(author: SimHost, seq: number): string | null
+}
+
+export function noveltiesOf(host: SimHost): Novelties {
+  const { doc, ledger, fold } = read(host)
+  const raw = automerge().toJS(doc) as Raw
+  return {
+    at(path) {
+      const [kind = '', id = '', field = ''] = path.split(' ')
+      return Object.values(raw[kind] ?? {}).find((bucket) => Object.hasOwn(bucket, id))?.[id]?.[field]
+    },
+    felledBy(author, seq) {
+      let entry = ledger.at(newerActorOf(author), seq)
+      if (entry == null || entry.valid) return null
+      while (fold.isSound(entry)) {
+        const fallen: Entry | undefined = entry.deps.find(({ valid }) => !valid)
+        if (fallen == null) return null
+        entry = fallen
+      }
+      return entry.authorId
+    }
   }
 }
 
 /** `counting`: changes of the newer version's by this host that do. */
-function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: Doc<Raw>; counting: number } {
+function read(host: SimHost): {
+  genesis: ReturnType<typeof parseGenesis>
+  ledger: Ledger
+  fold: Fold
+  doc: Doc<Raw>
+  counting: number
+} {
   const bootstrap = host.agent!.replica.bootstrap()
   const genesis = parseGenesis(bootstrap.genesis)
   const ledger = new Ledger(genesis)
@@ -75,10 +101,10 @@ function read(host: SimHost): { genesis: ReturnType<typeof parseGenesis>; doc: D
   const bytesOf = new Map(held.map(({ entry, bytes }) => [entry.hash, bytes]))
   const actor = newerActorOf(host)
   // Marks whose changes count, as each peer does.
-  void new Fold(ledger, actor, (entry) => bodyOf(bytesOf.get(entry.hash) ?? new Uint8Array()))
+  const fold = new Fold(ledger, actor, (entry) => bodyOf(bytesOf.get(entry.hash) ?? new Uint8Array()))
   const valid = held.filter(({ entry }) => entry.kind === 'change' && entry.valid)
   const chunks = [genesis.chunk, ...valid.map(({ bytes }) => bodyOf(bytes))]
   const { applyChanges, init } = automerge()
   const counting = valid.filter(({ entry }) => entry.actor === actor).length
-  return { genesis, counting, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }
+  return { genesis, ledger, fold, counting, doc: applyChanges<Raw>(init<Raw>({ actor }), chunks)[0] }
 }

@@ -330,8 +330,8 @@ const MENU: Record<FaultKind, Menu> = {
       await end()
       await world.scheduler.sleep(1_000)
       assert.ok(world.novelties.size > 0)
-      const read = noveltiesOf(c)
-      for (const [path, { value }] of world.novelties) assert.equal(read(path), value, path)
+      const held = noveltiesOf(c)
+      for (const [path, { value }] of world.novelties) assert.equal(held.at(path), value, path)
     }
   },
   pegasus: { groups: [[1]], shows: (trial) => engineDies(trial, 'pegasus') },
