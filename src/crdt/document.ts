@@ -4,6 +4,7 @@ import { equalBytes, hex, MalformedError } from './bytes.ts'
 import { readOperations } from './change-reader.ts'
 import { depsOf, parseChunk, plainChunk } from './chunk.ts'
 import { GENESIS_ACTOR } from './genesis.ts'
+import { GENESIS_HASH } from './genesis-change.ts'
 import { applyBatchMax, viaLengthMax } from './limits.ts'
 import { SortedMap } from './sorted-map.ts'
 
@@ -308,20 +309,6 @@ export function operationsIn({ ops, startOp, actor, message }: DecodedChange): O
 
 /** On whose behalf a change was made, as its author says; null when on nobody's. */
 export const viaOf = (chunk: Uint8Array): string | null => operationsOf(chunk).message?.slice(0, viaLengthMax) ?? null
-
-/** The change that makes the root maps: the same bytes for each cluster. */
-export function genesisChunk(): Uint8Array {
-  const handle = newHandle(GENESIS_ACTOR)
-  for (const kind of KINDS) {
-    const map = handle.putObject('_root', kind, {})
-    for (let i = 0; i < BUCKETS[kind]; i++) handle.putObject(map, bucketName(i), {})
-  }
-  handle.commit(null, 0)
-  return lastChange(handle)
-}
-
-/** What {@link genesisChunk} makes: its hash. A start that knows it need not read a thousand operations. */
-export const GENESIS_HASH = '4d224c62dabe79dfc6262917159bf9ecb5771d3af0b78f620ac038995655fc3e'
 
 /** True when a first change makes the root maps and their buckets, each where all peers look for it. */
 export function isGenesisChunk(chunk: Uint8Array): boolean {

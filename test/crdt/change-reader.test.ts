@@ -5,7 +5,8 @@ import assert from 'node:assert/strict'
 import { concat, equalBytes, hex, MalformedError, uleb } from '../../src/crdt/bytes.ts'
 import { readOperations } from '../../src/crdt/change-reader.ts'
 import { parseChunk, plainChunk } from '../../src/crdt/chunk.ts'
-import { Document, genesisChunk, operationsIn, type Applicable, type Operations } from '../../src/crdt/document.ts'
+import { Document, operationsIn, type Applicable, type Operations } from '../../src/crdt/document.ts'
+import { genesisChunk } from '../../src/crdt/genesis-change.ts'
 import { changeOperationsMax } from '../../src/crdt/limits.ts'
 
 const GENESIS = genesisChunk()

@@ -2,7 +2,8 @@ import { decodeChange, encodeChange } from '@automerge/automerge'
 import assert from 'node:assert/strict'
 import { hex } from '../../src/crdt/bytes.ts'
 import { parseChunk, plainChunk } from '../../src/crdt/chunk.ts'
-import { Document, GENESIS_HASH, genesisChunk, isGenesisChunk, type Applicable } from '../../src/crdt/document.ts'
+import { Document, isGenesisChunk, type Applicable } from '../../src/crdt/document.ts'
+import { GENESIS_HASH, genesisChunk } from '../../src/crdt/genesis-change.ts'
 
 const ACTOR = 'ab'.repeat(36)
 
@@ -11,6 +12,7 @@ describe('the document', () => {
     assert.equal(hex(parseChunk(genesisChunk()).hash), GENESIS_HASH)
     assert.equal(isGenesisChunk(genesisChunk()), true)
     const decoded = decodeChange(genesisChunk())
+    assert.deepEqual(Buffer.from(plainChunk(encodeChange(decoded))), Buffer.from(genesisChunk()))
     const made = (change: Partial<typeof decoded>): Uint8Array =>
       plainChunk(encodeChange({ ...decoded, hash: undefined, ...change } as never))
     assert.notEqual(hex(parseChunk(made({ message: 'x' })).hash), GENESIS_HASH)

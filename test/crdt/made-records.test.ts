@@ -2,14 +2,8 @@ import * as fc from 'fast-check'
 import assert from 'node:assert/strict'
 import { hex } from '../../src/crdt/bytes.ts'
 import { parseChunk } from '../../src/crdt/chunk.ts'
-import {
-  Document,
-  genesisChunk,
-  operationsOf,
-  type FieldValue,
-  type Kind,
-  type Writer
-} from '../../src/crdt/document.ts'
+import { Document, operationsOf, type FieldValue, type Kind, type Writer } from '../../src/crdt/document.ts'
+import { genesisChunk } from '../../src/crdt/genesis-change.ts'
 import { madeRecords, type MadeRecord } from '../../src/crdt/made-records.ts'
 
 const GENESIS = genesisChunk()

@@ -4,7 +4,6 @@ import { hex } from '../../../src/crdt/bytes.ts'
 import { parseChunk } from '../../../src/crdt/chunk.ts'
 import {
   Document,
-  genesisChunk,
   operationsOf,
   type Applicable,
   type FieldValue,
@@ -12,6 +11,7 @@ import {
   type Operation,
   type Writer
 } from '../../../src/crdt/document.ts'
+import { genesisChunk } from '../../../src/crdt/genesis-change.ts'
 import { KnownRecords } from '../../../src/crdt/known-records.ts'
 import { madeRecords } from '../../../src/crdt/made-records.ts'
 import type { ToldRecords } from '../../../src/crdt/told.ts'

@@ -1,5 +1,6 @@
 import { systemClock } from '../../../src/clock.ts'
-import { genesisChunk, type Writer } from '../../../src/crdt/document.ts'
+import { type Writer } from '../../../src/crdt/document.ts'
+import { genesisChunk } from '../../../src/crdt/genesis-change.ts'
 import type { Entry } from '../../../src/crdt/entries.ts'
 import { actorOf, bodyOf, sealEnvelope } from '../../../src/crdt/envelope.ts'
 import { Fold } from '../../../src/crdt/fold.ts'
