@@ -20,8 +20,11 @@ export const replicaMachine = setup({
   types: { context: {} as ReplicaInput, input: {} as ReplicaInput, events: {} as ReplicaEvent },
   actors: {
     views: fromCallback<ReplicaEvent, ReplicaInput>(({ input, sendBack }) => {
+      let member = false
       const changed = (view: View, previous: View): void => {
-        sendBack({ type: 'view.changed', member: view.cluster != null })
+        const before = member
+        member = view.cluster != null
+        if (member !== before) sendBack({ type: 'view.changed', member })
         input.onView(view, previous)
       }
       const unsubscribe = input.replica.onView(changed)

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { PeerRecord, RouteRecord, ServiceRecord } from '../../crdt/schema.ts'
 import type { View } from '../../crdt/view.ts'
 import { byId } from '../../order.ts'
@@ -28,7 +28,7 @@ export function specOf(
     endpointWish(target)
   ]
   // Arrays keep their order, so this JSON has one form only.
-  return createHash('sha256').update(JSON.stringify(wish)).digest('hex').slice(0, 16)
+  return hash('sha256', JSON.stringify(wish), 'hex').slice(0, 16)
 }
 
 const endpointWish = (peer: PeerRecord | null): unknown =>

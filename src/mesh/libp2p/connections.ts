@@ -93,7 +93,10 @@ export class Connections {
 
   /** The connection that a member's traffic uses. */
   best(peer: PeerId): Link | undefined {
-    const links = [...(this.#links.get(peer) ?? [])].filter((link) => link.standing === 'member')
+    const all = this.#links.get(peer)
+    // As nearly always, and it is asked for each peer at each message to all.
+    if (all?.size === 1) for (const link of all) return link.standing === 'member' ? link : undefined
+    const links = [...(all ?? [])].filter((link) => link.standing === 'member')
     return links.length < 2 ? links[0] : keeper(links, this.#self, peer)
   }
 

@@ -33,6 +33,8 @@ export class Presence {
   #cluster: string | null = null
   #unsubscribe: (() => void) | null = null
   #timer: Timer | null = null
+  /** What was judged last: if it is good it is taken in next. */
+  #read: { message: Uint8Array; beat: Beat | null } | null = null
   readonly #newcomers = new Set<PeerId>()
   #greeting: Timer | null = null
 
@@ -145,6 +147,7 @@ export class Presence {
   /** Cheapest checks first; the signature is checked only of what would be news. */
   #validate(message: Uint8Array): 'accept' | 'ignore' | 'reject' {
     const beat = parseBeat(message)
+    this.#read = { message, beat }
     if (beat == null) return 'reject'
     if (!this.#isMember(beat.peer)) return 'ignore'
     const own = beat.peer === this.#network.self
@@ -159,7 +162,8 @@ export class Presence {
   }
 
   #deliver(message: Uint8Array): void {
-    const beat = parseBeat(message)
+    const beat = this.#read?.message === message ? this.#read.beat : parseBeat(message)
+    this.#read = null
     if (beat == null || !this.#roster.isNews(beat)) return
     this.#roster.heard(beat)
     this.#onBeat(beat)
