@@ -77,8 +77,9 @@ export const revokeTriesMax = 120
 /** Signatures whose check is not repeated, twice as many at most: each message goes to all peers within seconds. */
 export const signaturesKept = 65_536
 
-/** Secrets that one end of a handshake has agreed on and the other has not, and messages on their way: what is beyond it is computed. */
+/** Secrets and keys that one end of a handshake has and the other has not, and messages on their way: what is beyond it is computed. */
 export const secretsKept = 4_096
+export const derivedKept = 4_096
 export const sealedKept = 16_384
 /** Keys of peers that are read once: a handshake's signature is checked with one that is made for it. */
 export const keysKept = 4_096

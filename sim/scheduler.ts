@@ -1,3 +1,4 @@
+import { countMemoryOutside } from './memory.ts'
 import { eventsPerInstantMax, eventsPerTurn, virtualMsMax } from './limits.ts'
 
 /** The process's own, whatever a simulation makes of the global one. */
@@ -51,7 +52,12 @@ export class Scheduler {
     let settled = false
     const mark = (): void => void (settled = true)
     promise.then(mark, mark)
-    await this.#pump(() => settled)
+    const endCounting = countMemoryOutside()
+    try {
+      await this.#pump(() => settled)
+    } finally {
+      endCounting()
+    }
     return promise
   }
 

@@ -1,5 +1,4 @@
-import './memory.ts'
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Operator } from '../src/actors/operator/operator.ts'
 import { ArcticError, UnavailableError } from '../src/errors.ts'
 import { desiredFor } from '../src/actors/reconcile/desired.ts'
@@ -241,7 +240,7 @@ export class World {
   #documentOf(view: View): string {
     let document = this.#documents.get(view)
     if (document == null) {
-      document = createHash('sha256').update(view.heads.join()).digest('hex')
+      document = hash('sha256', view.heads.join(), 'hex')
       this.#documents.set(view, document)
     }
     return document

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { PeerId, ServiceId } from '../../src/crdt/schema.ts'
 import type { DesiredState } from '../../src/dataplane/desired.ts'
 import { hostFacts, type HostFacts } from '../../src/dataplane/interfaces.ts'
@@ -136,7 +136,7 @@ export class SimKernel {
   }
 
   digest(): string {
-    return createHash('sha256').update(this.rules).digest('hex').slice(0, 16)
+    return hash('sha256', this.rules, 'hex').slice(0, 16)
   }
 
   /** Which service takes a packet that enters this host, as the ruleset in force has it. */

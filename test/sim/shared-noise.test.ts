@@ -31,6 +31,29 @@ describe('sim: the cryptography of connections whose ends are in one process', (
     assert.deepEqual(Buffer.from(here), Buffer.from(there))
   })
 
+  it('derives the keys that noise derives, at both ends, and others from anything else', () => {
+    const crypto = sharedNoise()
+    const [ck, ikm] = [Buffer.alloc(32, 'chaining'), Buffer.alloc(32, 'secret')]
+    const cases: Array<[Uint8Array, Uint8Array]> = [
+      [ck, ikm],
+      [ck, none],
+      ...Array.from(ck.keys(), (at): [Uint8Array, Uint8Array] => [flipped(ck, at), ikm]),
+      ...Array.from(ikm.keys(), (at): [Uint8Array, Uint8Array] => [ck, flipped(ikm, at)]),
+      // The words that they are found by are the same.
+      [flipped(ck, 0), flipped(ikm, 0)]
+    ]
+    for (const [one, other] of [...cases, ...cases.toReversed()]) {
+      for (let end = 0; end < 2; end++) {
+        const expected = noiseCrypto.getHKDF(one, other).map((key) => Buffer.from(key))
+        assert.deepEqual(
+          crypto.getHKDF(new Uint8Array(one), new Uint8Array(other)).map((key) => Buffer.from(key)),
+          expected
+        )
+      }
+      crypto.getHKDF(one, other)
+    }
+  })
+
   it('seals as noise does, and opens what was sealed, also after its author has used the memory again', () => {
     const crypto = sharedNoise()
     for (const size of [0, 1, 100, 5_000]) {
@@ -64,6 +87,13 @@ describe('sim: the cryptography of connections whose ends are in one process', (
     for (let at = 0; at < nonce.length; at++) refuses(seal(), flipped(nonce, at))
     for (let at = 0; at < key.length; at++) refuses(seal(), nonce, none, flipped(key, at))
     refuses(seal(), nonce, Buffer.from('x'))
+    const beside = Buffer.from('what both have heard so far')
+    const besides = (): Uint8Array => crypto.chaCha20Poly1305Encrypt(text, nonce, beside, key).subarray().slice()
+    refuses(besides())
+    for (let at = 0; at < beside.length; at++) refuses(besides(), nonce, flipped(beside, at))
+    refuses(besides(), nonce, beside.subarray(1))
+    const opened = crypto.chaCha20Poly1305Decrypt(besides(), nonce, new Uint8Array(beside), key)
+    assert.deepEqual(Buffer.from(opened.subarray()), text)
     for (let length = 0; length < text.length + 16; length++) refuses(seal().subarray(0, length))
   })
 })

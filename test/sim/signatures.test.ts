@@ -34,6 +34,22 @@ describe('sim: signatures that all hosts of a process check', function () {
     askAll()
   })
 
+  it('so too of what was signed meanwhile, which is good without being computed, also after its author has used the memory again', () => {
+    const end = shareSignatures()
+    const data = Buffer.from('what a peer says now')
+    const copy = Buffer.from(data)
+    const signature = one!.sign(data)
+    data.fill(0)
+    assert.equal(verify(one!.publicKey, copy, signature), true)
+    assert.equal(verify(one!.publicKey, data, signature), false)
+    assert.equal(verify(other!.publicKey, copy, signature), false)
+    for (const at of signature.keys()) assert.equal(verify(one!.publicKey, copy, flipped(signature, at)), false)
+    for (const at of copy.keys()) assert.equal(verify(one!.publicKey, flipped(copy, at), signature), false)
+    assert.equal(verify(one!.publicKey, copy, signature), true)
+    end()
+    assert.equal(verify(one!.publicKey, copy, signature), true)
+  })
+
   it('so too by keys that are read anew for each of them, as libp2p does', async () => {
     const end = shareSignatures()
     const keys = await Promise.all([1, 2].map((n) => generateKeyPairFromSeed('Ed25519', new Uint8Array(32).fill(n))))

@@ -130,7 +130,7 @@ class WireConnection extends AbstractMultiaddrConnection {
   }
 
   sendData(data: Parameters<AbstractMultiaddrConnection['sendData']>[0]): { sentBytes: number; canSendMore: boolean } {
-    const bytes = data.subarray().slice()
+    const bytes = data.slice()
     const other = this.#other
     this.#lane.send(() => other?.take(bytes, this.#lane))
     return { sentBytes: bytes.byteLength, canSendMore: true }
