@@ -2,8 +2,8 @@
  * Makes `dist/`, from which `bin/arctic` starts as long as no source is newer: the product and what it takes from
  * node_modules in a few files, so that a start reads ten of them instead of a thousand and strips no types.
  *
- * All of it as ES modules, from `main.js`; and what an agent is of once more as CommonJS, from `agent-start.cjs`: only of scripts can
- * be kept what V8 has compiled of them since they were loaded (`src/code-cache.ts`).
+ * All of it as ES modules, from `main.js`; and what an agent is of, and the simulator, once more as CommonJS, from `agent-start.cjs` and
+ * `sim-start.cjs`: only of scripts can be kept what V8 has compiled of them since they were loaded (`src/kept-program.ts`).
  *
  * A running agent reads a chunk when it first needs it. So chunks are named by their content, and those of the build
  * before stay; `main.js` comes last and whole, and is as old as the sources it was made of.
@@ -16,7 +16,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const [dist, fresh] = [join(root, 'dist'), join(root, 'dist', 'new')]
 const MAIN = 'main.js'
-const ENTRIES = new Set(['document-worker.js', 'agent-start.cjs', 'agent-main.cjs'])
+const ENTRIES = new Set(['document-worker.js', 'agent-start.cjs', 'agent-main.cjs', 'sim-start.cjs', 'sim-main.cjs'])
 
 const begun = new Date()
 rmSync(fresh, { recursive: true, force: true })
@@ -29,6 +29,12 @@ make(['src/main.ts', 'src/crdt/document-worker.ts'], {
 make(['src/agent-start.ts', 'src/agent-main.ts'], {
   format: 'cjs',
   entryFileNames: '[name].cjs',
+  chunkFileNames: '[name]-[hash].cjs'
+})
+// By itself: nothing of an agent is cut into other files for its sake.
+make(['sim/start.ts', 'sim/main.ts'], {
+  format: 'cjs',
+  entryFileNames: 'sim-[name].cjs',
   chunkFileNames: '[name]-[hash].cjs'
 })
 utimesSync(join(fresh, MAIN), begun, begun)

@@ -44,6 +44,28 @@ describe('the bundle', () => {
     assert.equal((JSON.parse(out) as { violations: unknown[] }).violations.length, 0)
   })
 
+  it('simulates the same from scripts, of which is kept what was compiled, once a run is over', function () {
+    this.timeout(60_000)
+    const simulate = (...argv: string[]): string =>
+      execFileSync(process.execPath, [join(tree, 'dist/sim-start.cjs'), 'sim', ...argv], {
+        encoding: 'utf8',
+        env: { ...process.env, NODE_COMPILE_CACHE: join(tree, 'sim-cache') }
+      })
+    const kept = (): string | undefined => globSync(join(tree, 'sim-cache/*/sim.code'))[0]
+    const traceOf = (out: string): string => (JSON.parse(out) as { trace_hash: string }).trace_hash
+    const argv = ['sim', 'run', 'calm', '--peers', '2', '--seed', '1', '--network', 'libp2p', '-j'] as const
+    const trace = traceOf(run(...argv))
+    assert.equal(traceOf(simulate(...argv.slice(1))), trace)
+    const path = kept() as string
+    const { ino } = statSync(path)
+    assert.equal(CodeCache.read(path).isWhole, true)
+    const main = readFileSync(join(tree, 'dist/sim-main.cjs'))
+    assert.notEqual(CodeCache.read(path).of('sim-main.cjs', crc32(main)), undefined)
+    simulate('list')
+    assert.equal(traceOf(simulate(...argv.slice(1))), trace)
+    assert.equal(statSync(path).ino, ino)
+  })
+
   it('helps and says its version', () => {
     assert.match(run('--help'), /arctic/)
     assert.match(run('--version'), /\d+\.\d+\.\d+/)

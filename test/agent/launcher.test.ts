@@ -25,6 +25,7 @@ describe('bin/arctic', () => {
     put('dist/package.json', '{"type":"module"}')
     put('dist/main.js', say('bundle'))
     put('dist/agent-start.cjs', say('agent of the bundle'))
+    put('dist/sim-start.cjs', say('simulator of the bundle'))
     for (const path of ['src', 'src/deep', 'sim', 'package-lock.json']) age(path, 60)
     for (const path of ['src/main.ts', 'src/deep/down.ts', 'sim/main.ts']) age(path, 60)
   })
@@ -39,6 +40,14 @@ describe('bin/arctic', () => {
     assert.match(run('actors', 'watch', 'agent'), /^bundle actors watch agent /)
     age('src/deep/down.ts', -1)
     assert.match(run('agent'), /^sources agent /)
+  })
+
+  it('begins the simulator of the bundle in the same way', () => {
+    assert.match(run('sim', 'run', 'calm'), /^simulator of the bundle sim run calm /)
+    assert.match(run('sim', 'run', '--help'), /^bundle sim run --help /)
+    assert.match(run('-j', 'sim', 'list'), /^bundle -j sim list /)
+    age('sim/main.ts', -1)
+    assert.match(run('sim', 'list'), /^sources sim list /)
   })
 
   it('runs the sources when there is no bundle', () => {
@@ -66,18 +75,21 @@ describe('bin/arctic', () => {
     assert.match(execFileSync('sh', ['arctic'], { cwd: join(tree, 'bin'), encoding: 'utf8' }), /^bundle /)
   })
 
-  it('gives an agent a small nursery, and nobody else', () => {
-    assert.match(run('agent'), /semi-space/)
+  it('gives an agent a small nursery, the simulator a large one, and nobody else any', () => {
+    assert.match(run('agent'), /max-semi-space-size=4\b/)
+    assert.match(run('sim', 'list'), /max-semi-space-size=64\b/)
     assert.doesNotMatch(run('status'), /semi-space/)
   })
 
   it('gives no flags with which Node compiles its own modules anew', () => {
-    const flags = /--.*/.exec(run('agent'))?.[0].trim().split(' ') ?? []
     const script =
       "require('node:http'); require('node:tls'); const { internalBinding } = require('internal/test/binding'); " +
       "console.log(internalBinding('builtins').getCacheUsage().compiledWithoutCache.size)"
-    const argv = [...flags, '--no-warnings', '--expose-internals', '-e', script]
-    assert.equal(execFileSync(process.execPath, argv, { encoding: 'utf8' }).trim(), '0')
+    for (const command of ['agent', 'sim']) {
+      const flags = /--.*/.exec(run(command))?.[0].trim().split(' ') ?? []
+      const argv = [...flags, '--no-warnings', '--expose-internals', '-e', script]
+      assert.equal(execFileSync(process.execPath, argv, { encoding: 'utf8' }).trim(), '0', command)
+    }
   })
 
   const run = (...argv: string[]): string => execFileSync(join(tree, 'bin/arctic'), argv, { encoding: 'utf8' })
