@@ -236,6 +236,10 @@ export class MeshRuntime implements Mesh {
     return known ? this.#presenceOf(id) : null
   }
 
+  isReachable(id: PeerId): boolean {
+    return id === this.self || this.#roster.isReachable(id)
+  }
+
   onPresence(listener: (presence: PeerPresence) => void): () => void {
     return add(this.#onPresence, listener)
   }

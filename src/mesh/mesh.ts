@@ -11,6 +11,8 @@ export interface Mesh {
   /** Everyone seen: members whether reachable or not, and strangers that were discovered. Cheap; call it often. */
   peers(): PeerPresence[]
   peer(id: PeerId): PeerPresence | null
+  /** The same as its presence says, for those who want nothing else of it. */
+  isReachable(id: PeerId): boolean
   /** Fires when any of a peer's presence fields changes materially (reachable, heads, report digest). */
   onPresence(listener: (presence: PeerPresence) => void): () => void
   /**

@@ -5,20 +5,20 @@ import type { Reach } from './phase.ts'
 
 /** Whether a peer answers; one that never did since it became known gets a moment before that counts as a fault. */
 export class Reachability {
-  readonly #mesh: Pick<Mesh, 'self' | 'peer'>
+  readonly #mesh: Pick<Mesh, 'self' | 'isReachable'>
   readonly #monotonic: () => number
   readonly #knownSince = new Map<PeerId, number>()
   /** Peers for which the grace is over: they answered once, or never did. */
   readonly #settled = new Set<PeerId>()
 
-  constructor(mesh: Pick<Mesh, 'self' | 'peer'>, monotonic: () => number) {
+  constructor(mesh: Pick<Mesh, 'self' | 'isReachable'>, monotonic: () => number) {
     this.#mesh = mesh
     this.#monotonic = monotonic
   }
 
   of(peer: PeerId): Reach {
     if (peer === this.#mesh.self) return 'reachable'
-    if (this.#mesh.peer(peer)?.reachable === true) {
+    if (this.#mesh.isReachable(peer)) {
       this.#settled.add(peer)
       this.#knownSince.delete(peer)
       return 'reachable'

@@ -15,8 +15,9 @@ interface Entry {
   rttMs: number | null
   /** Addresses of a stranger when it was seen; a member's are asked of the network. */
   addresses: string[]
-  /** Least (arrival − sending) of late beats: the difference of the clocks plus the shortest way. */
+  /** Arrival − sending of late beats, and the least of them: the difference of the clocks plus the shortest way. */
   delays: number[]
+  leastDelay: number
 }
 
 export interface RosterEvents {
@@ -90,6 +91,7 @@ export class Roster {
     if (entry.connectedAt == null) entry.apartAt ??= entry.beatAt
     entry.delays.push(this.#clock.now() - beat.sentAt)
     if (entry.delays.length > DELAYS_KEPT) entry.delays.shift()
+    entry.leastDelay = Math.min(...entry.delays)
     this.#seen(beat.peer)
     const material =
       previous == null ||
@@ -134,7 +136,7 @@ export class Roster {
   clockOffsetMs(peer: PeerId): number {
     const entry = this.#entries.get(peer)
     if (entry == null || entry.delays.length === 0) return 0
-    return Math.min(...entry.delays) - (entry.rttMs ?? 0) / 2
+    return entry.leastDelay - (entry.rttMs ?? 0) / 2
   }
 
   peers(): PeerId[] {
@@ -214,7 +216,8 @@ export class Roster {
       seenAt: null,
       rttMs: null,
       addresses: [],
-      delays: []
+      delays: [],
+      leastDelay: Infinity
     }
     if (!this.#isMember(peer)) this.#makeRoom()
     this.#entries.set(peer, entry)

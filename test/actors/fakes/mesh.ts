@@ -71,6 +71,10 @@ export class FakeMesh implements Mesh {
     return [...this.#wire.meshes.keys()].map((id) => this.#presence(id))
   }
 
+  isReachable(id: string): boolean {
+    return this.peer(id)?.reachable === true
+  }
+
   peer(id: string): PeerPresence | null {
     return this.#wire.meshes.has(id) ? this.#presence(id) : null
   }
