@@ -198,9 +198,7 @@ impl Worker {
                 return kept;
             }
             if left == 0 {
-                if !std::mem::replace(&mut carrier.queued, true) {
-                    self.turns.push_back(Turn::Carrier(key));
-                }
+                self.queue_carrier(key);
                 return kept;
             }
             let length = match carrier.link.read(&mut arena.bytes[kept..kept + READ_BYTES], self.now) {
@@ -250,6 +248,15 @@ impl Worker {
                 self.plain_failed(key, &error);
                 true
             }
+        }
+    }
+
+    /// Its next turn to be read comes without an event.
+    pub fn queue_carrier(&mut self, key: Key) {
+        if let Some(carrier) = self.carriers.get_mut(key)
+            && !std::mem::replace(&mut carrier.queued, true)
+        {
+            self.turns.push_back(Turn::Carrier(key));
         }
     }
 

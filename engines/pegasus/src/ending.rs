@@ -138,6 +138,9 @@ impl Worker {
         match carrier.send_control(Kind::Reset, &reset.encode()) {
             Ok(()) => {
                 carrier.enter(Phase::Confirming, self.now);
+                // What is still to come for the flow, and behind it what confirms, may wait in a full socket since the flow's side
+                // took no more: nothing else says that it is to be read again.
+                self.queue_carrier(key);
                 self.settle(key);
             }
             Err(broken) => self.lose_carrier(key, &broken.0),

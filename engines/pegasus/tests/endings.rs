@@ -6,6 +6,7 @@ mod lab;
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -122,6 +123,34 @@ fn a_peer_that_vanishes_is_noticed_while_its_window_is_shut() {
     while (&client).write_all(&chunk).is_ok() {}
     assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
     assert_eq!(a.flow()["reason"], "carrier_lost");
+}
+
+#[test]
+fn what_was_on_its_way_to_a_reader_that_reset_does_not_cost_the_next_flow() {
+    let Some(lab) = lab::lab() else { return };
+    let (a, b) = lab.pair(1);
+    echo(&lab, v4(7));
+    let (close, closing) = mpsc::channel::<()>();
+    // Closed with bytes unread, which is an RST.
+    let server = serve(&lab, v4(8001), move |stream| {
+        closing.recv().unwrap();
+        drop(stream);
+    });
+    let client = connect(&lab, v4(8001));
+    client.set_write_timeout(Some(Duration::from_millis(1000))).unwrap();
+    let chunk = vec![1; 1 << 20];
+    while (&client).write_all(&chunk).is_ok() {}
+    close.send(()).unwrap();
+    server.join().unwrap();
+    assert_eq!(b.flow()["reason"], "destination_reset");
+    assert_eq!(a.flow()["reason"], "destination_reset");
+    // On the same carrier, which became free last.
+    let start = Instant::now();
+    let mut next = flowing(&lab);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    thread::sleep(Duration::from_secs(4));
+    assert!(echoes(&mut next, b"still there"));
+    assert_eq!(a.unheard("flow") + b.unheard("flow"), 0);
 }
 
 #[test]
