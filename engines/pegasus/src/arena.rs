@@ -5,7 +5,7 @@ use std::io::{self, IoSliceMut};
 
 use crate::{
     endpoint::Endpoint,
-    frame::{FRAME_BYTES_MAX, HEADER_BYTES},
+    frame::{FRAME_BYTES_MAX, HEADER_BYTES, OVERHEAD_BYTES},
     limits::{FRAME_PAYLOAD_BYTES_MAX, READ_BYTES},
 };
 
@@ -18,8 +18,8 @@ pub struct Arena {
 
 impl Arena {
     pub fn new() -> Self {
-        // A read behind an unfinished frame, or frames to seal, whichever is more.
-        Self { bytes: vec![0; FRAME_BYTES_MAX * (FRAMES + 1)] }
+        // The frames of a read, and FIN behind them.
+        Self { bytes: vec![0; FRAME_BYTES_MAX * FRAMES + OVERHEAD_BYTES] }
     }
 
     /// Somebody works in it: this is only what stands in for it meanwhile.
@@ -27,15 +27,27 @@ impl Arena {
         self.bytes.is_empty()
     }
 
-    /// Reads plain bytes to where the payloads of consecutive frames stand: all full but the last.
-    pub fn read_payloads(&mut self, from: &mut Endpoint, most: usize) -> io::Result<Option<usize>> {
-        let mut frames = self.bytes.chunks_exact_mut(FRAME_BYTES_MAX);
+    /// Where sealed bytes are read to, behind the `kept` ones of an unfinished frame. Frames of one length then end with each read
+    /// at the same place, so that no more than once a long rest is moved to the beginning.
+    pub fn behind(&mut self, kept: usize) -> &mut [u8] {
+        self.bytes.get_mut(kept..FRAME_BYTES_MAX * FRAMES).unwrap_or_default()
+    }
+
+    /// Reads at most `most` plain bytes to where the payloads of consecutive frames stand: all of `payload_most` bytes but the
+    /// last.
+    pub fn read_payloads(
+        &mut self,
+        from: &mut Endpoint,
+        most: usize,
+        payload_most: usize,
+    ) -> io::Result<Option<usize>> {
+        let mut frames = self.bytes.chunks_exact_mut(payload_most + OVERHEAD_BYTES);
         let mut slices: [IoSliceMut; FRAMES] = std::array::from_fn(|index| {
-            let room = most.saturating_sub(index * FRAME_PAYLOAD_BYTES_MAX).min(FRAME_PAYLOAD_BYTES_MAX);
+            let room = most.saturating_sub(index * payload_most).min(payload_most);
             let frame = frames.next().unwrap_or_default();
             IoSliceMut::new(frame.get_mut(HEADER_BYTES..HEADER_BYTES + room).unwrap_or_default())
         });
-        let used = most.div_ceil(FRAME_PAYLOAD_BYTES_MAX).clamp(1, FRAMES);
+        let used = most.div_ceil(payload_most).clamp(1, FRAMES);
         match &mut slices[..used] {
             [one] => from.read(one),
             several => from.read_vectored(several),

@@ -113,14 +113,15 @@ impl Worker {
             if limited && granted == 0 {
                 return self.wait_for_bandwidth(key);
             }
+            let payload_most = carrier.payload_most();
             let most = if limited {
                 granted
             } else if flow.stalled {
-                READ_BYTES_STALLED
+                READ_BYTES_STALLED.min(payload_most)
             } else {
                 READ_BYTES
             };
-            let read = arena.read_payloads(&mut flow.plain, most);
+            let read = arena.read_payloads(&mut flow.plain, most, payload_most);
             if limited {
                 let unread = granted - read.as_ref().map_or(0, |read| read.unwrap_or(0));
                 if let Some(throttle) = self.throttles.iter_mut().find(|throttle| throttle.is_of(&flow.service)) {
@@ -150,7 +151,11 @@ impl Worker {
                         flow.up_ended = true;
                         carrier.sent = End::Fin;
                     }
-                    carrier.send_payloads(arena, length, Behind { last, more }, self.now)
+                    let sent = carrier.send_payloads(arena, length, Behind { last, more }, self.now);
+                    if length == READ_BYTES {
+                        carrier.fit_frames();
+                    }
+                    sent
                 }
             };
             flow.stalled = !carrier.backlog.is_empty();
@@ -201,7 +206,7 @@ impl Worker {
                 self.queue_carrier(key);
                 return kept;
             }
-            let length = match carrier.link.read(&mut arena.bytes[kept..kept + READ_BYTES], self.now) {
+            let length = match carrier.link.read(arena.behind(kept), self.now) {
                 Ok(None) => return kept,
                 Ok(Some(0)) => {
                     self.lose_carrier(key, "the other side has closed it");

@@ -20,7 +20,7 @@ use ring::error::Unspecified;
 use crate::{
     arena::Arena,
     endpoint::{Backlog, Sink},
-    frame::{CONTROL_PAYLOAD_BYTES_MAX, FRAME_BYTES_MAX, HEADER_BYTES, Header, Kind, LEVEL, OVERHEAD_BYTES},
+    frame::{self, CONTROL_PAYLOAD_BYTES_MAX, HEADER_BYTES, Header, Kind, LEVEL, OVERHEAD_BYTES},
     gate::Permit,
     handshake::{Initiator, Keys},
     keyring::Pair,
@@ -52,6 +52,8 @@ pub struct Carrier {
     pub number: u32,
     pub sent: End,
     pub received: End,
+    /// The longest payload of a frame to send; None until there was so much to send that it was asked for.
+    payload_most: Option<u32>,
     /// Since when it is in this phase.
     pub since: Instant,
     pub made: Instant,
@@ -135,6 +137,7 @@ impl Carrier {
             number: 0,
             sent: End::Open,
             received: End::Open,
+            payload_most: None,
             since: now,
             made: now,
             keyed: now,
@@ -213,6 +216,18 @@ impl Carrier {
         Ok(self.backlog.flush(&mut self.link)?)
     }
 
+    /// Payload bytes of a long frame.
+    pub fn payload_most(&self) -> usize {
+        self.payload_most.map_or(FRAME_PAYLOAD_BYTES_MAX, |bytes| bytes as usize)
+    }
+
+    /// There is more to send than one read takes: long frames are from now on whole segments of this connection.
+    pub fn fit_frames(&mut self) {
+        if self.payload_most.is_none() {
+            self.payload_most = Some(frame::payload_of_whole_segments(self.link.segment_bytes()) as u32);
+        }
+    }
+
     /// Seals and sends the `length` payload bytes that [`Arena::read_payloads`] has read, and FIN behind them when they are the
     /// `last`. `more`: something follows at once.
     pub fn send_payloads(
@@ -223,13 +238,14 @@ impl Carrier {
         now: Instant,
     ) -> Result<(), Broken> {
         self.rekey_if_due(now)?;
+        let most = self.payload_most();
         let Some(keys) = &mut self.keys else { return Err(Broken("no keys".into())) };
         let (mut left, mut end) = (length, 0);
-        for frame in arena.bytes.chunks_exact_mut(FRAME_BYTES_MAX) {
+        for frame in arena.bytes.chunks_exact_mut(most + OVERHEAD_BYTES) {
             if left == 0 {
                 break;
             }
-            let payload = left.min(FRAME_PAYLOAD_BYTES_MAX);
+            let payload = left.min(most);
             keys.seal.seal(Header { kind: Kind::Data, length: payload }, &mut frame[..payload + OVERHEAD_BYTES])?;
             left -= payload;
             end += payload + OVERHEAD_BYTES;
@@ -326,10 +342,10 @@ mod tests {
     use crate::{
         aead::{Cipher, DirectionKey},
         endpoint::Endpoint,
-        frame,
     };
     use rustix::event::epoll::EventFlags;
-    use std::{io::Read, os::unix::net::UnixStream, time::Duration};
+    use socket2::{Domain, SockRef, Socket, Type};
+    use std::{io::Read, net::TcpStream, os::unix::net::UnixStream, time::Duration};
     use zeroize::Zeroizing;
 
     fn key() -> DirectionKey {
@@ -379,6 +395,54 @@ mod tests {
         carrier.send_payloads(&mut arena, 10, Behind::default(), later).unwrap();
         carrier.send_payloads(&mut arena, 10, Behind::default(), later).unwrap();
         assert_eq!(hear(&mut wire, &mut key, 2 * frame + OVERHEAD_BYTES), [Kind::Rekey, Kind::Data, Kind::Data]);
+    }
+
+    /// A TCP connection on loopback whose segments are as on an Ethernet, so that several are one packet.
+    fn ethernet() -> (Endpoint, TcpStream, usize) {
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_tcp_mss(1460).unwrap();
+        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        listener.listen(1).unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap().as_socket().unwrap()).unwrap();
+        let there = listener.accept().unwrap().0.into();
+        here.set_nonblocking(true).unwrap();
+        let segment = SockRef::from(&here).tcp_mss().unwrap() as usize;
+        let mut endpoint = Endpoint::new(here.into());
+        endpoint.note(EventFlags::OUT);
+        (endpoint, there, segment)
+    }
+
+    #[test]
+    fn long_frames_are_whole_segments_once_there_is_much_to_send() {
+        let now = Instant::now();
+        let (mut carrier, _, mut key) = carrier(now);
+        let (endpoint, wire, segment) = ethernet();
+        assert!((1000..=1460).contains(&segment), "{segment}");
+        carrier.link = Link::Tcp(endpoint);
+        let mut arena = Arena::new();
+        let mut lengths = |carrier: &mut Carrier| {
+            let payload = 3 * carrier.payload_most() + 1;
+            let mut bytes = vec![0; payload + 4 * OVERHEAD_BYTES];
+            let mut wire = wire.try_clone().unwrap();
+            let hearing = std::thread::spawn(move || wire.read_exact(&mut bytes).map(|()| bytes));
+            carrier.send_payloads(&mut arena, payload, Behind::default(), now).unwrap();
+            while !carrier.flush().unwrap() {
+                std::thread::yield_now();
+                carrier.link.note(EventFlags::OUT);
+            }
+            let (mut bytes, mut at, mut lengths) = (hearing.join().unwrap().unwrap(), 0, Vec::new());
+            while let Some(header) = frame::next(&bytes[at..]).unwrap() {
+                key.open(&mut bytes[at..at + header.frame_bytes()]).unwrap();
+                lengths.push(header.frame_bytes());
+                at += header.frame_bytes();
+            }
+            lengths
+        };
+        let (longest, rest) = (FRAME_PAYLOAD_BYTES_MAX + OVERHEAD_BYTES, 1 + OVERHEAD_BYTES);
+        assert_eq!(lengths(&mut carrier), [longest, longest, longest, rest]);
+        carrier.fit_frames();
+        let fitted = (64 << 10) / segment * segment;
+        assert_eq!(lengths(&mut carrier), [fitted, fitted, fitted, rest]);
     }
 
     #[test]

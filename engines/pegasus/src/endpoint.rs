@@ -11,6 +11,7 @@ use rustix::{
     io::{Errno, read, readv, retry_on_intr},
     net::{SendAncillaryBuffer, SendFlags, Shutdown, send, sendmsg, shutdown, sockopt},
 };
+use socket2::SockRef;
 
 #[derive(Debug)]
 pub struct Endpoint {
@@ -107,6 +108,11 @@ impl Endpoint {
     pub fn acknowledge_with_data(&self, wait: bool) {
         // A socket that refuses this is one that has failed; its next event says so.
         let _ = sockopt::set_tcp_quickack(&self.fd, !wait);
+    }
+
+    /// Payload bytes of a segment; 0 when the socket cannot say.
+    pub fn segment_bytes(&self) -> usize {
+        SockRef::from(&self.fd).tcp_mss().map_or(0, |bytes| bytes as usize)
     }
 
     /// Says RST and closes.

@@ -11,7 +11,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
-    limits::{FRAME_PAYLOAD_BYTES_MAX, NAME_BYTES_MAX},
+    limits::{FRAME_PAYLOAD_BYTES_MAX, NAME_BYTES_MAX, PACKET_BYTES_MAX},
     reason::Reason,
 };
 
@@ -21,6 +21,13 @@ pub const OVERHEAD_BYTES: usize = HEADER_BYTES + TAG_BYTES;
 pub const FRAME_BYTES_MAX: usize = FRAME_PAYLOAD_BYTES_MAX + OVERHEAD_BYTES;
 /// Longest payload of a frame that is not DATA: an OPEN with the longest name and two IPv6 addresses.
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 4 + 1 + NAME_BYTES_MAX + 2 * 19 + 1;
+
+/// The longest payload whose frame is one packet of whole segments, `segment` bytes each, and so leaves none that is nearly
+/// empty; where no segment fits, the longest that may be.
+pub fn payload_of_whole_segments(segment: usize) -> usize {
+    let frame = PACKET_BYTES_MAX.checked_div(segment).unwrap_or_default() * segment;
+    frame.checked_sub(OVERHEAD_BYTES).filter(|payload| *payload > 0).unwrap_or(FRAME_PAYLOAD_BYTES_MAX)
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -218,6 +225,16 @@ mod tests {
             prop_assert_eq!(next(&bytes), Ok(None));
             bytes.push(0);
             prop_assert_eq!(next(&bytes), Ok(Some(header)));
+        }
+    }
+
+    #[test]
+    fn a_long_frame_is_one_packet_of_whole_segments() {
+        for (segment, frame) in [(1448, 45 * 1448), (1460, 44 * 1460), (1428, 45 * 1428), (8948, 7 * 8948)] {
+            assert_eq!(payload_of_whole_segments(segment), frame - OVERHEAD_BYTES);
+        }
+        for segment in [0, 65_483, usize::MAX] {
+            assert_eq!(payload_of_whole_segments(segment), FRAME_PAYLOAD_BYTES_MAX);
         }
     }
 

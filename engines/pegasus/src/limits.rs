@@ -4,6 +4,9 @@ use std::time::Duration;
 
 /// Longest payload of one frame, bytes. Longer frames make a slow wire wait, shorter ones cost more per byte.
 pub const FRAME_PAYLOAD_BYTES_MAX: usize = 64 << 10;
+/// Most that the kernel sends as one packet, which the device or the next host's kernel takes apart: 64 KiB with the room that it
+/// keeps for headers. What one write has beyond whole packets goes as one more, a small one.
+pub const PACKET_BYTES_MAX: usize = (64 << 10) - 321;
 /// Most that one read takes, bytes: four full frames. One bulk flow, CPU seconds per GB of both engines: 0.53 with 64 KiB,
 /// 0.50 with 128 KiB, 0.48 with 256 KiB.
 pub const READ_BYTES: usize = 4 * FRAME_PAYLOAD_BYTES_MAX;

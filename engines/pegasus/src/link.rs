@@ -66,6 +66,14 @@ impl Link {
         }
     }
 
+    /// Payload bytes of a segment; 0 where the kernel sends none for us.
+    pub fn segment_bytes(&self) -> usize {
+        match self {
+            Self::Tcp(endpoint) => endpoint.segment_bytes(),
+            Self::Kcp(_) => 0,
+        }
+    }
+
     /// Ends it at once; the other side hears of it.
     pub fn reset(self) {
         match self {
