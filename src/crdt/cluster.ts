@@ -337,21 +337,22 @@ export class Cluster {
     await clock.sleep(0)
     const covered = behind.ledger.entries.slice(0)
     let carried: CarriedOver = { taken: [], bytes: [], left: [] }
+    let [lost, wishes]: [Entry[], Intent[]] = [[], []]
     let places: number[]
     try {
       places = await storage.settleBehind(() => {
         if (this.held.durableCount !== this.ledger.entries.length) throw new Error('something is not on disk yet')
         const after = this.ledger.entries.slice(behind.progress.entries)
         carried = carryOver(behind.ledger, after, (entry) => this.bytesOf(entry))
+        // Others write again what is theirs. Once the log is replaced these stand nowhere.
+        lost = carried.left.filter(({ authorId }) => authorId === signer.peerId)
+        wishes = lost.flatMap((entry) => this.intentsOf(entry))
         return carried.bytes
       })
     } catch (error) {
       behind.ledger.cut(covered.length)
       throw error
     }
-    // Others write again what is theirs.
-    const lost = carried.left.filter(({ authorId }) => authorId === signer.peerId)
-    const wishes = lost.flatMap((entry) => this.intentsOf(entry))
     const previous = this.view
     behind.free()
     this.#behind = null

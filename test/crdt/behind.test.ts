@@ -43,6 +43,12 @@ describe('crdt/behind', function () {
     await a.revoke(c.self)
     await pull(b, a)
     await pull(a, b)
+    // Side by side.
+    const [first = ''] = a.view().services.keys()
+    await a.updateService(first, { name: 'by a beside b', bandwidth_limit_mbps: 3 })
+    await b.updateService(first, { name: 'by b beside a' })
+    await pull(b, a)
+    await pull(a, b)
     return { a, b }
   }
 
@@ -346,6 +352,7 @@ describe('crdt/behind', function () {
       })
       assert.equal(refused, null)
       const [first = ''] = a.view().services.keys()
+      // It builds on that change, so it cannot stay where it is.
       await d.updateService(first, { name: 'written on top of it' })
       await fill(d, a)
       if (d.behind() != null) d.behindEnded(liar)
