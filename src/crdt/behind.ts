@@ -31,6 +31,9 @@ export class Behind {
   readonly intake: Intake
   readonly #deps: BehindDeps
   readonly #vector: VersionVector = {}
+  readonly #chunkOf: (entry: Entry) => Uint8Array
+  /** Hashes of what did not count in the snapshot. */
+  readonly #uncounted = new Set<string>()
   #chunks: Document | null = null
   #running: Promise<unknown> = Promise.resolve()
   /** What is wrong with the snapshot; null as long as nothing is. */
@@ -42,10 +45,10 @@ export class Behind {
     this.intake = new Intake(this.ledger, deps.verifier)
     // It outlives the rest, which must not be kept by it.
     const { storage } = deps
-    this.fold = new Fold(this.ledger, deps.actor, (entry) =>
-      bodyOf(entry.bytes ?? storage.readBehind(entry.offset, entry.length))
-    )
+    this.#chunkOf = (entry) => bodyOf(entry.bytes ?? storage.readBehind(entry.offset, entry.length))
+    this.fold = new Fold(this.ledger, deps.actor, this.#chunkOf)
     this.fold.isSavedAside = deps.saver != null
+    for (const { valid, auth, hash } of deps.shown.entries) if (!valid && auth == null) this.#uncounted.add(hash)
   }
 
   /** Takes in what is stored, which was verified before. MalformedError when it is not in order. */
@@ -90,8 +93,11 @@ export class Behind {
     return vector
   }
 
-  /** What is in the envelope of a hollow entry, as the snapshot has it; null for what did not count. */
+  /** What is in the envelope of a hollow entry, as it has come or as the snapshot has it; null for what did not count there. */
   chunkOf({ hash }: Entry): Uint8Array | null {
+    if (this.#uncounted.has(hash)) return null
+    const verified = this.ledger.get(hash)
+    if (verified != null) return this.#chunkOf(verified)
     this.#chunks ??= new Document(new Uint8Array(), undefined, this.#deps.document)
     return this.#chunks.chunk(hash)
   }
@@ -111,7 +117,7 @@ export class Behind {
     const unsaved = saver == null ? null : this.fold.unsaved({ mayLackSome: false })
     // It is as large as the whole history, and the one that is shown stands in memory meanwhile.
     if (saver != null && unsaved != null) await madeAside(unsaved, { saver, load: () => this.fold.load(), log })
-    return contradictionOf(decodeSnapshot(file), this.ledger, this.fold)
+    return contradictionOf(decodeSnapshot(file), { ledger: this.ledger, fold: this.fold, chunkOf: this.#chunkOf })
   }
 
   /** `by` has handed over all that it has of it: of what it has signed itself there is no more. */

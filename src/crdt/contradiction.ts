@@ -1,13 +1,18 @@
+import { operationsOf, type Operations } from './document.ts'
 import type { Fold } from './fold.ts'
 import type { Entry } from './entries.ts'
 import type { Ledger } from './ledger.ts'
 import type { Snapshot, SnapshotHead } from './snapshot.ts'
+import { toldFalsely } from './told-falsely.ts'
 
 /**
  * What a snapshot says that the history it covers, and nothing more, has not come to; a sentence, or null. The order in
  * which peers hold their entries differs, so none of it is compared by its place.
  */
-export function contradictionOf({ head }: Snapshot, ledger: Ledger, fold: Fold): string | null {
+export function contradictionOf(
+  { head }: Snapshot,
+  { ledger, fold, chunkOf }: { ledger: Ledger; fold: Fold; chunkOf: (entry: Entry) => Uint8Array }
+): string | null {
   if (head.entries.length !== ledger.entries.length) return 'it covers another number of entries'
   for (const row of head.entries) {
     const entry = ledger.get(row[3])
@@ -15,7 +20,7 @@ export function contradictionOf({ head }: Snapshot, ledger: Ledger, fold: Fold):
     const field = differenceOf(head, row, entry)
     if (field != null) return `of change ${entry.hash} by ${entry.authorId} it says something else: ${field}`
   }
-  const { document, records } = fold.save()
+  const { document, records, told } = fold.save()
   if (sorted(document.heads) !== sorted(head.heads)) return 'what counts comes to another document'
   const objects = new Map(ledger.touches.placed().map((object) => [object[0], JSON.stringify(object)]))
   if (objects.size !== head.objects.length) return 'what counts comes to other objects'
@@ -26,7 +31,11 @@ export function contradictionOf({ head }: Snapshot, ledger: Ledger, fold: Fold):
   const wrong = head.records.find(
     ([kind, id, value, by]) => real.get(`${kind}/${id}`) !== canonical([value, by === -1])
   )
-  return wrong == null ? null : `the record ${wrong[1]} of ${wrong[0]} is another one`
+  if (wrong != null) return `the record ${wrong[1]} of ${wrong[0]} is another one`
+  if (head.told == null) return null
+  const operationsIn = (entry: Entry): Operations => operationsOf(chunkOf(entry))
+  const untold = toldFalsely({ ...head, told: head.told }, { ledger, told, operationsOf: operationsIn })
+  return untold == null ? null : `of who has set what in the record ${untold[1]} of ${untold[0]} it says something else`
 }
 
 /** The field in which a row is not what the entry is. What it builds on is in its hash. */

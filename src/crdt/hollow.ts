@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
-import { MalformedError } from './bytes.ts'
+import { hex, MalformedError } from './bytes.ts'
+import { parseChunk } from './chunk.ts'
 import { KINDS, type Kind } from './document.ts'
 import { envelopeKindNumber, parseEnvelope, partsOfActor, TIME_MAX } from './envelope.ts'
 import type { Epoch } from './epoch.ts'
@@ -45,6 +46,7 @@ export async function checkHollow(parts: {
   if (head.segments !== 0 || head.bytes !== 0) throw new MalformedError('it was not made for others')
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
   if (head.entries.length !== entries) throw new MalformedError('it has not as many entries as were signed')
+  checkHeads(head, genesis)
   checkAuthRows(head, ledger)
   const covered = new Set(head.entries.map(([, , , hash]) => hash))
   const tail = ledger.entries.filter(({ hash }) => !covered.has(hash)).map((entry) => entry.bytes as Uint8Array)
@@ -85,6 +87,13 @@ async function verifiedAuthLog(genesis: Genesis, auth: EnvelopeBytes[], clock: C
     }
   }
   return ledger
+}
+
+/** What this peer writes builds on them, and others wait for what they do not know. */
+function checkHeads({ heads, entries }: SnapshotHead, { chunk }: Genesis): void {
+  const counting = new Set([hex(parseChunk(chunk).hash)])
+  for (const [, , , hash, , , , , , , valid] of entries) if (valid === 1) counting.add(hash)
+  if (!heads.every((hash) => counting.has(hash))) throw new MalformedError('its heads are none of its changes')
 }
 
 function checkAuthRows({ actors, entries }: SnapshotHead, verified: Ledger): void {

@@ -127,12 +127,19 @@ export class KnownRecords implements ToldRecords {
     if (!isSetting(operation)) return null
     const before = settingsOf(held, key)
     const unseen = replaces.filter((one) => before.every(({ by }) => by !== one))
-    if (!unseen.every((one) => this.#hasSet(one, object, key))) return null
+    if (!unseen.every((one) => this.#hadSet(held, key, one) || this.#hasSet(one, object, key))) return null
     const made = { by: name, value: action === 'makeList' ? items : (value as FieldValue) }
     const left = before.filter(({ by }) => !replaces.includes(by))
     // What is set for the first time on either side is side by side; what replaces all follows.
     const settings = left.length === 0 ? [made] : [...left, made].sort((a, b) => (isBelow(a.by, b.by) ? -1 : 1))
     return withSettings(held, key, settings)
+  }
+
+  /** True for one that had set this field when `saved` was made: whoever has that need not have the change. */
+  #hadSet({ kind, id, object }: MadeRecord, key: string, name: string): boolean {
+    const saved = this.#saved?.told(kind, id)
+    if (saved == null || 'gone' in saved || saved.object !== object) return false
+    return settingsOf(saved, key).some(({ by }) => by === name)
   }
 
   /** True for an operation that has set this field before and was replaced since. */
@@ -178,7 +185,8 @@ export class KnownRecords implements ToldRecords {
 /** The operation of that name, which some valid change holds; null for one that cannot be read here. */
 export type OperationAt = (name: string) => Operation | null
 
-const isSetting = ({ action, key, value }: Operation): boolean =>
+/** What a field of a record is set by, as honest agents write it. */
+export const isSetting = ({ action, key, value }: Operation): boolean =>
   key != null && key !== '__proto__' && (action === 'makeList' || isScalar(action, value))
 
 const isGone = (held: Standing | null | undefined, object: string | undefined): boolean =>
@@ -204,7 +212,7 @@ function withSettings(held: MadeRecord, key: string, settings: readonly Setting[
 }
 
 /** The order of Automerge: numbers first, then actors, byte by byte. */
-function isBelow(one: string, other: string): boolean {
+export function isBelow(one: string, other: string): boolean {
   const [a, b] = [one.split('@') as [string, string], other.split('@') as [string, string]]
   const [first, second] = [Number(a[0]), Number(b[0])]
   return first < second || (first === second && a[1] < b[1])

@@ -163,7 +163,10 @@ export class Ledger {
       operationCount: operations?.list.length ?? 0,
       auth,
       touches,
-      ...(this.#isInOrder(envelope, operations, deps) ? { operations, made: item.made } : NOT_READ),
+      ...(operations == null ||
+      this.isInOrder({ actor, seq, firstOperation: operations.start, deps: [...deps.values()] })
+        ? { operations, made: item.made }
+        : NOT_READ),
       forbidden,
       needsAdmin,
       valid: false,
@@ -174,11 +177,10 @@ export class Ledger {
   }
 
   /** Whether a change's operations are numbered after all that it builds on, as those of an honest author are. */
-  #isInOrder({ actor, seq }: Envelope, operations: Operations | null, deps: ReadonlyMap<number, Entry>): boolean {
-    if (operations == null) return true
+  isInOrder({ actor, seq, firstOperation, deps }: Pick<Entry, 'actor' | 'seq' | 'firstOperation' | 'deps'>): boolean {
     const before = this.at(actor, seq - 1)
-    const isAfter = (one: Entry): boolean => one.firstOperation + one.operationCount <= operations.start
-    return (before == null || isAfter(before)) && deps.values().every(isAfter)
+    const isAfter = (one: Entry): boolean => one.firstOperation + one.operationCount <= firstOperation
+    return (before == null || isAfter(before)) && deps.every(isAfter)
   }
 
   /** Appends an entry that was held before, by an earlier start. */

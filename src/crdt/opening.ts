@@ -1,6 +1,7 @@
 import { UnavailableError } from '../errors.ts'
 import { MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
+import { madeAside } from './document-aside.ts'
 import { envelopeKindNumber, parseEnvelope } from './envelope.ts'
 import type { Genesis } from './genesis.ts'
 import type { Hollow } from './hollow.ts'
@@ -9,6 +10,7 @@ import { Ledger, openEnvelope } from './ledger.ts'
 import type { Entry } from './entries.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import { restoreEntries, type Snapshot } from './snapshot.ts'
+import { checkForeign } from './told-foreign.ts'
 import { SavedTold } from './told-saved.ts'
 
 /** The ways in which a peer comes to a cluster that there is: from its own disk, or from what a member handed over. */
@@ -45,6 +47,7 @@ export function restoreCluster(
   const added = stored.map(({ bytes }) => readBack(cluster.ledger, bytes))
   if (added.length > 0) cluster.fold.integrate(added)
   settle(cluster, added, offsetsOf(stored))
+  checkDocument(cluster, deps)
   return cluster
 }
 
@@ -85,30 +88,49 @@ export async function adoptHollowCluster(
   const added = hollow.tail.map((bytes) => readBack(cluster.ledger, bytes))
   cluster.fold.integrate(added)
   if (!cluster.isMember()) throw new MalformedError('this peer is no member by the auth log with it')
-  cluster.fold.load()
+  // Of which nothing else tells, it is needed here anyway.
+  if (deps.saver == null || hollow.snapshot.head.told == null) cluster.fold.load()
   const parts = { genesis: genesis.bytes, snapshot: file, behind: auth, envelopes: hollow.tail }
   const places = await deps.storage.createBehind(parts)
   cluster.behind?.restore(auth.map((bytes, i) => ({ bytes, offset: places.behind[i] as number })))
   settle(cluster, added, places.envelopes)
+  checkDocument(cluster, deps)
   return cluster
 }
 
 /**
- * Of what a snapshot has, and nothing else. What another peer's says of who has set what is not looked at: nothing in the history
- * behind it is compared with that, and Automerge computes it.
+ * Has the document of a snapshot that was taken over read elsewhere, which shows whether it is what its heads name. Nobody waits for
+ * it, since nothing that is shown needs it; if it is another one the snapshot is thrown away.
  */
+function checkDocument(cluster: Cluster, { saver, log }: ClusterDeps): void {
+  const { behind, fold } = cluster
+  const unsaved = behind == null || saver == null ? null : fold.unsaved({ mayLackSome: false })
+  if (behind == null || saver == null || unsaved == null) return
+  const load = (): void => {
+    if (cluster.behind === behind) fold.load()
+  }
+  madeAside(unsaved, { saver, load, log }).catch((error: unknown) => {
+    behind.flaw ??= error instanceof Error ? error.message : String(error)
+    cluster.judgeBehind()
+  })
+}
+
+/** Of what a snapshot has, and nothing else. `digest`: it is another peer's. */
 function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
   const ledger = new Ledger(genesis)
   restoreEntries(ledger, head)
+  const told = head.told == null ? null : new SavedTold({ ...head, told: head.told })
   const saved = {
-    document: { bytes: document, heads: head.heads },
+    // A copy: it stays for long, and what it was read from is several times as large.
+    document: { bytes: document.slice(), heads: head.heads },
     records: head.records,
-    told: digest == null && head.told != null ? new SavedTold({ ...head, told: head.told }) : null,
+    told,
     owed: head.owed ?? [],
     tips: head.tips ?? null
   }
   const cluster = new Cluster(ledger, deps, saved, digest)
+  if (told != null && digest != null) checkForeign(told, head, ledger)
   const entries = ledger.entries.slice(0)
   settle(cluster, entries, offsetsOf(entries))
   return cluster

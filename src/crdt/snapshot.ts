@@ -40,7 +40,7 @@ export interface SnapshotHead {
   owed?: number[]
   /** The heads with those; left out by older versions, and when there is none. */
   tips?: string[]
-  /** What the changes say of each record. Left out where it is not known, by older versions, and for others. */
+  /** What the changes say of each record. Left out where it is not known, and by older versions. */
   told?: ToldHead
 }
 
@@ -147,8 +147,7 @@ export class Captured {
       if (durable == null || entry.index < durable) this.#entries.add(row)
       else this.#later.push(row)
     }
-    // Others ask Automerge, which computes what it tells.
-    this.#told = durable == null || told == null ? null : { left: [...told.left()].flat(), rows: new JsonList() }
+    this.#told = told == null ? null : { left: [...told.left()].flat(), rows: new JsonList() }
     if (told == null || this.#told == null) return
     const placeOf = (actor: string): number => places.get(actor) ?? -1
     for (const row of toldRows(touches.placed(), told, records, placeOf)) this.#told.rows.add(row)

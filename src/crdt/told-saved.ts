@@ -97,8 +97,8 @@ const isSame = (one: FieldValue, other: unknown): boolean =>
     : one === other
 
 /**
- * What a snapshot of this peer's own says of its records, read when it is asked for: most of them nobody writes again before the
- * next start. MalformedError when it is not in its form.
+ * What a snapshot says of its records, read when it is asked for: most of them nobody writes again before the next start. MalformedError
+ * when it is not in its form. Of one that another peer hands over more is asked (`told-foreign.ts`).
  */
 export class SavedTold implements ToldRecords {
   readonly #actors: readonly string[]
@@ -148,6 +148,32 @@ export class SavedTold implements ToldRecords {
     return this.#left
   }
 
+  /** A record stands there. */
+  isThere(kind: Kind, id: string): boolean {
+    const row = this.#held.get(kind)?.get(id)?.row
+    return row != null && row !== GONE
+  }
+
+  /** All operations that it names, of each record first the one that has made it. */
+  *named(): Generator<readonly [kind: Kind, id: string, number: number, actor: string]> {
+    for (const [kind, all] of this.#held) {
+      for (const [id, { object, row }] of all) {
+        const [first, maker] = partsOf(object)
+        yield [kind, id, first, maker]
+        if (row === GONE) continue
+        const [, by, beside] = row
+        let before = first
+        for (const one of by) {
+          if (typeof one === 'number') yield [kind, id, (before += one), maker]
+          else yield [kind, id, one[0], this.#actors[one[1]] as string]
+        }
+        for (const [, settings] of beside ?? []) {
+          for (const [number, actor] of settings) yield [kind, id, number, this.#actors[actor] as string]
+        }
+      }
+    }
+  }
+
   #recordOf(kind: Kind, id: string, object: string, [from, by, beside]: RecordRow, value: unknown): MadeRecord {
     const all = sorted(Object.entries(fieldsOf(from, value)))
     const [first, maker] = partsOf(object)
@@ -173,6 +199,7 @@ export class SavedTold implements ToldRecords {
   }
 
   #isRow(row: unknown, object: string, value: unknown): row is typeof GONE | RecordRow {
+    if (!OPERATION.test(object)) return false
     if (row === GONE) return true
     if (!Array.isArray(row)) return false
     const [from, by, beside] = row as [unknown, unknown, unknown]
@@ -219,7 +246,7 @@ function fieldsOf(from: RecordRow[0], value: unknown): Record<string, FieldValue
 }
 
 /** The record that an object was made as; null for one that is within a record, or beside all of them. */
-function ownerOf([, isMap, kind, id, field]: PlacedObject): readonly [Kind, string] | null {
+export function ownerOf([, isMap, kind, id, field]: PlacedObject): readonly [Kind, string] | null {
   return isMap === 1 && kind != null && id != null && field === null ? [kind, id] : null
 }
 
@@ -228,6 +255,9 @@ function byName(records: SavedRecords): Map<Kind, Map<string, unknown>> {
   for (const [kind, id, value] of records) found.get(kind)?.set(id, value)
   return found
 }
+
+/** Its name, as `ledger.ts` takes it. */
+const OPERATION = /^[1-9]\d{0,14}@/
 
 const numberOf = (name: string): number => Number.parseInt(name, 10)
 

@@ -50,6 +50,8 @@ const WHATS = [
   'route',
   'update',
   'remove',
+  'undo',
+  'policy',
   'pull',
   'pull',
   'fill',
@@ -173,6 +175,17 @@ class Story {
         break
       case 'remove':
         await peer.deleteService(service)
+        break
+      case 'undo': {
+        // What is gone comes back under its id, perhaps of two at once.
+        const changes = (await peer.history({ limit: 6 })).filter(({ kind, valid }) => kind === 'change' && valid)
+        const removal = changes.find(({ objects }) => objects.some(({ action }) => action === 'deleted'))
+        const change = removal ?? changes[which % Math.max(1, changes.length)]
+        if (change != null) await peer.undo(change.id)
+        break
+      }
+      case 'policy':
+        await peer.setPolicy({ max_services: 50 + (which % 100) })
         break
       case 'pull':
         if (peer !== other) await pull(peer, other)

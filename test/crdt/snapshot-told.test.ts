@@ -6,7 +6,16 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Replica } from '../../src/crdt/replica.ts'
 import { decodeSnapshot, encodeSnapshot, type Snapshot } from '../../src/crdt/snapshot.ts'
-import { Bench, pull, serviceInput, signer, state } from './support.ts'
+import { Bench, invite, pull, serviceInput, signer, state } from './support.ts'
+import type { Handed } from './support/join.ts'
+import { signedAnew } from './support/joins.ts'
+
+async function outcomeOf<T>(name: string, args: string[]): Promise<T> {
+  const program = fileURLToPath(new URL(`support/${name}.ts`, import.meta.url))
+  const flags = ['-C', 'development', '--disable-warning=ExperimentalWarning']
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, program, ...args])
+  return JSON.parse(stdout) as T
+}
 
 describe('a start from a snapshot', function () {
   this.timeout(120_000)
@@ -52,12 +61,8 @@ describe('a start from a snapshot', function () {
     return { dir, path, b, unheard }
   }
 
-  async function started(dir: string, envelopes: string[]): Promise<{ isLoaded: boolean; state: unknown }> {
-    const program = fileURLToPath(new URL('support/start.ts', import.meta.url))
-    const flags = ['-C', 'development', '--disable-warning=ExperimentalWarning']
-    const { stdout } = await promisify(execFile)(process.execPath, [...flags, program, dir, ...envelopes])
-    return JSON.parse(stdout) as { isLoaded: boolean; state: unknown }
-  }
+  const started = (dir: string, envelopes: string[]): Promise<{ isLoaded: boolean; state: unknown }> =>
+    outcomeOf('start', [dir, ...envelopes])
 
   async function spoilt(path: string, spoil: (snapshot: Snapshot) => void): Promise<void> {
     const snapshot = decodeSnapshot(await readFile(path))
@@ -95,4 +100,68 @@ describe('a start from a snapshot', function () {
     assert.deepEqual(seen, await shown(dir, b))
     assert.equal(isLoaded, false)
   })
+})
+
+describe('a join by a snapshot', function () {
+  this.timeout(120_000)
+  const bench = new Bench()
+  afterEach(() => bench.clean())
+
+  const base64 = (envelopes: Iterable<Uint8Array>): string[] =>
+    [...envelopes].map((bytes) => Buffer.from(bytes).toString('base64'))
+
+  for (const [what, isTold] of [
+    ["makes none of Automerge's documents", true],
+    ['is what it was where the snapshot says nothing of who has set what, as those of older versions', false]
+  ] as const) {
+    it(`${what}: what others write meanwhile, its own writes, the history behind, its first snapshot`, async () => {
+      const a = await bench.founder(1)
+      const b = await bench.joiner(a, 2)
+      await pull(a, b)
+      for (let i = 0; i < 6; i++) {
+        const { id } = await a.createService(serviceInput(a, b, { name: `s${i}` }))
+        await a.addRoutes(id, [{ dest_cidr: `10.${i}.0.0/16` }])
+      }
+      const [first = '', second = '', third = '', fourth = ''] = a.view().services.keys()
+      await pull(b, a)
+      await b.updateService(first, { name: 'by b' })
+      await a.updateService(first, { name: 'by a' })
+      await a.deleteService(fourth)
+      await pull(a, b)
+      await pull(b, a)
+      const token = invite(a)
+      await a.admit({ token, peer: signer(4).peerId, name: 'four' })
+      await a.signEpoch()
+      const { genesis, auth, snapshot } = (await a.bootstrapSnapshot()) ?? assert.fail('there is no snapshot')
+      const older = decodeSnapshot(snapshot)
+      delete older.head.told
+      const file = isTold ? snapshot : await signedAnew(a, 1, older)
+      const [before, vector] = [[...a.missing({}, 1e6)].flat(), a.vector()]
+      // Side by side, of what is in it: both name what it was before.
+      await a.updateService(second, { name: 'by a' })
+      await b.updateService(second, { name: 'by b', bandwidth_limit_mbps: 7 })
+      await b.updateService(first, { name: 'by b alone' })
+      await b.deleteService(third)
+      await pull(a, b)
+      const later = [...a.missing(vector, 1e6)].flat()
+      const dir = await bench.dir()
+      const handed: Handed = {
+        genesis: Buffer.from(genesis).toString('base64'),
+        auth: base64(isTold ? auth : a.authLog()),
+        snapshot: Buffer.from(file).toString('base64'),
+        token,
+        later: base64(later),
+        before: base64(before)
+      }
+      const path = join(dir, 'handed.json')
+      await writeFile(path, JSON.stringify(handed))
+      const outcome = await outcomeOf<{ documents: number; isSame: boolean; state: unknown }>('join', [dir, path])
+      assert.deepEqual([outcome.documents > 0, outcome.isSame], [!isTold, true])
+      const d = await bench.open(dir, signer(4))
+      await pull(a, d)
+      assert.deepEqual(state(d), state(a))
+      assert.deepEqual(outcome.state, JSON.parse(JSON.stringify(state(a))))
+      assert.equal((await d.verify()).flaw, null)
+    })
+  }
 })
