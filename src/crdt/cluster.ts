@@ -47,6 +47,8 @@ export class Cluster {
   /** What has been verified is taking the place of what was taken over. */
   #settling: Promise<void> | null = null
   contradiction: Contradiction | null = null
+  /** This peer has left it: what is under way must not reach the disk, which may have another cluster by then. */
+  isLeft = false
 
   /**
    * `saved`: what a snapshot says the entries of the ledger have become. `digest`: that snapshot is another peer's, and the
@@ -318,7 +320,7 @@ export class Cluster {
   /** Lets what has been verified take the place of what was taken over, once it is all there or contradicts it. */
   judgeBehind(): void {
     const behind = this.#behind
-    if (behind == null || this.#settling != null) return
+    if (behind == null || this.#settling != null || this.isLeft) return
     const { epoch } = this
     const reason = epoch == null ? 'nobody has signed it' : this.fold.reasonAgainst(epoch)
     if (reason != null) behind.flaw ??= `its epoch does not count: ${reason}`
@@ -335,6 +337,7 @@ export class Cluster {
     const flaw = behind.flaw ?? (await behind.contradiction())
     // Who has been told that it may write has written after this; who asks from now on waits.
     await clock.sleep(0)
+    if (this.isLeft) return
     const covered = behind.ledger.entries.slice(0)
     let carried: CarriedOver = { taken: [], bytes: [], left: [] }
     let [lost, wishes]: [Entry[], Intent[]] = [[], []]

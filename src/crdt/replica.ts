@@ -234,11 +234,13 @@ export class Replica implements ReplicatedState {
   }
 
   async forget(): Promise<string> {
-    const { view } = this.#inCluster()
+    const cluster = this.#inCluster()
+    const { view } = cluster
     const stamp = new Date(this.#options.clock.now()).toISOString().replaceAll(/[-:.]/g, '')
     const keptAs = await this.#storage.archive(stamp)
+    cluster.isLeft = true
     this.#epochs?.end.abort()
-    this.#cluster = this.#epochs = null
+    this.#cluster = this.#epochs = this.#past = null
     this.#options.log.info({ kept_as: keptAs }, 'this peer belongs to no cluster any more')
     this.#notify(this.#onView, { ...emptyView, revision: view.revision + 1 }, view)
     return keptAs

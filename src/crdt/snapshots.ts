@@ -44,6 +44,7 @@ export class Snapshots {
   /** Of all that memory holds, at once; written when the disk holds it too, and nothing more. Returns its size. */
   async #take(): Promise<number> {
     await this.#cluster.saveAside()
+    if (this.#cluster.isLeft) throw new Error('this peer has left the cluster')
     const { entries } = this.#cluster.ledger
     const captured = this.#cluster.capture()
     let size = 0

@@ -61,6 +61,38 @@ describe('crdt/behind', function () {
     })
   }
 
+  it('a cluster that is left while its history is compared has no part in the one that is joined after it', async () => {
+    const { a } = await bench.lived()
+    const [begun, released, made] = [1, 2, 3].map(() => Promise.withResolvers<void>()) as Resolvers
+    let asked = 0
+    const saver: Saver = async (unsaved) => {
+      // The second one is the document that the history comes to.
+      if (++asked !== 2) return saveAside(unsaved)
+      begun.resolve()
+      await released.promise
+      return saveAside(unsaved).finally(made.resolve)
+    }
+    const d = await bench.joined(a, 4, undefined, undefined, saver)
+    await fill(d, a)
+    await begun.promise
+    await d.forget()
+    const handed = (await a.bootstrapSnapshot()) ?? assert.fail('there is no snapshot')
+    assert.equal(await d.adoptSnapshot({ ...handed, token: invite(a) }), null)
+    released.resolve()
+    await made.promise
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.ok(d.behind() != null)
+    await level(d, a)
+    await fill(d, a)
+    await whole(d)
+    await d.close()
+    const again = await bench.peer(4, bench.dirOf(d))
+    assert.deepEqual([again.damage(), again.behind()], [null, null])
+    await level(again, a)
+    assert.deepEqual(state(again), state(a))
+    assert.equal((await again.verify()).flaw, null)
+  })
+
   it('of a short history there is a snapshot only when an operator has asked for one', async () => {
     const a = await bench.founder(1)
     assert.equal(await a.bootstrapSnapshot(), null)
@@ -213,3 +245,5 @@ describe('crdt/behind', function () {
     assert.ok(crashes > 15, `${crashes} crashes`)
   })
 })
+
+type Resolvers = [PromiseWithResolvers<void>, PromiseWithResolvers<void>, PromiseWithResolvers<void>]
