@@ -36,6 +36,8 @@ export class Behind {
   readonly #uncounted = new Set<string>()
   #chunks: Document | null = null
   #running: Promise<unknown> = Promise.resolve()
+  /** Entries that are on disk and judged: what has come is neither at first. */
+  #verified = 0
   /** What is wrong with the snapshot; null as long as nothing is. */
   flaw: string | null = null
 
@@ -75,11 +77,11 @@ export class Behind {
 
   /** Entries that have been verified, of so many that the snapshot covers. */
   get progress(): { verified: number; entries: number } {
-    return { verified: this.ledger.entries.length, entries: this.#deps.covered }
+    return { verified: this.#verified, entries: this.#deps.covered }
   }
 
   get isComplete(): boolean {
-    return this.ledger.entries.length === this.#deps.covered
+    return this.#verified === this.#deps.covered
   }
 
   /** What has come; the auth log, which is whole already, as it is. */
@@ -109,6 +111,11 @@ export class Behind {
     return next
   }
 
+  /** Resolves when nothing that has come is still on its way to the disk. */
+  async settled(): Promise<void> {
+    await this.#running
+  }
+
   /** Step 2; null when it is what was signed. */
   async contradiction(): Promise<string | null> {
     const file = await this.#deps.storage.readSnapshot()
@@ -122,8 +129,8 @@ export class Behind {
 
   /** `by` has handed over all that it has of it: of what it has signed itself there is no more. */
   ended(by: PeerId, mayMiss: boolean): void {
-    if (this.isComplete || mayMiss) return
     const missing = this.#deps.covered - this.ledger.entries.length
+    if (missing === 0 || mayMiss) return
     this.flaw ??= `${missing} of the entries that it names are not known to ${by}`
   }
 
@@ -189,6 +196,7 @@ export class Behind {
   }
 
   #stored(entry: Entry): void {
+    this.#verified++
     entry.dropBytes()
     if (this.ledger.hasPlace(entry)) this.#vector[entry.actor] = entry.seq
   }

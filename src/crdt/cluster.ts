@@ -334,6 +334,7 @@ export class Cluster {
 
   async #settleBehind(behind: Behind, epoch: Entry | null): Promise<void> {
     const { storage, clock, listeners, log, signer } = this.#deps
+    await behind.settled()
     const flaw = behind.flaw ?? (await behind.contradiction())
     // Who has been told that it may write has written after this; who asks from now on waits.
     await clock.sleep(0)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setImmediate as turn } from 'node:timers/promises'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import { systemDisk } from '../../src/crdt/disk.ts'
 import { UnavailableError } from '../../src/errors.ts'
@@ -91,6 +92,22 @@ describe('crdt/behind', function () {
     await level(again, a)
     assert.deepEqual(state(again), state(a))
     assert.equal((await again.verify()).flaw, null)
+  })
+
+  it('an honest admin is not contradicted by what has come and is on its way to the disk', async () => {
+    const { a } = await bench.lived()
+    const d = await bench.joined(a, 4)
+    const missing = [...a.missing(d.behind()?.vector() ?? {}, 1_000)].flat()
+    const filling = d.receiveBehind(missing, a.self)
+    // Whatever comes meanwhile asks whether the history is whole.
+    for (let i = 0; i < 200 && d.behind() != null; i++) {
+      await d.receive([], a.self)
+      await turn()
+    }
+    await filling
+    await whole(d)
+    assert.equal(d.contradiction(), null)
+    assert.deepEqual(state(d), state(a))
   })
 
   it('of a short history there is a snapshot only when an operator has asked for one', async () => {
