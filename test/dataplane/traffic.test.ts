@@ -59,7 +59,7 @@ class FourHosts {
 }
 
 describe('dataplane with both engines', function () {
-  this.timeout(30_000)
+  this.timeout(90_000)
   this.slow(4_000)
   let hosts: FourHosts
   let a: Driver
