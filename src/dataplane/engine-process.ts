@@ -17,6 +17,7 @@ import {
   type EngineName
 } from './engine-protocol.ts'
 import {
+  engineDroppedAfterMs,
   engineExitGraceMs,
   engineExitPollMs,
   engineRestartMaxMs,
@@ -319,10 +320,25 @@ export class EngineProcess {
       if (this.#stopping || client !== this.#client) return
       this.#client = null
       this.#state = 'starting'
-      if (clock.monotonic() - since > engineStableAfterMs) this.#pauseMs = engineRestartMinMs
-      this.#gone(`engine with pid ${client.hello.pid} closed its control socket`, client.hello.pid)
+      const livedMs = clock.monotonic() - since
+      if (livedMs > engineStableAfterMs) this.#pauseMs = engineRestartMinMs
+      void this.#closed(client.hello.pid, livedMs)
     })
     onReady()
+  }
+
+  /**
+   * It may only have dropped this connection, as it does with one that is not read for too long. Then it carries on, and nobody is
+   * told that it is gone; one that drops them again and again is.
+   */
+  async #closed(pid: number, livedMs: number): Promise<void> {
+    const running = livedMs > engineDroppedAfterMs ? await this.#connect() : null
+    if (this.#stopping || this.#client != null) running?.close()
+    else if (running == null) this.#gone(`engine with pid ${pid} closed its control socket`, pid)
+    else {
+      this.#log.warn({ pid }, 'the engine had dropped the connection to this agent')
+      this.#use(running, true)
+    }
   }
 
   /** The engine went away or never came: after a pause it is looked for, and started when it is not there. */

@@ -55,6 +55,9 @@ export const engineRestartMaxMs = 5_000
 /** After an engine of a build before has died, the one before it may be at work again: how soon that is looked for, ms. */
 export const orphanLookMs = 500
 
+/** A control connection that stood this long and is closed is made anew at once, ms. */
+export const engineDroppedAfterMs = 1_000
+
 /** An engine that lived this long starts over with the shortest pause, ms. */
 export const engineStableAfterMs = 10_000
 

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
-import { statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, it, before, beforeEach, afterEach } from 'mocha'
 import { until } from '../../lab/wait.ts'
 import type { DesiredState } from '../../src/dataplane/desired.ts'
-import { monitorStartMs } from '../../src/dataplane/limits.ts'
+import { engineDroppedAfterMs, monitorStartMs } from '../../src/dataplane/limits.ts'
 import { comes, inTime } from './support/in-time.ts'
 import { Driver, Namespace, needsKernel, readJson, temporaryState, wire } from './support/namespace.ts'
 import { desired, deviceServiceId, inbound, outbound, peer, route, serviceId } from './support/states.ts'
@@ -332,6 +332,33 @@ describe('dataplane in the kernel', function () {
       })
     })
     assert.equal((await driver.engines())[0]?.restarts, killed)
+    await driver.stop('remove')
+  })
+
+  it('an engine that has dropped the connection to the agent is not gone: it is told its state anew, and nothing is taken back', async () => {
+    await driver.start()
+    await driver.apply(steady)
+    const before = await driver.engines()
+    const listing = edge.run('nft', '-s', 'list', 'table', 'inet', 'arctic')
+    const states = join(state.stateDir, 'pegasus', 'control.sock.states')
+    const told = (): number => readFileSync(states, 'utf8').trim().split('\n').length
+    const toldBefore = told()
+    await new Promise((resolve) => setTimeout(resolve, engineDroppedAfterMs + 500))
+    driver.events.length = 0
+    process.kill(before[0]?.pid ?? 0, 'SIGUSR2')
+    await driver.event('engine.started', (event: { adopted: boolean }) => event.adopted)
+    await comes('it is told its state', () => told() > toldBefore)
+    assert.equal(edge.run('nft', '-s', 'list', 'table', 'inet', 'arctic'), listing)
+    assert.ok(!driver.events.some(({ type }) => type === 'engine.exited'), JSON.stringify(driver.events))
+    const after = await driver.engines()
+    assert.deepEqual(
+      after.map(({ pid, state: now, restarts }) => [pid, now, restarts]),
+      before.map(({ pid }) => [pid, 'ready', 0])
+    )
+    // One that does it again and again is gone each time, and looked for after a pause.
+    process.kill(before[0]?.pid ?? 0, 'SIGUSR2')
+    await driver.event('engine.exited')
+    await comes('it is found again', async () => (await driver.engines())[0]?.state === 'ready')
     await driver.stop('remove')
   })
 

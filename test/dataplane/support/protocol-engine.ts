@@ -1,6 +1,7 @@
 /**
  * A small engine that follows engines/PROTOCOL.md and moves no bytes: what the clients under test need to see of one.
- * Run as `protocol-engine.ts NAME --control PATH`; it notes each state it was told in `PATH.states`.
+ * Run as `protocol-engine.ts NAME --control PATH`; it notes each state it was told in `PATH.states`, and drops
+ * its clients at SIGUSR2.
  */
 import { appendFileSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
@@ -65,6 +66,9 @@ rmSync(path, { force: true })
 server.listen(path)
 console.error(JSON.stringify({ time: new Date().toISOString(), level: 'info', module: name, message: 'listening' }))
 process.on('SIGTERM', end)
+process.on('SIGUSR2', () => {
+  for (const client of clients) client.destroy()
+})
 
 function end(): void {
   for (const client of clients) client.end()
