@@ -2,13 +2,15 @@
 //! ratchet to the next key. A key is owned by exactly one direction of one carrier, so no nonce is used twice.
 
 use ring::{
-    aead::{AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
     error::Unspecified,
     hkdf::{HKDF_SHA256, KeyType, Prk},
 };
 use zeroize::Zeroizing;
 
-use crate::frame::{HEADER_BYTES, Header, TAG_BYTES};
+use crate::{
+    frame::{HEADER_BYTES, Header, TAG_BYTES},
+    sealing::Sealing,
+};
 
 /// What seals the frames of a carrier; chosen in its handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,13 +29,6 @@ impl Cipher {
     pub fn from_code(code: u8) -> Option<Self> {
         [Self::Aes256Gcm, Self::ChaCha20Poly1305].into_iter().find(|cipher| *cipher as u8 == code)
     }
-
-    fn algorithm(self) -> &'static Algorithm {
-        match self {
-            Self::Aes256Gcm => &AES_256_GCM,
-            Self::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-        }
-    }
 }
 
 /// Whether this CPU has AES and carry-less multiplication.
@@ -50,7 +45,7 @@ pub fn fast_aes() -> bool {
 /// One direction's key and how often it was used.
 pub struct DirectionKey {
     cipher: Cipher,
-    key: LessSafeKey,
+    key: Sealing,
     secret: Zeroizing<[u8; 32]>,
     used: u64,
 }
@@ -59,7 +54,7 @@ impl DirectionKey {
     /// `secret` comes from the handshake and belongs to this direction alone.
     pub fn new(cipher: Cipher, secret: Zeroizing<[u8; 32]>) -> Result<Self, Unspecified> {
         let bytes = derive(&secret, b"arctic pegasus 1 key")?;
-        let key = LessSafeKey::new(UnboundKey::new(cipher.algorithm(), bytes.as_slice())?);
+        let key = Sealing::new(cipher, &bytes)?;
         Ok(Self { cipher, key, secret, used: 0 })
     }
 
@@ -79,8 +74,8 @@ impl DirectionKey {
         let (head, rest) = frame.split_first_chunk_mut::<HEADER_BYTES>().ok_or(Unspecified)?;
         let (payload, tag_room) = rest.split_at_mut_checked(header.length).ok_or(Unspecified)?;
         *head = header.encode();
-        let tag = self.key.seal_in_place_separate_tag(nonce(self.used), Aad::from(*head), payload)?;
-        tag_room.first_chunk_mut::<TAG_BYTES>().ok_or(Unspecified)?.copy_from_slice(tag.as_ref());
+        let tag = self.key.seal(nonce(self.used), head, payload)?;
+        tag_room.first_chunk_mut::<TAG_BYTES>().ok_or(Unspecified)?.copy_from_slice(&tag);
         self.used += 1;
         Ok(())
     }
@@ -88,38 +83,37 @@ impl DirectionKey {
     /// Opens a whole frame in place; the payload then stands behind the header.
     pub fn open(&mut self, frame: &mut [u8]) -> Result<(), Unspecified> {
         let (head, sealed) = frame.split_first_chunk_mut::<HEADER_BYTES>().ok_or(Unspecified)?;
-        self.key.open_in_place(nonce(self.used), Aad::from(*head), sealed)?;
+        self.key.open(nonce(self.used), head, sealed)?;
         self.used += 1;
         Ok(())
     }
 }
 
 /// One direction's key for whole datagrams, which come in any order: the number is the caller's, who uses none twice.
-pub struct DatagramKey(LessSafeKey);
+pub struct DatagramKey(Sealing);
 
 impl DatagramKey {
     /// `secret` is that of the direction's frames; what is made of it here is another key than theirs.
     pub fn new(cipher: Cipher, secret: &[u8; 32]) -> Result<Self, Unspecified> {
         let bytes = derive(secret, b"arctic pegasus 1 datagram")?;
-        Ok(Self(LessSafeKey::new(UnboundKey::new(cipher.algorithm(), bytes.as_slice())?)))
+        Ok(Self(Sealing::new(cipher, &bytes)?))
     }
 
     /// Seals `body` in place; `head` is authenticated with it.
     pub fn seal(&self, number: u64, head: &[u8], body: &mut [u8]) -> Result<[u8; TAG_BYTES], Unspecified> {
-        let tag = self.0.seal_in_place_separate_tag(nonce(number), Aad::from(head), body)?;
-        tag.as_ref().try_into().map_err(|_| Unspecified)
+        self.0.seal(nonce(number), head, body)
     }
 
     /// Opens `sealed`, which ends with its tag, in place and returns the body.
     pub fn open<'a>(&self, number: u64, head: &[u8], sealed: &'a mut [u8]) -> Result<&'a [u8], Unspecified> {
-        Ok(self.0.open_in_place(nonce(number), Aad::from(head), sealed)?)
+        Ok(self.0.open(nonce(number), head, sealed)?)
     }
 }
 
-fn nonce(number: u64) -> Nonce {
+fn nonce(number: u64) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&number.to_le_bytes());
-    Nonce::assume_unique_for_key(nonce)
+    nonce
 }
 
 struct Length32;

@@ -41,6 +41,7 @@ mod prefix;
 pub mod reason;
 mod refusals;
 mod return_path;
+mod sealing;
 mod service;
 mod shards;
 mod slots;
