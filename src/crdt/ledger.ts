@@ -163,8 +163,7 @@ export class Ledger {
       operationCount: operations?.list.length ?? 0,
       auth,
       touches,
-      ...(operations == null ||
-      this.isInOrder({ actor, seq, firstOperation: operations.start, deps: [...deps.values()] })
+      ...(operations == null || this.isInOrder({ actor, seq, firstOperation: operations.start }, deps.values())
         ? { operations, made: item.made }
         : NOT_READ),
       forbidden,
@@ -177,10 +176,13 @@ export class Ledger {
   }
 
   /** Whether a change's operations are numbered after all that it builds on, as those of an honest author are. */
-  isInOrder({ actor, seq, firstOperation, deps }: Pick<Entry, 'actor' | 'seq' | 'firstOperation' | 'deps'>): boolean {
+  isInOrder(
+    { actor, seq, firstOperation }: Pick<Entry, 'actor' | 'seq' | 'firstOperation'>,
+    deps: Iterable<Entry>
+  ): boolean {
     const before = this.at(actor, seq - 1)
     const isAfter = (one: Entry): boolean => one.firstOperation + one.operationCount <= firstOperation
-    return (before == null || isAfter(before)) && deps.every(isAfter)
+    return (before == null || isAfter(before)) && Iterator.from(deps).every(isAfter)
   }
 
   /** Appends an entry that was held before, by an earlier start. */

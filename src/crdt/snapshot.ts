@@ -147,10 +147,11 @@ export class Captured {
       if (durable == null || entry.index < durable) this.#entries.add(row)
       else this.#later.push(row)
     }
-    this.#told = told == null ? null : { left: [...told.left()].flat(), rows: new JsonList() }
-    if (told == null || this.#told == null) return
+    const rows = new JsonList()
+    this.#told = told == null ? null : { left: [...told.left()].flat(), rows }
+    if (told == null) return
     const placeOf = (actor: string): number => places.get(actor) ?? -1
-    for (const row of toldRows(touches.placed(), told, records, placeOf)) this.#told.rows.add(row)
+    for (const row of toldRows(touches.placed(), told, records, placeOf)) rows.add(row)
   }
 
   /** The snapshot in pieces, to be made once. `offsetOf`: where an entry stands, now that all of them are durable. */

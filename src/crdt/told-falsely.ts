@@ -35,7 +35,7 @@ export function toldFalsely(
     if (entry.kind !== 'change' || !entry.valid) continue
     const { touches } = entry
     if (!touches.some(({ kind, id }) => doubtful.has(`${kind}/${id}`))) continue
-    live.add(ledger.isInOrder(entry) ? operationsOf(entry) : null, touches)
+    live.add(ledger.isInOrder(entry, entry.deps) ? operationsOf(entry) : null, touches)
   }
   return doubtful.values().find((name) => !isSo(said(...name), live.standing(...name))) ?? null
 }

@@ -150,10 +150,7 @@ describe('who has set what, as a snapshot that was taken over tells it', functio
     await d.updateService(first, { name: 'by d' })
     await pull(a, d)
     assert.deepEqual(state(d), state(a))
-    await fill(d, a)
-    await whole(d)
-    assert.equal(d.contradiction(), null)
-    assert.deepEqual(state(d), state(a))
+    await verified(d, a)
   })
 
   it('one that tells nothing of who has set what, as those of older versions, is taken as it is', async () => {
@@ -166,10 +163,7 @@ describe('who has set what, as a snapshot that was taken over tells it', functio
     await pull(d, a)
     await pull(a, d)
     assert.deepEqual(state(d), state(a))
-    await fill(d, a)
-    await whole(d)
-    assert.equal(d.contradiction(), null)
-    assert.deepEqual(state(d), state(a))
+    await verified(d, a)
   })
 
   describe('where a record has stood under its id more than once', () => {
@@ -304,4 +298,12 @@ interface ToldOfOne {
   fields: Record<string, unknown>
   by: unknown[]
   maker: [number: number, actor: number]
+}
+
+/** All that is behind what `d` took over comes from `a`, contradicts nothing, and both show the same. */
+async function verified(d: Replica, a: Replica): Promise<void> {
+  await fill(d, a)
+  await whole(d)
+  assert.equal(d.contradiction(), null)
+  assert.deepEqual(state(d), state(a))
 }

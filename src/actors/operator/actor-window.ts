@@ -144,11 +144,11 @@ export function servedActors(
       if (what === 'activity') return activity()
       if (what === PREVIEW) return preview(of)
       // What does not go through the mesh is not each member's to know.
-      if (what === CONNECTIONS && role !== 'admin')
-        throw new ForbiddenError("only an admin is told what goes through other hosts; use that host's own agent", {
-          role
-        })
-      if (what === CONNECTIONS) return connections()
+      if (what === CONNECTIONS) {
+        if (role === 'admin') return connections()
+        const why = "only an admin is told what goes through other hosts; use that host's own agent"
+        throw new ForbiddenError(why, { role })
+      }
       if (what === 'inspect' && path != null) return nouns.inspect(path)
       if (what === 'history' && path != null) return nouns.history(path)
       throw new InvalidRequestError(`the agent there does not answer "${what}"; compare both agents' versions`)
