@@ -33,7 +33,7 @@ type SetBy = number | [number: number, actor: number]
 const [GONE, OTHER] = [0, 1] as const
 const [AS_SHOWN, WITHOUT_ID] = [0, 1] as const
 
-type SavedRecords = ReadonlyArray<readonly [kind: Kind, id: string, value: unknown, ...rest: unknown[]]>
+type SavedRecords = Iterable<readonly [kind: Kind, id: string, value: unknown, ...rest: unknown[]]>
 
 /** The rows of {@link ToldHead}. `records`: those in the snapshot. `placeOf`: of an actor, in its list. */
 export function* toldRows(
@@ -105,30 +105,32 @@ export class SavedTold implements ToldRecords {
   readonly #held = new Map<Kind, Map<string, Saved>>(KINDS.map((kind) => [kind, new Map()]))
   readonly #left: Array<readonly [Kind, string]> = []
 
+  /** What is as long as the history is walked once, row by row. */
   constructor(head: {
     actors: readonly string[]
-    objects: readonly PlacedObject[]
+    objects: Iterable<PlacedObject>
     records: SavedRecords
-    told: ToldHead
+    told: { left: readonly string[]; rows: Iterable<unknown> }
   }) {
     const { actors, objects, records, told } = head
     const { rows, left } = told
-    if (!Array.isArray(rows) || !Array.isArray(left)) throw wrong()
+    if (!isList(rows) || !Array.isArray(left)) throw wrong()
     this.#actors = actors
     const shown = byName(records)
-    let next = 0
+    const rest = rows[Symbol.iterator]()
     for (const object of objects) {
       const owner = ownerOf(object)
       if (owner == null) continue
       const [kind, id] = owner
-      const row = rows[next++]
+      const { done, value: row } = rest.next()
+      if (done === true) throw wrong()
       if (row === OTHER) continue
       const value = shown.get(kind)?.get(id)
       const held = this.#held.get(kind)
       if (held == null || held.has(id) || !this.#isRow(row, object[0], value)) throw wrong()
       held.set(id, { object: object[0], row, value })
     }
-    if (next !== rows.length || left.length % 2 !== 0) throw wrong()
+    if (rest.next().done !== true || left.length % 2 !== 0) throw wrong()
     for (let i = 0; i < left.length; i += 2) {
       const [kind, id] = [left[i] as Kind, left[i + 1]]
       const held = this.#held.get(kind)
@@ -268,6 +270,10 @@ const isNumber = (value: unknown): boolean => Number.isSafeInteger(value) && (va
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value != null && !Array.isArray(value)
+
+/** Read whole or row by row. */
+const isList = (value: unknown): value is Iterable<unknown> =>
+  typeof value === 'object' && value != null && Symbol.iterator in value
 
 const isFieldValue = (value: unknown): boolean => isPlain(value) || (Array.isArray(value) && value.every(isPlain))
 

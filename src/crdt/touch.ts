@@ -44,7 +44,7 @@ export class TouchIndex {
     }
   }
 
-  restore(objects: readonly PlacedObject[]): void {
+  restore(objects: Iterable<PlacedObject>): void {
     for (const [id, isMap, kind, owner, field] of objects) {
       const touch = kind == null || owner == null ? null : this.names.one(kind, owner)
       this.#objects.set(id, { isMap: isMap === 1, owner: touch, field })

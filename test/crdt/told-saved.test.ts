@@ -59,11 +59,16 @@ function headOf(reader: Reader, seed: number): Head {
   return JSON.parse(JSON.stringify(head)) as Head
 }
 
-function restarted(reader: Reader, head: Head): Reader {
+function restarted(reader: Reader, { actors, objects, records, told }: Head): Reader {
   const touches = new TouchIndex()
-  touches.restore(head.objects)
+  touches.restore(rowByRow(objects))
+  const { left, rows } = told
+  const head = { actors, objects: rowByRow(objects), records: rowByRow(records), told: { left, rows: rowByRow(rows) } }
   return new Reader(false, { reader, touches, told: new SavedTold(head) })
 }
+
+/** As what is read from a file, and is in no list. */
+const rowByRow = <T>(rows: readonly T[]): Iterable<T> => ({ [Symbol.iterator]: () => rows.values() })
 
 /** What is told of everything, an empty list of rivals being none. */
 const all = (reader: Reader): Array<Standing | null | undefined> =>
@@ -249,9 +254,11 @@ describe('what a snapshot says of who has set what', function () {
     const wrong: Array<(told: ToldHead, row: unknown[]) => void> = [
       ({ rows }) => void rows.pop(),
       ({ rows }) => void rows.push(1),
+      ({ rows }) => void rows.push(0),
       ({ rows }) => void (rows[0] = 2 as never),
       ({ rows }) => void (rows[0] = null as never),
       (told) => void (told.rows = {} as never),
+      (told) => void (told.rows = '' as never),
       (told) => void (told.left = null as never),
       ({ left }) => void left.push('services'),
       ({ left }) => void left.push('gadgets', 'x'),
