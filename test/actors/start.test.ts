@@ -153,6 +153,24 @@ describe('actors of several agents', () => {
     }
   })
 
+  it('knows where the routes of a service stand that was deleted and came back with them, ids and all', async () => {
+    const { id } = await a.actors.operator.createService({ target_peer_id: 'b' })
+    const [route] = await a.actors.operator.addRoutes(id, [{ dest_cidr: '10.2.0.0/24' }])
+    await lab.clock.advance(50)
+    const { services, routes } = lab.document
+    const records = [services.get(id)!, routes.get(route!.id)!] as const
+    await a.actors.operator.deleteService(id)
+    await lab.clock.advance(50)
+    services.set(id, records[0])
+    routes.set(route!.id, records[1])
+    lab.document.changed()
+    await lab.clock.advance(50)
+    for (const agent of [a, b]) {
+      const live = await actorsOf(agent)
+      assert.deepEqual([live.get(`service:${id}`)?.state, live.get(`route:${route!.id}`)?.state], ['active', 'active'])
+    }
+  })
+
   it('tells a route nothing of a change that is soon in force, and what it awaits of one that is not', async () => {
     const { operator } = a.actors
     const { id } = await operator.createService({ target_peer_id: 'b' })

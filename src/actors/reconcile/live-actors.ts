@@ -74,6 +74,7 @@ export class LiveActors {
         this.#updateService(step.id, step.spec)
         break
       case 'service.stop':
+        this.#forgetRoutesOf(step.id)
         this.#services.delete(step.id)
         this.#awaiting.delete(step.id)
         this.#deleting.add(step.id)
@@ -156,8 +157,14 @@ export class LiveActors {
     }
   }
 
+  /** They end with their service, and may come back under the same ids. */
+  #forgetRoutesOf(id: ServiceId): void {
+    for (const route of this.#services.get(id)?.routes.keys() ?? []) this.#told.delete(addressOf('route', route))
+  }
+
   #startService(id: ServiceId, spec: string): void {
     this.#deleting.delete(id)
+    this.#forgetRoutesOf(id)
     this.#services.set(id, { spec, routes: new Map() })
     this.#start('services', addressOf('service', id), { id, role: this.#options.roleIn(id) })
     const ref = this.#service(id)
@@ -216,7 +223,7 @@ export class LiveActors {
       const { kind, name } = parseAddress(id) ?? { kind: '', name: '' }
       const service = kind === 'service' ? this.#services.get(name ?? '') : undefined
       if (service != null) {
-        for (const route of service.routes.keys()) this.#told.delete(addressOf('route', route))
+        this.#forgetRoutesOf(name ?? '')
         service.routes.clear()
         this.#watch(childOf(pool, id)?.getSnapshot().children.routes)
       }
