@@ -154,13 +154,6 @@ export class Document {
     return lastChange(handle)
   }
 
-  /** Makes a change that changes nothing and says `message`. */
-  note(message: string): Uint8Array {
-    this.#handle.emptyChange(message, 0)
-    this.#heads = null
-    return lastChange(this.#handle)
-  }
-
   /** The record as it was merged; undefined when there is none. It may hold anything that a member wrote. */
   read(kind: Kind, id: string): unknown {
     const found = this.#handle.getWithType(bucketOf(kind, id), id)

@@ -19,7 +19,7 @@ import { SetDigest } from './set-digest.ts'
 import type { Written } from './standings.ts'
 import { membersOf } from './validity.ts'
 import type { UnsavedFold } from './document-aside.ts'
-import { changeOf, wishesOf } from './own-change.ts'
+import { changeOf, noteOf, wishesOf, type Frame } from './own-change.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
 import { recordsToSave, type SavedFold } from './saved-fold.ts'
@@ -195,18 +195,7 @@ export class Fold {
    */
   write(write: (writer: Writer) => void, via: string | null = null): Uint8Array | null {
     const wishes = wishesOf(write)
-    const ledger = this.#ledger
-    const seq = ledger.count(this.#actor) + 1
-    const deps = this.#made.heads()
-    const last = ledger.at(this.#actor, seq - 1)?.hash
-    const made = changeOf(wishes, (kind, id) => this.#known.standing(kind, id, () => this.#document), {
-      actor: this.#actor,
-      seq,
-      start: this.#lastOperation + 1,
-      // As Automerge does: the author's own change before, whatever is built on that.
-      deps: [...(last == null ? deps : deps.with(last, true)).keys()],
-      message: via
-    })
+    const made = changeOf(wishes, (kind, id) => this.#known.standing(kind, id, () => this.#document), this.#next(via))
     if (made !== undefined) return made
     const change = this.#document.change((writer) => {
       for (const [kind, id, fields] of wishes) {
@@ -218,10 +207,19 @@ export class Fold {
     return change
   }
 
-  /** A change that changes nothing and says `message`. */
+  /** A change that changes nothing and says `message`. To be followed by {@link took}. */
   note(message: string): Uint8Array {
-    this.#isWritten = true
-    return this.#document.note(message)
+    return noteOf(this.#next(message))
+  }
+
+  /** What this peer's next change is called and builds on. */
+  #next(message: string | null): Frame {
+    const [actor, seq] = [this.#actor, this.#ledger.count(this.#actor) + 1]
+    const deps = this.#made.heads()
+    // As Automerge does: the author's own change before, whatever is built on that.
+    const last = this.#ledger.at(actor, seq - 1)?.hash
+    const onThese = last == null ? deps : deps.with(last, true)
+    return { actor, seq, start: this.#lastOperation + 1, deps: [...onThese.keys()], message }
   }
 
   /** Takes in the entry of a change that {@link write} or {@link note} has made. */

@@ -17,7 +17,7 @@ export function wishesOf(write: (writer: Writer) => void): Wish[] {
   return wishes
 }
 
-interface Frame {
+export interface Frame {
   actor: string
   seq: number
   /** The number of its first operation. */
@@ -34,11 +34,11 @@ interface Frame {
 export function changeOf(
   wishes: readonly Wish[],
   standing: (kind: Kind, id: string) => Standing | null | undefined,
-  { actor, seq, start, deps, message }: Frame
+  frame: Frame
 ): Uint8Array | null | undefined {
   const ops: object[] = []
   const records = new Map<string, Draft | null>()
-  const add = (op: object): string => `${start + ops.push(op) - 1}@${actor}`
+  const add = (op: object): string => `${frame.start + ops.push(op) - 1}@${frame.actor}`
   for (const [kind, id, fields] of wishes) {
     const key = `${kind}/${id}`
     let record = records.get(key)
@@ -66,7 +66,13 @@ export function changeOf(
     for (const [field, value] of Object.entries(fields)) record = withField(record, field, value, add)
     records.set(key, record)
   }
-  if (ops.length === 0) return null
+  return ops.length === 0 ? null : encoded(ops, frame)
+}
+
+/** The change that Automerge makes when there is nothing to write but what `message` says. */
+export const noteOf = (frame: Frame): Uint8Array => encoded([], frame)
+
+function encoded(ops: readonly object[], { actor, seq, start, deps, message }: Frame): Uint8Array {
   const change = { actor, seq, startOp: start, time: 0, message, deps: [...deps], ops }
   return plainChunk(automerge().encodeChange(change as never))
 }

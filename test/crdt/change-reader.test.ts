@@ -8,6 +8,7 @@ import { parseChunk, plainChunk } from '../../src/crdt/chunk.ts'
 import { Document, operationsIn, type Applicable, type Operations } from '../../src/crdt/document.ts'
 import { genesisChunk } from '../../src/crdt/genesis-change.ts'
 import { changeOperationsMax } from '../../src/crdt/limits.ts'
+import { note } from './support/random-records.ts'
 
 const GENESIS = genesisChunk()
 const actor = (n: number): string => n.toString(16).padStart(2, '0').repeat(36)
@@ -132,14 +133,18 @@ function written(steps: readonly Step[]): Uint8Array[] {
   const unheard = documents.map((): Applicable[] => [])
   try {
     for (const { by, writes, via, isNote, reaches } of steps) {
-      const chunk = isNote
-        ? documents[by]?.note('said')
-        : documents[by]?.change((writer) => {
-            for (const [kind, id, fields] of writes) {
-              if (fields == null) writer.remove(kind, id)
-              else writer.put(kind, id, fields as Record<string, string>)
-            }
-          }, via)
+      const author = documents[by]
+      const chunk =
+        author == null
+          ? null
+          : isNote
+            ? note(author, actor(by + 1), 'said')
+            : author.change((writer) => {
+                for (const [kind, id, fields] of writes) {
+                  if (fields == null) writer.remove(kind, id)
+                  else writer.put(kind, id, fields as Record<string, string>)
+                }
+              }, via)
       if (chunk == null) continue
       chunks.push(chunk)
       const hash = hex(parseChunk(chunk).hash)

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { Document, GENESIS_OPERATIONS, operationsOf, type Applicable } from '../../src/crdt/document.ts'
 import { KnownRecords } from '../../src/crdt/known-records.ts'
 import { madeRecords } from '../../src/crdt/made-records.ts'
-import { changeOf } from '../../src/crdt/own-change.ts'
+import { changeOf, noteOf } from '../../src/crdt/own-change.ts'
 import { TouchIndex } from '../../src/crdt/touch.ts'
 import {
   actorOf,
@@ -12,6 +12,7 @@ import {
   IDS,
   KINDS,
   named,
+  note,
   Reader,
   steps,
   wish,
@@ -132,20 +133,24 @@ describe('a change that is made without a document', function () {
   this.timeout(120_000)
 
   it('is byte by byte the one that Automerge makes', () => {
-    const met = { made: 0, nothing: 0, left: 0 }
+    const met = { made: 0, nothing: 0, left: 0, said: 0 }
+    const said = fc.oneof(
+      { weight: 3, arbitrary: fc.constant(null) },
+      { weight: 1, arbitrary: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 6 }) }
+    )
     fc.assert(
       fc.property(
-        fc.array(fc.tuple(fc.boolean(), fc.boolean(), fc.array(wish, { maxLength: 3 })), { maxLength: 8 }),
+        fc.array(fc.tuple(fc.boolean(), fc.boolean(), fc.array(wish, { maxLength: 3 }), said), { maxLength: 8 }),
         (all) => {
           const [mine, other] = [new Document(GENESIS, actorOf(1)), new Document(GENESIS, actorOf(2))]
           const reader = new Reader(true)
           let [seq, last] = [0, null as string | null]
           const unheard: Applicable[] = []
           try {
-            for (const [isMine, hears, wishes] of all) {
+            for (const [isMine, hears, wishes, message] of all) {
               if (!isMine) {
                 if (hears) other.apply(unheard.splice(0))
-                const chunk = change(other, wishes)
+                const chunk = message == null ? change(other, wishes) : note(other, actorOf(2), message)
                 if (chunk == null) continue
                 mine.apply([named(chunk)])
                 reader.take(named(chunk))
@@ -157,11 +162,14 @@ describe('a change that is made without a document', function () {
                 seq: seq + 1,
                 start: Math.max(reader.last, GENESIS_OPERATIONS) + 1,
                 deps: [...(last == null ? heads : heads.with(last, true)).keys()],
-                message: null
+                message
               }
-              const made = changeOf(wishes, (kind, id) => reader.known.standing(kind, id, () => reader.document), frame)
-              const expected = change(mine, wishes)
-              met[made === undefined ? 'left' : made === null ? 'nothing' : 'made']++
+              const made =
+                message == null
+                  ? changeOf(wishes, (kind, id) => reader.known.standing(kind, id, () => reader.document), frame)
+                  : noteOf(frame)
+              const expected = message == null ? change(mine, wishes) : note(mine, actorOf(1), message)
+              met[message != null ? 'said' : made === undefined ? 'left' : made === null ? 'nothing' : 'made']++
               if (made !== undefined) assert.deepEqual(made, expected)
               if (expected == null) continue
               seq++
@@ -176,6 +184,6 @@ describe('a change that is made without a document', function () {
       ),
       { seed: 21, numRuns: 400 }
     )
-    assert.ok(met.made > 200 && met.left > 100 && met.nothing > 100, JSON.stringify(met))
+    assert.ok(met.made > 200 && met.left > 100 && met.nothing > 100 && met.said > 100, JSON.stringify(met))
   })
 })

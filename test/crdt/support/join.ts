@@ -21,8 +21,8 @@ export interface Handed {
 }
 
 /**
- * Joins the fourth peer by a snapshot in a directory, and has it do what a joiner does: take in what others write, write itself, verify the
- * history behind, take a snapshot of its own. Prints its state, and how many of Automerge's documents this thread has made by then.
+ * Joins the fourth peer by a snapshot in a directory, and has it do what a joiner does: take in what others write, write itself, note
+ * an event, verify the history behind, take a snapshot of its own. Prints its state, and how many of Automerge's documents this thread has made by then.
  */
 const [dir = '', file = ''] = process.argv.slice(2)
 const handed = JSON.parse(await readFile(file, 'utf8')) as Handed
@@ -61,6 +61,7 @@ await replica.receive(all(later), 'somebody')
 await replica.putPeer(peerRecord(replica.self, 'delta'))
 const [first = ''] = replica.view().services.keys()
 await replica.updateService(first, { name: 'by d' })
+await replica.note({ actor: 'netmgr', event: { type: 'netmgr.retry' }, by: 'socket' })
 const shown = state(replica)
 for (const envelope of all(before)) await replica.receiveBehind([envelope], 'somebody')
 await until(() => replica.behind() == null)

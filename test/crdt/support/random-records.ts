@@ -1,7 +1,8 @@
+import * as Automerge from '@automerge/automerge'
 import * as fc from 'fast-check'
 import assert from 'node:assert/strict'
 import { hex } from '../../../src/crdt/bytes.ts'
-import { parseChunk } from '../../../src/crdt/chunk.ts'
+import { parseChunk, plainChunk } from '../../../src/crdt/chunk.ts'
 import {
   Document,
   operationsOf,
@@ -62,6 +63,16 @@ export function change(document: Document, wishes: readonly Wish[]): Uint8Array 
       else writer.put(kind, id, put)
     }
   })
+}
+
+/** The change of Automerge's own that changes nothing and says `message`, which the author of that name then has. */
+export function note(document: Document, actor: string, message: string): Uint8Array {
+  const read = Automerge.load(document.save().bytes, { actor })
+  const made = Automerge.emptyChange(read, { message, time: 0 })
+  const chunk = plainChunk(Automerge.getLastLocalChange(made) ?? assert.fail('none was made'))
+  Automerge.free(made)
+  document.apply([named(chunk)])
+  return chunk
 }
 
 /**
