@@ -77,7 +77,8 @@ export class Agent {
       random,
       log,
       verifier: verifyAside,
-      saver: saveAside
+      saver: saveAside,
+      fail: onFatal
     })
     this.#running.push(() => replica.close())
     this.#beganInCluster = replica.clusterId() != null

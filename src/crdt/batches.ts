@@ -17,3 +17,15 @@ export function batches(envelopes: EnvelopeBytes[]): EnvelopeBytes[][] {
   }
   return found
 }
+
+/** Arrays of so many, the last one of what is left. */
+export function* inBatches<T>(all: Iterable<T>, size: number): Generator<T[]> {
+  let batch: T[] = []
+  for (const one of all) {
+    batch.push(one)
+    if (batch.length < size) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
+}

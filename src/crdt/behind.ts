@@ -43,7 +43,7 @@ export class Behind {
 
   constructor(deps: BehindDeps) {
     this.#deps = deps
-    this.ledger = new Ledger(deps.shown.genesis)
+    this.ledger = new Ledger(deps.shown.genesis, deps.storage.scratch)
     this.intake = new Intake(this.ledger, deps.verifier)
     // It outlives the rest, which must not be kept by it.
     const { storage } = deps

@@ -339,7 +339,7 @@ export class Cluster {
     // Who has been told that it may write has written after this; who asks from now on waits.
     await clock.sleep(0)
     if (this.isLeft) return
-    const covered = behind.ledger.entries.slice(0)
+    const covered = behind.ledger.entries.length
     let carried: CarriedOver = { taken: [], bytes: [], left: [] }
     let [lost, wishes]: [Entry[], Intent[]] = [[], []]
     let places: number[]
@@ -354,14 +354,14 @@ export class Cluster {
         return carried.bytes
       })
     } catch (error) {
-      behind.ledger.cut(covered.length)
+      behind.ledger.cut(covered)
       throw error
     }
     const previous = this.view
     behind.free()
     this.#behind = null
     this.held.replace(behind, covered, carried.taken, places)
-    if (flaw == null) log.info({ entries: covered.length }, 'the history behind the snapshot is verified')
+    if (flaw == null) log.info({ entries: covered }, 'the history behind the snapshot is verified')
     else this.#report(flaw, epoch, lost.length)
     const isRenewed = behind.actor !== actorOf('change', signer.publicKey, storage.incarnation)
     if (isRenewed || lost.length > 0) await this.#renew()

@@ -1,10 +1,11 @@
-import { constants, readSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
 import { copyFile, mkdir, open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { UnavailableError } from '../errors.ts'
 import type { Random } from '../random.ts'
 import { piecesOf, type Pieces } from './bytes.ts'
 import { acquireLock, type Lock } from './lock.ts'
+import type { Scratch } from './scratch.ts'
 
 /**
  * What the replica needs of a disk, as an argument: the product gets {@link systemDisk}, a simulator one that can tear
@@ -25,6 +26,8 @@ export interface Disk {
   copy(from: string, to: string): Promise<void>
   /** A file that is there, for reading and writing. */
   open(path: string): Promise<DiskFile>
+  /** A file without a name in a directory that this process has the lock of, for what need not outlive it; left out: there is none. */
+  scratch?(directory: string): Scratch
 }
 
 export interface DiskFile {
@@ -88,7 +91,34 @@ export const systemDisk: Disk = {
       },
       close: () => file.close()
     }
+  },
+  scratch: openScratch
+}
+
+/** Nobody closes one by hand: who still asked it for something could be given another file by then, which has got its number. */
+const forgotten = new FinalizationRegistry<number>((fd) => closeSync(fd))
+
+function openScratch(directory: string): Scratch {
+  const path = join(directory, 'scratch')
+  // A process that was killed before it took the name away has left one.
+  const fd = openSync(path, 'w+', 0o600)
+  const scratch: Scratch = {
+    write(bytes, position) {
+      for (let done = 0; done < bytes.length;) {
+        done += writeSync(fd, bytes, done, bytes.length - done, position + done)
+      }
+    },
+    read(into, position) {
+      for (let done = 0; done < into.length;) {
+        const count = readSync(fd, into, done, into.length - done, position + done)
+        if (count === 0) throw new Error(`${path} ends at ${position + done}, before the end of what was written to it`)
+        done += count
+      }
+    }
   }
+  forgotten.register(scratch, fd)
+  unlinkSync(path)
+  return scratch
 }
 
 /** Small durable file operations, and what their failures mean to an operator. */

@@ -2,13 +2,14 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 import type { Logger } from '../log.ts'
-import type { Applicable, SavedDocument } from './document.ts'
+import type { SavedDocument } from './document.ts'
+import type { PackedChanges } from './packed-changes.ts'
 
 /** A document that is to be made: what was saved of it last, and the changes since. */
 export interface Unsaved {
   genesis: Uint8Array
   saved: SavedDocument | null
-  changes: Applicable[]
+  changes: PackedChanges
 }
 
 /** Makes a document and saves it, somewhere else. Rejects where Automerge does not take the changes. */
@@ -20,7 +21,10 @@ export type Saver = (document: Unsaved) => Promise<SavedDocument>
  */
 export function saveAside(document: Unsaved): Promise<SavedDocument> {
   const { promise, resolve, reject } = Promise.withResolvers<SavedDocument>()
-  const worker = new Worker(PROGRAM, { workerData: document, stdout: false, stderr: false })
+  // Handed over, not copied: they are as long as the history, when there is no document of it yet.
+  const { bytes, lengths } = document.changes
+  const transferList = [bytes.buffer, lengths.buffer]
+  const worker = new Worker(PROGRAM, { workerData: document, transferList, stdout: false, stderr: false })
   worker.once('message', resolve)
   worker.once('error', reject)
   worker.once('exit', (code) => reject(new Error(`the thread that saves the document ended with ${code}`)))

@@ -1,5 +1,6 @@
 import type { DecodedChange, getBackend } from '@automerge/automerge'
 import { automerge } from './automerge.ts'
+import { inBatches } from './batches.ts'
 import { equalBytes, hex, MalformedError } from './bytes.ts'
 import { readOperations } from './change-reader.ts'
 import { depsOf, parseChunk, plainChunk } from './chunk.ts'
@@ -117,13 +118,19 @@ export class Document {
     this.#owed += changes
   }
 
-  /** All that it was told of, in that order. */
+  /** All that it was told of, or what comes next of it, in that order. */
   give(changes: readonly Pick<Applicable, 'chunk'>[]): void {
     this.#owed -= changes.length
     const handle = this.#own()
     for (let i = 0; i < changes.length; i += applyBatchMax) {
       handle.applyChanges(changes.slice(i, i + applyBatchMax).map(({ chunk }) => chunk))
     }
+  }
+
+  /** Applies changes as {@link apply} does; which heads it comes to is for Automerge to say. */
+  take(chunks: Iterable<Uint8Array>): void {
+    this.#heads = null
+    for (const batch of inBatches(chunks, applyBatchMax)) this.#handle.applyChanges(batch)
   }
 
   /**

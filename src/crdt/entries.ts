@@ -1,17 +1,18 @@
 import type { AuthEntry } from './authlog.ts'
 import type { Operations } from './document.ts'
 import { envelopeKind, envelopeKindNumber, partsOfActor, type Envelope } from './envelope.ts'
-import { entriesPerBlock } from './limits.ts'
+import { entriesPerPage, entryPagesMax, linkPagesMax, linksPerPage } from './limits.ts'
 import type { MadeRecord } from './made-records.ts'
-import { NumberList } from './number-list.ts'
+import { PagedRows, type Paging } from './paged-rows.ts'
 import type { PeerId } from './schema.ts'
+import type { OpenScratch } from './scratch.ts'
 import { peerIdOf } from './signer.ts'
 import type { Touch } from './touch.ts'
 import type { TouchNames } from './touch-names.ts'
 
 /**
  * The entries of a ledger in the order of its log, as rows of bytes: of a history that only grows, an object for each would
- * be five times as much. What is long and rare (an entry of the auth log, why something is forbidden) or short-lived (an
+ * be five times as much. Rows that nobody has looked at for a while are in a file (`paged-rows.ts`). What is long and rare (an entry of the auth log, why something is forbidden) or short-lived (an
  * envelope on its way to the disk, operations that were not folded yet) stands beside the rows.
  *
  *   row = hash 32 | written-at f64 | seq f64 | first operation f64 | offset f64 | operations u32 | length u32 | actor u32 |
@@ -20,31 +21,34 @@ import type { TouchNames } from './touch-names.ts'
  */
 export class Entries implements Iterable<Entry> {
   readonly #touched: TouchNames
-  readonly #blocks: Block[] = []
-  readonly #links = new NumberList()
+  readonly #rows: PagedRows
+  readonly #links: PagedRows
   readonly #actors: Actor[] = []
   readonly #actorNumbers = new Map<string, number>()
   /** The index of each entry, plus one, in the first free place from where the first bytes of its hash point to. */
   #places = new Uint32Array(PLACES_MIN)
-  #length = 0
+  /** Those bytes, so that of those in between hardly a row has to be looked at. */
+  #tags = new Uint32Array(PLACES_MIN)
   readonly auth = new Map<number, AuthEntry>()
   readonly forbidden = new Map<number, string>()
   readonly bytes = new Map<number, Uint8Array>()
   readonly unread = new Map<number, Unread>()
 
-  /** `touched`: gives the records that entries touch their numbers. */
-  constructor(touched: TouchNames) {
+  /** `touched`: gives the records that entries touch their numbers. `open`: where the rows are that memory does not hold. */
+  constructor(touched: TouchNames, open: OpenScratch = () => null, { rows, links }: PageSizes = PAGES) {
     this.#touched = touched
+    this.#rows = new PagedRows(ROW_BYTES, { ...rows, open })
+    this.#links = new PagedRows(LINK_BYTES, { ...links, open })
   }
 
   get length(): number {
-    return this.#length
+    return this.#rows.length
   }
 
   /** As of an array: -1 is the last one. */
   at(index: number): Entry | undefined {
-    const place = index < 0 ? this.#length + index : index
-    return place >= 0 && place < this.#length ? new Entry(this, place) : undefined
+    const place = index < 0 ? this.length + index : index
+    return place >= 0 && place < this.length ? new Entry(this, place) : undefined
   }
 
   /** The one with this hash, hex. */
@@ -57,49 +61,48 @@ export class Entries implements Iterable<Entry> {
 
   /** Appends one, whose hash is not among them. */
   add(entry: NewEntry): Entry {
-    const index = this.#length
-    if (index === this.#blocks.length * entriesPerBlock) this.#blocks.push(newBlock())
-    const { bytes, view } = this.blockOf(index)
-    const row = rowOf(index)
-    bytes.write(entry.hash, row, HASH_BYTES, 'hex')
-    view.setFloat64(row + AT.writtenAt, entry.writtenAt)
-    view.setFloat64(row + AT.seq, entry.seq)
-    view.setFloat64(row + AT.firstOperation, entry.firstOperation)
-    view.setFloat64(row + AT.offset, entry.offset)
-    view.setUint32(row + AT.operationCount, entry.operationCount)
-    view.setUint32(row + AT.length, entry.length)
-    view.setUint32(row + AT.actor, this.#actorNumber(entry.actor))
-    view.setUint32(row + AT.links, this.#links.length)
-    view.setUint32(row + AT.dependencies, entry.dependencies.length)
-    view.setUint8(row + AT.flags, (entry.valid ? FLAG.valid : 0) | (entry.needsAdmin ? FLAG.needsAdmin : 0))
-    for (const dependency of entry.dependencies) this.#links.push(dependency)
-    for (const { kind, id } of entry.touches) this.#links.push(this.#touched.numberOf(kind, id))
-    this.#length++
+    const rows = this.#rows
+    const hash = Buffer.from(entry.hash, 'hex')
+    // A third of the places is free at least, so that a look finds its own soon.
+    if ((this.length + 1) * 3 > this.#places.length * 2) this.#spread(this.#places.length * 2)
+    const place = this.#placeOf(hash)
+    const index = rows.push()
+    rows.setBytes(index, 0, hash)
+    rows.setF64(index, AT.writtenAt, entry.writtenAt)
+    rows.setF64(index, AT.seq, entry.seq)
+    rows.setF64(index, AT.firstOperation, entry.firstOperation)
+    rows.setF64(index, AT.offset, entry.offset)
+    rows.setU32(index, AT.operationCount, entry.operationCount)
+    rows.setU32(index, AT.length, entry.length)
+    rows.setU32(index, AT.actor, this.#actorNumber(entry.actor))
+    rows.setU32(index, AT.links, this.#links.length)
+    rows.setU32(index, AT.dependencies, entry.dependencies.length)
+    rows.setU8(index, AT.flags, (entry.valid ? FLAG.valid : 0) | (entry.needsAdmin ? FLAG.needsAdmin : 0))
+    for (const dependency of entry.dependencies) this.#link(dependency)
+    for (const { kind, id } of entry.touches) this.#link(this.#touched.numberOf(kind, id))
     const { auth, forbidden, bytes: envelope, operations, made } = entry
     if (auth != null) this.auth.set(index, auth)
     if (forbidden != null) this.forbidden.set(index, forbidden)
     if (envelope != null) this.bytes.set(index, envelope)
     if (operations != null || made.length > 0) this.unread.set(index, { operations, made })
-    // A third of the places is free at least, so that a look finds its own soon.
-    if (this.#length * 3 > this.#places.length * 2) this.#spread(this.#places.length * 2)
-    else this.#places[this.#placeOf(bytes.subarray(row, row + HASH_BYTES))] = index + 1
+    this.#places[place] = index + 1
+    this.#tags[place] = hash.readUInt32LE(0)
     return new Entry(this, index)
   }
 
   /** Forgets all from `length` on. Nobody may hold on to one of those. */
   cut(length: number): void {
-    if (length >= this.#length) return
-    this.#links.cut(this.blockOf(length).view.getUint32(rowOf(length) + AT.links))
+    if (length >= this.length) return
+    this.#links.cut(this.#rows.u32(length, AT.links))
     for (const beside of [this.auth, this.forbidden, this.bytes, this.unread]) {
       for (const index of beside.keys()) if (index >= length) beside.delete(index)
     }
-    this.#length = length
-    this.#blocks.length = Math.ceil(length / entriesPerBlock)
+    this.#rows.cut(length)
     this.#spread(this.#places.length)
   }
 
   *[Symbol.iterator](): Generator<Entry> {
-    for (let i = 0; i < this.#length; i++) yield new Entry(this, i)
+    for (let i = 0; i < this.length; i++) yield new Entry(this, i)
   }
 
   find(fits: (entry: Entry) => boolean): Entry | undefined {
@@ -108,7 +111,7 @@ export class Entries implements Iterable<Entry> {
   }
 
   /** The last one of the first `end` that fits. */
-  findLast(fits: (entry: Entry) => boolean, end: number = this.#length): Entry | undefined {
+  findLast(fits: (entry: Entry) => boolean, end: number = this.length): Entry | undefined {
     for (let i = end - 1; i >= 0; i--) {
       const entry = new Entry(this, i)
       if (fits(entry)) return entry
@@ -122,34 +125,36 @@ export class Entries implements Iterable<Entry> {
     return found
   }
 
-  slice(start: number, end: number = this.#length): Entry[] {
-    const length = Math.max(0, Math.min(end, this.#length) - start)
+  slice(start: number, end: number = this.length): Entry[] {
+    const length = Math.max(0, Math.min(end, this.length) - start)
     return Array.from({ length }, (_, i) => new Entry(this, start + i))
   }
 
-  /** Where the row of an entry stands; for entries themselves. */
-  blockOf(index: number): Block {
-    return this.#blocks[Math.floor(index / entriesPerBlock)] as Block
+  /** For entries themselves. */
+  get rows(): PagedRows {
+    return this.#rows
   }
 
   actorOf(index: number): Actor {
-    return this.#actors[this.blockOf(index).view.getUint32(rowOf(index) + AT.actor)] as Actor
+    return this.#actors[this.#rows.u32(index, AT.actor)] as Actor
   }
 
   /** Of an entry, the indices of those that it builds on. */
   dependenciesOf(index: number): number[] {
-    const { view } = this.blockOf(index)
-    const first = view.getUint32(rowOf(index) + AT.links)
-    const length = view.getUint32(rowOf(index) + AT.dependencies)
-    return Array.from({ length }, (_, i) => this.#links.at(first + i))
+    const first = this.#rows.u32(index, AT.links)
+    const length = this.#rows.u32(index, AT.dependencies)
+    return Array.from({ length }, (_, i) => this.#links.u32(first + i, 0))
   }
 
   touchesOf(index: number): Touch[] {
-    const { view } = this.blockOf(index)
-    const first = view.getUint32(rowOf(index) + AT.links) + view.getUint32(rowOf(index) + AT.dependencies)
+    const first = this.#rows.u32(index, AT.links) + this.#rows.u32(index, AT.dependencies)
     const next = index + 1
-    const end = next === this.#length ? this.#links.length : this.blockOf(next).view.getUint32(rowOf(next) + AT.links)
-    return Array.from({ length: end - first }, (_, i) => this.#touched.at(this.#links.at(first + i)))
+    const end = next === this.length ? this.#links.length : this.#rows.u32(next, AT.links)
+    return Array.from({ length: end - first }, (_, i) => this.#touched.at(this.#links.u32(first + i, 0)))
+  }
+
+  #link(number: number): void {
+    this.#links.setU32(this.#links.push(), 0, number)
   }
 
   #actorNumber(name: string): number {
@@ -161,20 +166,26 @@ export class Entries implements Iterable<Entry> {
   /** Where an entry with this hash stands among the places, or would. */
   #placeOf(hash: Buffer): number {
     const mask = this.#places.length - 1
-    for (let place = hash.readUInt32LE(0) & mask; ; place = (place + 1) & mask) {
+    const tag = hash.readUInt32LE(0)
+    for (let place = tag & mask; ; place = (place + 1) & mask) {
       const held = this.#places[place] as number
       if (held === 0) return place
-      const row = rowOf(held - 1)
-      if (this.blockOf(held - 1).bytes.compare(hash, 0, HASH_BYTES, row, row + HASH_BYTES) === 0) return place
+      if (this.#tags[place] === tag && this.#rows.equals(held - 1, 0, hash)) return place
     }
   }
 
   /** Finds all their places anew, among so many. */
-  #spread(places: number): void {
-    this.#places = new Uint32Array(places)
-    for (let i = 0; i < this.#length; i++) {
-      const row = rowOf(i)
-      this.#places[this.#placeOf(this.blockOf(i).bytes.subarray(row, row + HASH_BYTES))] = i + 1
+  #spread(count: number): void {
+    const [before, tags] = [this.#places, this.#tags]
+    this.#places = new Uint32Array(count)
+    this.#tags = new Uint32Array(count)
+    for (const [i, held] of before.entries()) {
+      if (held === 0 || held > this.length) continue
+      const tag = tags[i] as number
+      let place = tag & (count - 1)
+      while (this.#places[place] !== 0) place = (place + 1) & (count - 1)
+      this.#places[place] = held
+      this.#tags[place] = tag
     }
   }
 }
@@ -212,8 +223,7 @@ export class Entry {
 
   /** Hex. */
   get hash(): string {
-    const row = rowOf(this.index)
-    return this.#all.blockOf(this.index).bytes.toString('hex', row, row + HASH_BYTES)
+    return this.#all.rows.hex(this.index, 0, HASH_BYTES)
   }
 
   /** The changes before it, and those whose objects or values it changes; without the genesis. */
@@ -274,7 +284,7 @@ export class Entry {
 
   set valid(valid: boolean) {
     const flags = valid ? this.#flags | FLAG.valid : this.#flags & ~FLAG.valid
-    this.#all.blockOf(this.index).view.setUint8(rowOf(this.index) + AT.flags, flags)
+    this.#all.rows.setU8(this.index, AT.flags, flags)
   }
 
   /** Its place in the log's file, once durable. */
@@ -283,7 +293,7 @@ export class Entry {
   }
 
   set offset(offset: number) {
-    this.#all.blockOf(this.index).view.setFloat64(rowOf(this.index) + AT.offset, offset)
+    this.#all.rows.setF64(this.index, AT.offset, offset)
   }
 
   get length(): number {
@@ -301,15 +311,15 @@ export class Entry {
   }
 
   get #flags(): number {
-    return this.#all.blockOf(this.index).view.getUint8(rowOf(this.index) + AT.flags)
+    return this.#all.rows.u8(this.index, AT.flags)
   }
 
   #double(at: number): number {
-    return this.#all.blockOf(this.index).view.getFloat64(rowOf(this.index) + at)
+    return this.#all.rows.f64(this.index, at)
   }
 
   #whole(at: number): number {
-    return this.#all.blockOf(this.index).view.getUint32(rowOf(this.index) + at)
+    return this.#all.rows.u32(this.index, at)
   }
 }
 
@@ -340,6 +350,11 @@ export type NewEntry = Pick<
 /** One of the auth log. */
 export type AuthorizedEntry = Entry & { readonly auth: AuthEntry }
 
+export interface PageSizes {
+  rows: Omit<Paging, 'open'>
+  links: Omit<Paging, 'open'>
+}
+
 interface Unread {
   operations: Operations | null
   made: readonly MadeRecord[]
@@ -354,17 +369,6 @@ interface Actor {
 function actorNamed(name: string): Actor {
   const kind = envelopeKind(envelopeKindNumber(partsOfActor(name).kind))
   return { name, kind, authorId: peerIdOf(Buffer.from(name.slice(0, 64), 'hex')) }
-}
-
-/** So many rows, and the same bytes for numbers. */
-interface Block {
-  bytes: Buffer
-  view: DataView
-}
-
-function newBlock(): Block {
-  const bytes = Buffer.from(new ArrayBuffer(entriesPerBlock * ROW_BYTES))
-  return { bytes, view: new DataView(bytes.buffer) }
 }
 
 const HASH_BYTES = 32
@@ -382,7 +386,11 @@ const AT = {
 }
 const ROW_BYTES = 88
 const FLAG = { valid: 1, needsAdmin: 2 }
-const rowOf = (index: number): number => (index % entriesPerBlock) * ROW_BYTES
+const LINK_BYTES = 4
+const PAGES: PageSizes = {
+  rows: { rowsPerPage: entriesPerPage, heldMax: entryPagesMax },
+  links: { rowsPerPage: linksPerPage, heldMax: linkPagesMax }
+}
 
 /** A power of two, as there are always. */
 const PLACES_MIN = 64

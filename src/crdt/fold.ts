@@ -1,3 +1,4 @@
+import { inBatches } from './batches.ts'
 import { MalformedError } from './bytes.ts'
 import {
   Document,
@@ -20,10 +21,11 @@ import type { Written } from './standings.ts'
 import { membersOf } from './validity.ts'
 import type { UnsavedFold } from './document-aside.ts'
 import { changeOf, noteOf, wishesOf, type Frame } from './own-change.ts'
+import { packed, type PackedChanges } from './packed-changes.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
 import { recordsToSave, type SavedFold } from './saved-fold.ts'
-import { deferredChangesMax, documentOwedMax, rejectedShownMax, snapshotEveryShare } from './limits.ts'
+import { applyBatchMax, deferredChangesMax, documentOwedMax, rejectedShownMax, snapshotEveryShare } from './limits.ts'
 import type { RejectedChange, View } from './view.ts'
 
 /**
@@ -48,8 +50,8 @@ export class Fold {
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
   #made: Document
-  /** Valid changes that the document has not been given yet. */
-  #deferred: Entry[] = []
+  /** Indices of valid changes that the document has not been given yet. */
+  #deferred: number[] = []
   #known: KnownRecords
   /** The highest number of an operation in the document. */
   #lastOperation = GENESIS_OPERATIONS
@@ -101,7 +103,7 @@ export class Fold {
   saveAsIs(): (Omit<SavedFold, 'document'> & { document: SavedDocument | null }) | null {
     const records = this.#recordsToSave()
     if (this.#made.isOpen) return null
-    const owed = this.#deferred.map(({ index }) => index)
+    const owed = this.#deferred.slice()
     return { document: this.#made.saved, ...records, owed, tips: [...this.#made.heads().keys()] }
   }
 
@@ -116,7 +118,7 @@ export class Fold {
     const { length } = deferred
     const least = Math.max(documentOwedMax, this.#ledger.entries.length * snapshotEveryShare)
     if (made.isOpen || (mayLackSome && made.saved != null && length < least)) return null
-    const document = { genesis: this.#ledger.genesis.chunk, saved: made.saved, changes: this.#applicable(deferred) }
+    const document = { genesis: this.#ledger.genesis.chunk, saved: made.saved, changes: this.#packed(deferred) }
     const heads = [...made.heads().keys()].join()
     const settle = (saved: SavedDocument): boolean => {
       if (saved.heads.toSorted().join() !== heads) throw new Error('the document was saved as another one')
@@ -130,24 +132,25 @@ export class Fold {
 
   #restore({ records, owed, tips }: SavedFold): void {
     const { entries } = this.#ledger
-    const changes = entries.filter(({ kind }) => kind === 'change')
+    let last: Entry | null = null
     this.#judgeAll()
-    for (const entry of changes) {
+    for (const entry of this.#changes()) {
       if (entry.valid !== this.#isValid(entry)) throw new MalformedError('the rules have changed since')
-      if (!entry.valid) this.#invalid.add(entry.index)
+      if (entry.valid) this.#count(entry)
+      else this.#invalid.add(entry.index)
+      last = entry
     }
-    this.#count(changes.filter(({ valid }) => valid))
-    const last = changes.at(-1)
     if (last == null) throw new MalformedError('it is empty')
-    this.#deferred = owed.flatMap((index) => entries.at(index) ?? [])
-    const isCounting = this.#deferred.length === owed.length && this.#deferred.every(({ valid }) => valid)
-    if (!isCounting) throw new MalformedError('its document lacks what does not count')
-    if (tips == null) this.#made.expect(this.#applicable(this.#deferred))
+    const by = last
+    this.#deferred = owed.slice()
+    if (!owed.every((index) => entries.at(index)?.valid))
+      throw new MalformedError('its document lacks what does not count')
+    if (tips == null) for (const batch of this.#inBatches(owed)) this.#made.expect(this.#applicable(batch))
     else if (tips.every((hash) => this.#ledger.get(hash)?.valid === true)) this.#made.expectUpTo(tips, owed.length)
     else throw new MalformedError('its heads do not count')
     const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
     this.#records.update(
-      records.map(([kind, id, , by]) => ({ kind, id, by: entries.at(by) ?? last })),
+      records.map(([kind, id, , at]) => ({ kind, id, by: entries.at(at) ?? by })),
       (kind, id) => values.get(`${kind}/${id}`)
     )
     this.#show([], 'all')
@@ -179,10 +182,9 @@ export class Fold {
   get #document(): Document {
     const deferred = this.#deferred
     if (deferred.length === 0) return this.#made
-    const changes = this.#applicable(deferred)
     this.#deferred = []
     try {
-      this.#made.give(changes)
+      for (const batch of this.#inBatches(deferred)) this.#made.give(this.#applicable(batch))
     } catch (error) {
       this.#quarantine(deferred, error)
     }
@@ -282,10 +284,8 @@ export class Fold {
 
   /** Everything anew from the ledger. The next view's revision is the one after `revision`. */
   rebuild(revision: number): void {
-    const { entries } = this.#ledger
     this.#judgeAll()
-    const changes = entries.filter(({ kind }) => kind === 'change')
-    for (const entry of changes) entry.valid = this.#isValid(entry)
+    for (const entry of this.#changes()) entry.valid = this.#isValid(entry)
     this.view = { ...emptyView, revision }
     this.#replay()
   }
@@ -324,8 +324,7 @@ export class Fold {
     const gained: Entry[] = []
     const turned = new Set<number>()
     let lost = false
-    for (const entry of this.#ledger.entries) {
-      if (entry.kind !== 'change') continue
+    for (const entry of this.#changes()) {
       const isNew = added.has(entry.index)
       if (!isNew && !peers.has(entry.authorId) && !entry.deps.some((dep) => turned.has(dep.index))) continue
       const valid = this.#isValid(entry)
@@ -361,25 +360,40 @@ export class Fold {
     this.#known = this.#noRecords({ isWhole: true })
     this.#lastOperation = GENESIS_OPERATIONS
     this.#records = new Records()
-    const changes = this.#ledger.entries.filter(({ kind }) => kind === 'change')
-    const valid = changes.filter((entry) => entry.valid)
-    this.#invalid = new Set(changes.flatMap(({ valid, index }) => (valid ? [] : [index])))
-    this.#take(valid, 'all')
+    this.#invalid = new Set()
+    for (const { valid, index } of this.#changes()) if (!valid) this.#invalid.add(index)
+    const valid = (): Iterable<Entry> => this.#changes().filter((entry) => entry.valid)
+    for (const batch of inBatches(valid(), applyBatchMax)) this.#hold(batch)
+    this.#show(valid(), 'all')
+    this.#giveWhatWaits()
+  }
+
+  /** In the order of the log. */
+  *#changes(): Generator<Entry> {
+    for (const entry of this.#ledger.entries) if (entry.kind === 'change') yield entry
   }
 
   /** Takes in valid changes and shows what they did, and what is new about these peers. */
   #take(entries: Entry[], peers: Iterable<PeerId> | 'all'): void {
-    this.#made.expect(this.#applicable(entries))
-    this.#deferred.push(...entries)
-    this.#know(entries)
+    this.#hold(entries)
     this.#show(entries, peers)
+    this.#giveWhatWaits()
+  }
+
+  #hold(entries: readonly Entry[]): void {
+    this.#made.expect(this.#applicable(entries))
+    for (const { index } of entries) this.#deferred.push(index)
+    this.#know(entries)
+  }
+
+  #giveWhatWaits(): void {
     if (this.#deferred.length > deferredChangesMax && !this.isSavedAside) void this.#document
   }
 
   /** Of valid changes, what they say of records. */
   #know(entries: readonly Entry[]): void {
-    this.#count(entries)
     for (const entry of entries) {
+      this.#count(entry)
       this.#known.add(entry)
       entry.read()
     }
@@ -394,10 +408,23 @@ export class Fold {
     return new KnownRecords(this.#ledger.touches, { isWhole, operationAt }, saved)
   }
 
-  #count(changes: readonly Entry[]): void {
-    for (const { firstOperation, operationCount } of changes) {
-      this.#lastOperation = Math.max(this.#lastOperation, firstOperation + operationCount - 1)
-    }
+  #count({ firstOperation, operationCount }: Entry): void {
+    this.#lastOperation = Math.max(this.#lastOperation, firstOperation + operationCount - 1)
+  }
+
+  *#inBatches(indices: readonly number[]): Generator<Entry[]> {
+    yield* inBatches(this.#entriesAt(indices), applyBatchMax)
+  }
+
+  *#entriesAt(indices: readonly number[]): Generator<Entry> {
+    for (const index of indices) yield this.#ledger.entries.at(index) as Entry
+  }
+
+  #packed(indices: readonly number[]): PackedChanges {
+    let size = 0
+    for (const { length } of this.#entriesAt(indices)) size += length
+    const chunks = this.#entriesAt(indices).map((entry) => this.#chunkOf(entry))
+    return packed(chunks, indices.length, size)
   }
 
   #applicable(entries: readonly Entry[]): Applicable[] {
@@ -408,11 +435,9 @@ export class Fold {
    * Automerge refused something that was signed and well-formed, or broke on it. Which change it was is found by taking
    * one after the other; it is forbidden from then on, as it is on each peer that meets it.
    */
-  #quarantine(entries: Entry[], cause: unknown): void {
-    const later = new Set(entries.map(({ index }) => index))
-    const sound = this.#ledger.entries.filter(
-      (entry) => entry.valid && entry.kind === 'change' && !later.has(entry.index)
-    )
+  #quarantine(indices: readonly number[], cause: unknown): void {
+    const later = new Set(indices)
+    const sound = Array.from(this.#changes()).filter(({ valid, index }) => valid && !later.has(index))
     const anew = (): Document => {
       const document = new Document(this.#ledger.genesis.chunk, this.#actor)
       document.apply(this.#applicable(sound))
@@ -420,7 +445,7 @@ export class Fold {
     }
     // A document that has broken once is not even asked to free its memory: the collector does that.
     this.#made = anew()
-    for (const entry of entries) {
+    for (const entry of this.#entriesAt(indices)) {
       entry.valid = this.#isValid(entry)
       if (!entry.valid) {
         this.#invalid.add(entry.index)
@@ -444,7 +469,7 @@ export class Fold {
   }
 
   /** The next view, after `applied` were applied and something else counts about `peers`. */
-  #show(applied: Entry[], peers: Iterable<PeerId> | 'all'): void {
+  #show(applied: Iterable<Entry>, peers: Iterable<PeerId> | 'all'): void {
     const touched = new Map<string, { kind: Kind; id: string; by: Entry }>()
     for (const entry of applied) {
       if (!entry.valid) continue

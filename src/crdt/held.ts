@@ -79,11 +79,20 @@ export class Held {
   settle(entries: readonly Entry[], offsets: readonly number[]): void {
     for (const [i, entry] of entries.entries()) {
       entry.offset = offsets[i] as number
-      if (entry.offset !== NOWHERE) entry.dropBytes()
-      if (entry.authorId === this.#self) this.wroteAt(entry.writtenAt)
-      if (this.ledger.hasPlace(entry)) this.#vector[entry.actor] = entry.seq
+      this.#settle(entry)
     }
-    this.#durable += entries.length
+  }
+
+  /** The next entries of the ledger, up to the one before `end`, are on disk where they say. */
+  settleUpTo(end: number): void {
+    for (let i = this.#durable; i < end; i++) this.#settle(this.ledger.entries.at(i) as Entry)
+  }
+
+  #settle(entry: Entry): void {
+    if (entry.offset !== NOWHERE) entry.dropBytes()
+    if (entry.authorId === this.#self) this.wroteAt(entry.writtenAt)
+    if (this.ledger.hasPlace(entry)) this.#vector[entry.actor] = entry.seq
+    this.#durable++
     this.#named = null
   }
 
@@ -103,20 +112,17 @@ export class Held {
   }
 
   /**
-   * Another state takes the place of this one, all of it on disk: `covered` where it says, then `carried` at `places`. The
-   * view is the next one. Frees the state before.
+   * Another state takes the place of this one, all of it on disk: its entries up to the one before `covered` where they say, then
+   * `carried` at `places`. The view is the next one. Frees the state before.
    */
-  replace(state: State, covered: readonly Entry[], carried: Entry[], places: readonly number[]): void {
+  replace(state: State, covered: number, carried: Entry[], places: readonly number[]): void {
     const before = this.#state.fold
     this.#state = state
     this.fold.integrate(carried)
     before.free()
     this.#durable = 0
     this.#vector = {}
-    this.settle(
-      covered,
-      covered.map(({ offset }) => offset)
-    )
+    this.settleUpTo(covered)
     this.settle(carried, places)
     this.fold.view = { ...this.fold.view, revision: this.view.revision + 1 }
     this.view = this.fold.view

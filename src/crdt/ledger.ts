@@ -3,12 +3,13 @@ import { MalformedError } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
 import { canonicalOperationsOf, GENESIS_OPERATIONS, operationsOf, type Operations } from './document.ts'
 import type { Envelope } from './envelope.ts'
-import { Entries, type AuthorizedEntry, type Entry, type NewEntry } from './entries.ts'
+import { Entries, type AuthorizedEntry, type Entry, type NewEntry, type PageSizes } from './entries.ts'
 import { EquivocationError, provenFrom } from './evidence.ts'
 import { GENESIS_ACTOR, type Genesis } from './genesis.ts'
 import { madeRecords, type MadeRecord } from './made-records.ts'
 import type { VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
+import type { OpenScratch } from './scratch.ts'
 import { NumberList } from './number-list.ts'
 import { TouchIndex } from './touch.ts'
 import { hex } from './bytes.ts'
@@ -26,7 +27,7 @@ import { hex } from './bytes.ts'
 export class Ledger {
   readonly genesis: Genesis
   readonly touches = new TouchIndex()
-  readonly entries: Entries = new Entries(this.touches.names)
+  readonly entries: Entries
   readonly #auth: AuthorizedEntry[] = []
   /** Per actor the indices of its entries, in the order of their numbers. */
   readonly #byActor = new Map<string, NumberList>()
@@ -40,8 +41,10 @@ export class Ledger {
   #loose: Entry[] = []
   readonly #genesisHash: string
 
-  constructor(genesis: Genesis) {
+  /** `open`: where entries are that memory does not hold; left out: it holds all. */
+  constructor(genesis: Genesis, open?: OpenScratch, sizes?: PageSizes) {
     this.genesis = genesis
+    this.entries = new Entries(this.touches.names, open, sizes)
     this.#genesisHash = hex(parseChunk(genesis.chunk).hash)
     this.#named.set(genesis.founder, 1)
   }

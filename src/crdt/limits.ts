@@ -32,8 +32,15 @@ export const applyBatchMax = 1024
 /** Changes that Automerge is given only when it is asked something: in half a second, then. Each snapshot asks it. */
 export const deferredChangesMax = 4096
 
-/** Entries of the history that memory holds in one piece, 88 bytes each: few enough for a small cluster, many for a large one. */
-export const entriesPerBlock = 256
+/**
+ * Entries of the history in one page, 88 bytes each: few enough for a small cluster, many for a large one. Memory holds so many pages of
+ * them, 8,192 entries in 0.7 MB, more than come between two epochs; the rest is in a file.
+ */
+export const entriesPerPage = 256
+export const entryPagesMax = 32
+/** The same of what entries name, 4 bytes each and some three of an entry. */
+export const linksPerPage = 1024
+export const linkPagesMax = 32
 
 /** Records that one change writes again: some 300 bytes each, see `envelopeBytesMax`. */
 export const reissueRecordsMax = 1000

@@ -22,7 +22,7 @@ interface Stored {
 
 /** Reads back what is stored, without verifying signatures: they were verified before it was stored. */
 export function loadCluster(genesis: Genesis, stored: Stored[], deps: ClusterDeps): Cluster {
-  const ledger = new Ledger(genesis)
+  const ledger = new Ledger(genesis, deps.storage.scratch)
   for (const { bytes } of stored) readBack(ledger, bytes)
   const cluster = new Cluster(ledger, deps)
   settle(cluster, ledger.entries.slice(0), offsetsOf(stored))
@@ -53,7 +53,7 @@ export function restoreCluster(
 
 /** Verifies all of a cluster's history that a member handed over, then stores it, whole or not at all. */
 export async function adoptCluster(genesis: Genesis, envelopes: EnvelopeBytes[], deps: ClusterDeps): Promise<Cluster> {
-  const ledger = new Ledger(genesis)
+  const ledger = new Ledger(genesis, deps.storage.scratch)
   const intake = new Intake(ledger, deps.verifier, deps.reader)
   const added: Entry[] = []
   await intake.inBatches(envelopes, deps.clock, (batch) => {
@@ -118,7 +118,7 @@ function checkDocument(cluster: Cluster, { saver, log }: ClusterDeps): void {
 /** Of what a snapshot has, and nothing else. `digest`: it is another peer's. */
 function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
-  const ledger = new Ledger(genesis)
+  const ledger = new Ledger(genesis, deps.storage.scratch)
   restoreEntries(ledger, head)
   const told = head.told == null ? null : new SavedTold({ ...head, told: head.told })
   const saved = {

@@ -90,6 +90,8 @@ export interface ReplicaOptions {
   saver?: Saver
   /** Reads what others have written; left out: each replica by itself. */
   reader?: Reader
+  /** Called when the disk has lost what memory had put there: only a start can read all of it again. UnavailableError. */
+  fail?: (error: unknown) => void
 }
 
 /** The replicated state of one peer on its disk. See {@link ReplicatedState} for what each method promises. */
@@ -262,7 +264,7 @@ export class Replica implements ReplicatedState {
 
   async past(moment: Moment): Promise<Past> {
     const cluster = this.#whole(this.#inCluster(), 'the past cannot be told')
-    const key = `${cluster.genesis.clusterId} ${JSON.stringify(moment)} ${cluster.durable().length} ${cluster.view.revision}`
+    const key = `${cluster.genesis.clusterId} ${JSON.stringify(moment)} ${cluster.durableCount} ${cluster.view.revision}`
     if (this.#past?.key === key) return this.#past.past
     // One at a time: each holds a document of its own. The last one is kept, since whoever looks at a moment looks twice.
     const past = (this.#past?.past ?? Promise.resolve())

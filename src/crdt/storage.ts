@@ -19,6 +19,7 @@ import {
   type Found
 } from './log-records.ts'
 import { scanLog, type Scan } from './log-scan.ts'
+import { reported, type OpenScratch } from './scratch.ts'
 import { Segments } from './segments.ts'
 import { decodeSnapshot, digestOf } from './snapshot.ts'
 import type { Damage } from './state.ts'
@@ -44,6 +45,8 @@ export class Storage {
   /** What was found; null when this peer is in no cluster. */
   found: Found | null
   damage: Damage | null
+  /** Room for what memory need not hold. */
+  readonly scratch: OpenScratch
   readonly #segments: Segments
   readonly #stamp: string
   readonly #report: Logger
@@ -85,7 +88,8 @@ export class Storage {
           incarnation,
           segments,
           stamp,
-          report: deps.log
+          report: deps.log,
+          scratch: reported(() => disk.scratch?.(directory) ?? null, { directory, fail: () => {}, ...deps })
         })
         await storage.#openSegments(directory)
         return storage
@@ -109,6 +113,7 @@ export class Storage {
     segments: Segments
     stamp: string
     report: Logger
+    scratch: OpenScratch
   }) {
     this.#disk = parts.disk
     this.#path = parts.path
@@ -122,6 +127,7 @@ export class Storage {
     this.#segments = parts.segments
     this.#stamp = parts.stamp
     this.#report = parts.report
+    this.scratch = parts.scratch
   }
 
   /** Opens what the log names, and reads the snapshot, if it is one of this very log. */
@@ -459,6 +465,8 @@ interface StorageDeps {
   log: Logger
   /** Left out: this host's. */
   disk?: Disk
+  /** Called when something is lost that memory had given to the disk: nothing here can go on without it. */
+  fail?: (error: unknown) => void
 }
 
 function lostSegment(path: string, scan: Scan | null): Damage {

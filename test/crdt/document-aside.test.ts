@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
+import { packed } from '../../src/crdt/packed-changes.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
 import { decodeSnapshot, encodeSnapshot, type SnapshotHead } from '../../src/crdt/snapshot.ts'
 import { Bench, peerRecord, pull, serviceInput, signer, state } from './support.ts'
@@ -131,7 +132,7 @@ describe('a document that is saved on a thread of its own', function () {
   it('is refused there as it is here', async () => {
     const { a } = await pair(saveAside, 10_000)
     const [last] = a.bootstrap().envelopes.slice(-1)
-    const changes = [{ hash: '00'.repeat(32), chunk: (last as Uint8Array).subarray(154) }]
+    const changes = packed([(last as Uint8Array).subarray(154)], 1, (last as Uint8Array).length)
     await assert.rejects(saveAside({ genesis: new Uint8Array([1, 2, 3]), saved: null, changes }))
   })
 })

@@ -4,6 +4,7 @@ import { Entries, type Entry, type NewEntry } from '../../src/crdt/entries.ts'
 import { actorOf } from '../../src/crdt/envelope.ts'
 import { TouchNames } from '../../src/crdt/touch-names.ts'
 import { signer } from './support.ts'
+import { MemoryScratch } from './support/memory-scratch.ts'
 
 const ACTORS = [
   actorOf('change', signer(1).publicKey, 1),
@@ -89,10 +90,28 @@ describe('the entries of a ledger', function () {
   this.timeout(60_000)
 
   it('are what a list of them would hold, however it grows, is cut off and changed', () => {
+    compare(() => new Entries(new TouchNames()))
+  })
+
+  it('are the same when memory holds few of them, and the disk is full now and then', () => {
+    let [written, refused] = [0, 0]
+    compare(() => {
+      const isFull = (n: number): boolean => {
+        if (n % 7 < 5) written++
+        else refused++
+        return n % 7 >= 5
+      }
+      const pages = { rowsPerPage: 16, heldMax: 2 }
+      return new Entries(new TouchNames(), () => new MemoryScratch(isFull), { rows: pages, links: pages })
+    })
+    assert.ok(written > 1_000 && refused > 300, `${written} pages were written, ${refused} could not be`)
+  })
+
+  function compare(empty: () => Entries): void {
     let most = 0
     fc.assert(
       fc.property(fc.array(step, { maxLength: 20, size: 'max' }), (steps) => {
-        const entries = new Entries(new TouchNames())
+        const entries = empty()
         const model: NewEntry[] = []
         const gone = new Set<string>()
         for (const one of steps) {
@@ -141,7 +160,7 @@ describe('the entries of a ledger', function () {
       { seed: 25, numRuns: 60, endOnFailure: true }
     )
     assert.ok(most > 600, `only ${most} at once`)
-  })
+  }
 
   it('are of no hash that is none', () => {
     const entries = new Entries(new TouchNames())

@@ -6,17 +6,22 @@ import { promisify } from 'node:util'
 describe('the history in memory', function () {
   this.timeout(240_000)
 
-  async function measured(program: string): Promise<string> {
+  async function measured(program: string, ...more: string[]): Promise<string> {
     const path = fileURLToPath(new URL(`support/${program}`, import.meta.url))
-    const flags = ['--expose-gc', '-C', 'development', '--disable-warning=ExperimentalWarning']
+    const flags = [...more, '--expose-gc', '-C', 'development', '--disable-warning=ExperimentalWarning']
     const { stdout } = await promisify(execFile)(process.execPath, [...flags, path])
     return stdout
   }
 
-  it('is some 200 bytes of a change, and no document', async () => {
+  it('is some 90 bytes of a change, its row in a file, and no document', async () => {
     const bytes = Number(await measured('history-memory.ts'))
-    // With an object for each entry it was 650, with the document 1,600.
-    assert.ok(bytes > 50 && bytes < 320, `${bytes} bytes`)
+    // With its row it was 230, with an object for each entry 650, with the document 1,600.
+    assert.ok(bytes > 30 && bytes < 150, `${bytes} bytes`)
+  })
+
+  it('is folded anew however long it is', async () => {
+    // A stack for some 19,000 arguments, in place of the 125,000 of an agent's.
+    assert.equal(await measured('history-rebuilt.ts', '--stack-size=150'), '[20000,true]')
   })
 
   it('takes not much more than its file while a snapshot is made', async () => {

@@ -18,6 +18,7 @@ import { membersOf } from '../../src/crdt/validity.ts'
 import type { View } from '../../src/crdt/view.ts'
 import { silentLogger } from '../../src/log.ts'
 import { systemRandom } from '../../src/random.ts'
+import { MemoryScratch } from './support/memory-scratch.ts'
 
 /** Directories and replicas of one test, all gone after `clean`. */
 export class Bench {
@@ -112,6 +113,9 @@ export function state(replica: Replica): unknown {
   return { cluster, members: byId, services: [...services], routes: [...routes], routesOf: [...routesOf], heads }
 }
 
+/** So few that a short history is in its file nearly whole. */
+const smallPages = { rowsPerPage: 4, heldMax: 2 }
+
 /** A peer without a disk: what the replica does with envelopes, and nothing else. */
 export class Observer {
   readonly #ledger: Ledger
@@ -119,7 +123,8 @@ export class Observer {
   readonly #fold: Fold
 
   constructor(genesis: Uint8Array, rule: typeof membersOf = membersOf) {
-    this.#ledger = new Ledger(parseGenesis(genesis))
+    const sizes = { rows: smallPages, links: smallPages }
+    this.#ledger = new Ledger(parseGenesis(genesis), () => new MemoryScratch(), sizes)
     this.#intake = new Intake(this.#ledger)
     this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => bodyOf(entry.bytes as Uint8Array), rule)
   }

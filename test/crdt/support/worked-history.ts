@@ -1,4 +1,8 @@
+import { mkdtempSync, rmdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { systemClock } from '../../../src/clock.ts'
+import { systemDisk } from '../../../src/crdt/disk.ts'
 import { type Writer } from '../../../src/crdt/document.ts'
 import { genesisChunk } from '../../../src/crdt/genesis-change.ts'
 import type { Entry } from '../../../src/crdt/entries.ts'
@@ -6,6 +10,7 @@ import { actorOf, bodyOf, sealEnvelope } from '../../../src/crdt/envelope.ts'
 import { Fold } from '../../../src/crdt/fold.ts'
 import { createGenesis } from '../../../src/crdt/genesis.ts'
 import { Ledger, openEnvelope } from '../../../src/crdt/ledger.ts'
+import type { Scratch } from '../../../src/crdt/scratch.ts'
 import { signer } from '../support.ts'
 
 /**
@@ -19,11 +24,18 @@ const genesis = createGenesis(me, {
   nonce: new Uint8Array(16),
   chunk: genesisChunk()
 })
-export const ledger = new Ledger(genesis)
+const directory = mkdtempSync(join(tmpdir(), 'arctic-history-'))
+/** Old entries are where an agent has them. */
+const scratch = (): Scratch | null => systemDisk.scratch?.(directory) ?? null
+process.once('exit', () => rmdirSync(directory))
+export const ledger = new Ledger(genesis, scratch)
 const actor = actorOf('change', me.publicKey, 1)
 export const fold = new Fold(ledger, actor, (entry: Entry) => bodyOf(entry.bytes as Uint8Array))
 fold.isSavedAside = true
 let made = 0
+
+/** Whether changes are where they can be read from a log, or else kept. */
+let isDropped = true
 
 function change(write: (writer: Writer) => void): void {
   const body = fold.write(write)
@@ -32,15 +44,15 @@ function change(write: (writer: Writer) => void): void {
   const parts = { kind: 'change', incarnation: 1, seq, writtenAt: systemClock.now(), body } as const
   const entry = ledger.add(openEnvelope(sealEnvelope(me, genesis.clusterId, parts), { own: true }))
   fold.took(entry)
-  // It is on disk.
-  entry.dropBytes()
+  if (isDropped) entry.dropBytes()
   made++
 }
 
 const idOf = (n: number): string => `01J${n.toString(36).toUpperCase().padStart(23, '0')}`
 const services: number[] = []
-/** Makes changes until there are so many, all of them on disk. */
-export function work(until: number): void {
+/** Makes changes until there are so many, all of them on disk unless they are to be read again, which nothing is here. */
+export function work(until: number, how: { isDropped: boolean } = { isDropped: true }): void {
+  isDropped = how.isDropped
   for (let n = made; made < until; n++) {
     const oldest = services[0]
     if (n % 4 !== 0 && oldest != null) {
