@@ -59,6 +59,26 @@ describe('api: ETag and If-Match', () => {
     }
   })
 
+  it('are refused where nobody looks at them: the change would be made whether or not they hold', async () => {
+    const made = await host.ask('POST', `/v1/services/${id}/routes`, { routes: [{ dest_cidr: '10.2.0.0/24' }] })
+    const route = `/v1/services/${id}/routes/${made.json[0].id}`
+    for (const [method, path, body, header] of [
+      ['PUT', route, { priority: 5 }, 'if-match'],
+      ['DELETE', route, undefined, 'if-match'],
+      ['PUT', `/v1/services/${id}`, { name: 'x' }, 'if-none-match'],
+      ['PUT', `/v1/services/${id}`, { name: 'x' }, 'if-unmodified-since']
+    ] as const) {
+      const answer = await host.ask(method, path, body, { headers: { [header]: '"old"' } })
+      assert.deepEqual([answer.status, answer.json.error.details], [400, { field: header, in: 'headers' }])
+    }
+    assert.equal(host.operator.services.get(id)?.name, 'web')
+    assert.equal(host.operator.routes.get(made.json[0].id)?.priority, 100)
+    assert.equal(
+      (await host.ask('GET', `/v1/services/${id}`, undefined, { headers: { 'if-match': '"old"' } })).status,
+      200
+    )
+  })
+
   it('work from the command line, with exit 5 for what has changed', async () => {
     const shown = await host.cli(['services', 'get', id])
     assert.match(shown.out, new RegExp(`^etag: +${etag}$`, 'm'))

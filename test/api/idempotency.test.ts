@@ -31,10 +31,12 @@ describe('api: Idempotency-Key', () => {
     assert.equal(host.operator.routes.size, 1)
   })
 
-  it('belongs to one path and one body', async () => {
+  it('belongs to one path, one query and one body', async () => {
     const one = await post('/v1/services', { target_peer_id: 'edge-b' }, 'a')
     const other = await post('/v1/services', { target_peer_id: 'edge-b', name: 'x' }, 'a')
     assert.deepEqual([other.status, other.json.error.code], [409, 'invalid_request'])
+    const waiting = await post('/v1/services?wait=1s', { target_peer_id: 'edge-b' }, 'a')
+    assert.deepEqual([waiting.status, host.operator.services.size], [409, 1])
     const invite = await post('/v1/cluster/invites', {}, 'a')
     assert.equal(invite.status, 201)
     assert.notEqual(invite.text, one.text)

@@ -13,6 +13,7 @@ import type { Access } from './access.ts'
 import type { EventHub } from './event-hub.ts'
 import { answerClientError, answerFailures, answerFrameworkFailure } from './failure.ts'
 import { Idempotency } from './idempotency.ts'
+import { refuseConditions } from './if-match.ts'
 import { bodyText, refuseRepeatedFields } from './json-body.ts'
 import {
   connectionsMax,
@@ -102,6 +103,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   app.addHook('onSend', async (_request, reply) => {
     if (stopping.aborted) void reply.header('connection', 'close')
   })
+  refuseConditions(app)
   new Idempotency(clock).install(app)
   // Last before the handler, so that all it does is done for its caller.
   app.addHook('preHandler', (request, _reply, done) => asCaller(access.callerOf(request), done))

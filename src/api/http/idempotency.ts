@@ -12,8 +12,8 @@ interface Answer {
 }
 
 interface Kept {
-  /** Digest of the body: a key stands for one request. */
-  body: string
+  /** Digest of query and body: a key stands for one request. */
+  asked: string
   since: number
   /** Null when it ended without success, so that the next one with this key is a new attempt. */
   answer: Promise<Answer | null>
@@ -24,7 +24,7 @@ interface Kept {
 /**
  * `Idempotency-Key` on POST: whoever repeats a request because its answer was lost gets the first one's answer, and
  * nothing is made twice (draft-ietf-httpapi-idempotency-key-header).
- * 1. A key is its caller's and its path's own. Used for another body it is refused with 409.
+ * 1. A key is its caller's and its path's own. Used for another query or body it is refused with 409.
  * 2. A repetition that comes while the first is at work waits for it.
  * 3. Only success is kept: what failed has changed nothing, and may be tried again.
  * 4. Kept in memory: at most so many, so large and so long; a restart of the agent forgets them.
@@ -45,7 +45,9 @@ export class Idempotency {
     app.addHook('preHandler', async (request, reply) => {
       const key = request.headers['idempotency-key']
       if (request.method !== 'POST' || key == null) return
-      const answer = await this.#earlier(request, digest(request.headers.authorization, request.url, key))
+      const [path, query] = request.url.split('?', 2)
+      const asked = digest(query, JSON.stringify(request.body))
+      const answer = await this.#earlier(request, digest(request.headers.authorization, path, key), asked)
       if (answer == null) return
       if (answer.type != null) void reply.type(answer.type)
       // Already serialised: a string that the type above describes.
@@ -63,20 +65,19 @@ export class Idempotency {
   }
 
   /** What the same request was answered, or null once this one is its first. */
-  async #earlier(request: FastifyRequest, name: string): Promise<Answer | null> {
-    const body = digest(JSON.stringify(request.body))
+  async #earlier(request: FastifyRequest, name: string, asked: string): Promise<Answer | null> {
     for (;;) {
       this.#forget()
       const kept = this.#kept.get(name)
       if (kept == null) break
-      if (kept.body !== body) {
+      if (kept.asked !== asked) {
         throw new ConflictError(409, 'this Idempotency-Key was used for another request; make a new one per request')
       }
       const answer = await kept.answer
       if (answer != null) return answer
     }
     const { promise, resolve } = Promise.withResolvers<Answer | null>()
-    const kept: Kept = { body, since: this.#clock.monotonic(), answer: promise, bytes: null }
+    const kept: Kept = { asked, since: this.#clock.monotonic(), answer: promise, bytes: null }
     this.#kept.set(name, kept)
     this.#making.set(request, (answer) => {
       if (answer == null) this.#kept.delete(name)

@@ -1,5 +1,6 @@
 import { Type } from 'typebox'
 import { InvalidRequestError } from '../../errors.ts'
+import type { App } from './type-provider.ts'
 
 export const IfMatchSchema = Type.Object({
   'if-match': Type.Optional(
@@ -20,3 +21,19 @@ export function readIfMatch(header: string | undefined): { ifMatch?: readonly st
   // A weak tag matches nothing: If-Match compares strongly.
   return { ifMatch: text.match(/(W\/)?"[^"]*"/g) ?? [] }
 }
+
+/** Refuses a change on a condition that nobody would look at: it would be made whether or not it holds. */
+export function refuseConditions(app: App): void {
+  app.addHook('preHandler', async ({ method, headers, routeOptions }) => {
+    if (method === 'GET' || method === 'HEAD') return
+    const taken = (routeOptions.schema?.headers as { properties?: object } | undefined)?.properties ?? {}
+    const field = CONDITIONS.find((name) => headers[name] != null && !Object.hasOwn(taken, name))
+    if (field == null) return
+    throw new InvalidRequestError(
+      `${field} is not taken here, and the change would be made whether or not it holds; leave it out (PUT and DELETE of a service take if-match)`,
+      { field, in: 'headers' }
+    )
+  })
+}
+
+const CONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const
