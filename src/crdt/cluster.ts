@@ -63,7 +63,7 @@ export class Cluster {
     this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier, reader) })
     this.snapshots = new Snapshots(this, deps)
     fold.isSavedAside = deps.saver != null
-    this.#mending = new Mending(this, { self: signer.peerId, log })
+    this.#mending = new Mending(this, { self: signer.peerId, clock: deps.clock, log })
     if (saved == null || digest == null) return
     this.#behind = new Behind({
       shown: ledger,

@@ -42,6 +42,9 @@ export const entryPagesMax = 32
 export const linksPerPage = 1024
 export const linkPagesMax = 32
 
+/** What was written on top of a snapshot that was wrong is written again once nothing has come in for this, or so often something has. */
+export const mendingQuietMs = 500
+export const mendingRoundsMax = 20
 /** Records that one change writes again: some 300 bytes each, see `envelopeBytesMax`. */
 export const reissueRecordsMax = 1000
 /** Records that one undo writes, for the same reason. */

@@ -6,8 +6,8 @@ import { encodeEpoch, encodeRevoke, FIRST } from '../../src/crdt/authlog.ts'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import { parseEnvelope, sealEnvelope } from '../../src/crdt/envelope.ts'
 import { decodeSnapshot, digestOf, encodeSnapshot, type Snapshot, type SnapshotHead } from '../../src/crdt/snapshot.ts'
-import { invite, peerRecord, pull, signer, state } from './support.ts'
-import { fill, Joins, until, whole } from './support/joins.ts'
+import { invite, peerRecord, pull, serviceInput, signer, state } from './support.ts'
+import { fill, Joins, level, until, whole } from './support/joins.ts'
 import { memoryDisk } from './support/memory-disk.ts'
 
 describe('a snapshot that was taken over and is not to be believed', function () {
@@ -164,6 +164,39 @@ describe('a snapshot that was taken over and is not to be believed', function ()
       assert.deepEqual(state(d), state(a))
     })
   }
+
+  it('what was written on top of one that is thrown away before its records have come waits for them', async () => {
+    const { promise: read, resolve: readIt } = Promise.withResolvers<void>()
+    const saver: Saver = (...parts) => read.then(() => saveAside(...parts))
+    const { a, d, refused } = await bench.hostile(otherHeads, { saver })
+    assert.equal(refused, null)
+    const [first = '', second = '', third = '', fourth = ''] = d.view().services.keys()
+    const before = d.view().services.get(first)
+    await d.updateService(first, { name: 'written on top of it' })
+    await d.updateService(second, { name: 'of one that is gone' })
+    await d.deleteService(third)
+    const { id } = await d.createService({ ...serviceInput(a, a, { name: 'by d' }), source_peer_id: d.self })
+    await d.updateService(id, { name: 'by d, twice' })
+    await a.deleteService(second)
+    await a.updateService(fourth, { name: 'by a' })
+    readIt()
+    await whole(d)
+    assert.notEqual(d.contradiction(), null)
+    await until(() => d.view().services.get(id)?.name === 'by d, twice')
+    assert.deepEqual([...d.view().services.keys()], [id], 'nothing stands there that is not whole')
+    const all = [...a.missing(d.vector(), 200)].flat()
+    for (const envelope of all) await d.receive([envelope], a.self)
+    await until(() => d.view().services.get(first)?.name === 'written on top of it' && !d.view().services.has(third))
+    await level(d, a)
+    assert.deepEqual(state(d), state(a))
+    const { services } = a.view()
+    assert.deepEqual(
+      [first, second, third, fourth].map((one) => services.get(one)?.name),
+      ['written on top of it', undefined, undefined, 'by a']
+    )
+    assert.equal(services.get(first)?.target_peer_id, before?.target_peer_id)
+    assert.equal((await a.verify()).flaw, null)
+  })
 
   it('however it is mangled, it is refused or comes to nothing in the end', async () => {
     const { a } = await bench.lived()
