@@ -1,3 +1,4 @@
+import { append } from '../append.ts'
 import { inBatches } from './batches.ts'
 import { MalformedError } from './bytes.ts'
 import {
@@ -528,7 +529,7 @@ export class Fold {
         reason: `the ${this.#ledger.get(hash)?.auth?.operation ?? 'admit'} entry does not count: ${reason}`
       })
     }
-    changes.push(...this.#records.rejected.values())
+    append(changes, this.#records.rejected.values())
     return changes.slice(-rejectedShownMax)
   }
 

@@ -1,4 +1,5 @@
 import { dirname, join } from 'node:path'
+import { append } from '../append.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
@@ -191,13 +192,14 @@ export class Storage {
         if (hurt == null) envelopes.push({ offset: start + offset, bytes: envelope })
         else salvaged.push(envelope)
       }
-      salvaged.push(...(read?.salvaged ?? []))
+      append(salvaged, read?.salvaged ?? [])
       start += scan?.length ?? 0
       if (scan == null || scan.damage != null || scan.tornBytes > 0) hurt ??= scan?.damage ?? lostSegment(path, scan)
     }
     if (hurt == null && start !== bytes) hurt = lostSegment(this.#segments.pathOf(segments), null)
     if (hurt == null) return { envelopes: [...envelopes, ...found.envelopes], salvaged: found.salvaged }
-    salvaged.push(...found.envelopes.map(({ bytes: envelope }) => envelope), ...found.salvaged)
+    for (const { bytes: envelope } of found.envelopes) salvaged.push(envelope)
+    append(salvaged, found.salvaged)
     await this.#disk.copy(this.#path, `${this.#path}.damaged-${this.#stamp}`)
     await this.#segments.close()
     await this.#log?.close()

@@ -1,3 +1,4 @@
+import { append } from '../append.ts'
 import { splicesOf } from './splices.ts'
 import type { PegasusListener, PegasusState } from './pegasus.ts'
 import { itemText } from './state-text.ts'
@@ -94,7 +95,7 @@ function entries<T extends object>(
   const come: T[] = []
   for (const { removed, inserted } of splicesOf(before, after)) {
     for (const item of removed) gone.set(nameOf(item), item)
-    come.push(...inserted)
+    append(come, inserted)
   }
   const set = come.filter((item) => {
     const was = gone.get(nameOf(item))

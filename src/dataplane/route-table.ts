@@ -1,3 +1,4 @@
+import { append } from '../append.ts'
 import type { ServiceId } from '../crdt/schema.ts'
 import type { SteeringRoute } from './desired.ts'
 import { attachedNetworkOf, whyNeverTaken, type HostNetworks } from './never-taken.ts'
@@ -83,8 +84,8 @@ export class TableMaker {
   make(services: readonly RoutedService[], host: HostNetworks): RouteTable {
     const [gone, come]: [Route[], Route[]] = [[], []]
     for (const { removed, inserted } of splicesOf(this.#services, services)) {
-      for (const service of removed) gone.push(...this.#routesOf(service))
-      for (const service of inserted) come.push(...this.#routesOf(service))
+      for (const service of removed) append(gone, this.#routesOf(service))
+      for (const service of inserted) append(come, this.#routesOf(service))
     }
     this.#services = services
     const isSame = gone.length + come.length === 0

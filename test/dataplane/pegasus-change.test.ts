@@ -38,6 +38,21 @@ describe('splices of lists', () => {
 })
 
 describe('a change of the state of Pegasus', () => {
+  it('that is of 200,000 services at once is told as the whole state', () => {
+    const none: PegasusState = {
+      data_listen: '127.0.0.1:7947',
+      self: 'a',
+      bypass_mark: 1,
+      peers: [],
+      listeners: [],
+      outbound: [],
+      inbound: []
+    }
+    const service = { peer_id: 'b', transport: 'tcp', bandwidth_mbps: 0, transparent: false } as const
+    const outbound = Array.from({ length: 200_000 }, (_, i) => ({ ...service, service_id: String(i) }))
+    assert.equal(pegasusChange(none, { ...none, outbound }), null)
+  })
+
   it('makes the next state of the one before', () => {
     const record = <T>(of: { [K in keyof T]: fc.Arbitrary<T[K]> }) => fc.record<T>(of, { noNullPrototype: true })
     const id = fc.constantFrom('a', 'b', 'c', 'd', 'e')

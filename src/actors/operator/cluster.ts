@@ -1,3 +1,4 @@
+import { append } from '../../append.ts'
 import { isoTime } from '../../clock.ts'
 import type { PeerId, Policy, Role } from '../../crdt/schema.ts'
 import type { AppliedState } from '../../dataplane/desired.ts'
@@ -131,7 +132,7 @@ export class ClusterNouns {
       if (desired != null) {
         const applied = await dataplane.apply(desired)
         reconciler.onApplied(applied, desired)
-        changes.push(...changesBetween(before, applied))
+        append(changes, changesBetween(before, applied))
       }
       const { members } = replica.view()
       return {

@@ -1,3 +1,4 @@
+import { append } from '../../append.ts'
 import type { PeerId, RouteRecord, ServicePatch, ServiceRecord } from '../../crdt/schema.ts'
 import { newRoute, newService } from '../../crdt/validate.ts'
 import { ArcticError, InvalidRequestError, PeerNotFoundError, TargetPeerNotAdmittedError } from '../../errors.ts'
@@ -44,7 +45,7 @@ export function planMesh(file: MeshFile, current: Current, { prune = false } = {
         return
       }
       kept.add(have.id)
-      changes.push(...compare(have, routesOf.get(have.id) ?? [], want))
+      append(changes, compare(have, routesOf.get(have.id) ?? [], want))
     })
   }
   if (prune) {

@@ -1,3 +1,4 @@
+import { append } from '../../append.ts'
 import type { Clock } from '../../clock.ts'
 import { parseInvite } from '../../crdt/invite.ts'
 import type { Bootstrap, SnapshotBootstrap } from '../../crdt/state.ts'
@@ -122,7 +123,7 @@ async function ask(
     const taken: Uint8Array[] = []
     let bytes = 0
     const one = async (batch: Uint8Array[]): Promise<void> => {
-      taken.push(...batch)
+      append(taken, batch)
       bytes += batch.reduce((sum, part) => sum + part.byteLength, 0)
       if (bytes > bytesMax) throw new RangeError(`what it hands over has more than ${bytesMax} bytes`)
     }

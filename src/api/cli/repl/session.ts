@@ -4,6 +4,7 @@ import { PassThrough, type Readable, type Writable } from 'node:stream'
 import { setImmediate } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import { runInContext } from 'node:vm'
+import { append } from '../../../append.ts'
 import type { ActorDetailJson } from '../../../actors/operator/actor-json.ts'
 import type { ActorJson, PeerJson, ServiceJson } from '../../../actors/operator/operator.ts'
 import type { Client } from '../client.ts'
@@ -197,7 +198,7 @@ function liveActors(session: Session, server: REPLServer): LiveActors {
     const waiting = [root]
     for (const actor of waiting) {
       paths.push(actor.path)
-      waiting.push(...actor.children)
+      append(waiting, actor.children)
     }
     const known = new Set(paths)
     return [

@@ -1,3 +1,4 @@
+import { append } from '../../../append.ts'
 import type { ActorDetailJson, ActorSentJson, ActorUpdateJson } from '../../../actors/operator/actor-json.ts'
 import type { ActorJson } from '../../../actors/operator/operator.ts'
 import { state } from '../humane.ts'
@@ -16,7 +17,7 @@ export function actorTreeText(root: ActorJson, colours: boolean): string {
       lead: below,
       branch: index === actor.children.length - 1 ? '└─ ' : '├─ '
     }))
-    waiting.push(...children.reverse())
+    append(waiting, children.reverse())
   }
   return table(['ACTOR', 'STATE', 'STATUS'], rows, colours)
 }
