@@ -1,5 +1,5 @@
 import { closeSync, constants, openSync, readSync, unlinkSync, writeSync } from 'node:fs'
-import { copyFile, mkdir, open, readFile, rename } from 'node:fs/promises'
+import { copyFile, mkdir, open, readFile, rename, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { UnavailableError } from '../errors.ts'
 import type { Random } from '../random.ts'
@@ -131,6 +131,10 @@ export async function writeDurably(path: string, data: Pieces): Promise<void> {
     // Each goes on where the one before it has ended.
     for (const piece of piecesOf(data)) await file.writeFile(piece)
     await file.sync()
+  } catch (error) {
+    // What it takes of a full disk others need.
+    await unlink(temporary).catch(() => {})
+    throw error
   } finally {
     await file.close()
   }

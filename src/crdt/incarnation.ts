@@ -1,5 +1,6 @@
 import { UnavailableError } from '../errors.ts'
 import type { Disk } from './disk.ts'
+import { isFull } from './full.ts'
 
 /**
  * A number that this state directory has never used before, durable before it is returned. It is part of the author's
@@ -10,8 +11,25 @@ export async function nextIncarnation(path: string, disk: Disk): Promise<number>
   const previous = await readNumber(path, disk)
   const next = previous + 1
   if (next > 0xffff_ffff) throw new UnavailableError('this state directory has been started too often; join anew')
-  await disk.write(path, Buffer.from(`${next}\n`))
+  const bytes = Buffer.from(`${next}\n`)
+  try {
+    await disk.write(path, bytes)
+  } catch (error) {
+    if (!isFull(error) || previous === 0 || bytes.length !== `${previous}\n`.length) throw error
+    await replaceInPlace(path, bytes, disk)
+  }
   return next
+}
+
+/** On a full disk there is no room for a second file. A disk writes a sector, and so these few bytes, whole or not at all. */
+async function replaceInPlace(path: string, bytes: Uint8Array, disk: Disk): Promise<void> {
+  const file = await disk.open(path)
+  try {
+    await file.write(bytes, 0)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
 }
 
 async function readNumber(path: string, disk: Disk): Promise<number> {

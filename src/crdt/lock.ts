@@ -1,6 +1,7 @@
-import { link, readFile, rename, unlink, writeFile } from 'node:fs/promises'
+import { link, readFile, readlink, rename, symlink, unlink, writeFile } from 'node:fs/promises'
 import { UnavailableError } from '../errors.ts'
 import { hex } from './bytes.ts'
+import { isFull } from './full.ts'
 import type { Random } from '../random.ts'
 
 /**
@@ -11,6 +12,9 @@ import type { Random } from '../random.ts'
  * 2. Is the name taken by a live process, say so.
  * 3. Is its holder gone, take the lock on the taking over (the same procedure, one name further), look again, and only
  *    if the same dead holder still stands there, rename our file over it.
+ *
+ * On a full disk the file is a link that leads nowhere and is named as its holder: so short a name stands in the directory's own
+ * entry of it, and an agent that starts then can still tell what it holds and carry what it carried.
  */
 export interface Lock {
   release(): Promise<void>
@@ -25,8 +29,8 @@ async function acquire(path: string, random: Random, depth: number): Promise<Loc
   const token = hex(random.bytes(8))
   const mine = `${path}.${token}`
   const me: Holder = { pid: process.pid, start: (await startOf(process.pid)) ?? '', boot: await bootId(), token }
-  await writeFile(mine, JSON.stringify(me), { mode: 0o600, flag: 'wx' })
   try {
+    await write(mine, me)
     await take(path, mine, depth, random)
   } finally {
     await unlink(mine).catch(ignoreMissing)
@@ -36,6 +40,17 @@ async function acquire(path: string, random: Random, depth: number): Promise<Loc
       const holder = await readHolder(path)
       if (holder?.token === token) await unlink(path).catch(ignoreMissing)
     }
+  }
+}
+
+async function write(path: string, holder: Holder): Promise<void> {
+  try {
+    await writeFile(path, JSON.stringify(holder), { mode: 0o600, flag: 'wx' })
+  } catch (error) {
+    if (!isFull(error)) throw error
+    await unlink(path).catch(ignoreMissing)
+    const { pid, start, boot, token } = holder
+    await symlink([pid, start, short(boot), token].join('.'), path)
   }
 }
 
@@ -84,6 +99,11 @@ const ROUNDS = 8
 async function readHolder(path: string): Promise<Holder | null> {
   let text: string
   try {
+    const named = await readlink(path).catch(ignoreOtherKind)
+    if (named != null) {
+      const [pid = '', start = '', boot = '', token = named] = named.split('.')
+      return { pid: Number(pid), start, boot, token }
+    }
     text = await readFile(path, 'utf8')
   } catch (error) {
     ignoreMissing(error)
@@ -98,7 +118,10 @@ async function readHolder(path: string): Promise<Holder | null> {
 }
 
 async function isAlive(holder: Holder): Promise<boolean> {
-  return holder.boot === (await bootId()) && holder.start !== '' && holder.start === (await startOf(holder.pid))
+  const boot = await bootId()
+  return (
+    [boot, short(boot)].includes(holder.boot) && holder.start !== '' && holder.start === (await startOf(holder.pid))
+  )
 }
 
 /** The process's start in clock ticks since boot: field 22 of its stat line, counted behind the name's last ")". */
@@ -113,6 +136,14 @@ async function startOf(pid: number): Promise<string | null> {
 }
 
 const bootId = async (): Promise<string> => (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim()
+
+/** 64 bits of it. */
+const short = (boot: string): string => boot.replaceAll('-', '').slice(0, 16)
+
+function ignoreOtherKind(error: unknown): null {
+  if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error
+  return null
+}
 
 function ignoreMissing(error: unknown): void {
   if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { rm, writeFile } from 'node:fs/promises'
+import { readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UnavailableError } from '../../../src/errors.ts'
 import { Bench, invite, peerRecord, signer, state } from '../support.ts'
@@ -39,13 +39,37 @@ const routes = a.view().routes.size
 assert.equal(seen.length % 2, 0)
 if (seen.length === 0) assert.deepEqual({ ...(state(a) as object) }, before)
 
+// An agent that starts on the full disk, after one that was killed there, knows all and goes on by itself.
+await rm(ballast)
+const held = state(a)
+const last = a.vector()
+await a.close()
+const dead = { pid: 1, start: 'long ago', boot: 'another', token: 'ab' }
+await writeFile(join(dir, 'cluster', 'lock'), JSON.stringify(dead))
+await assert.rejects(writeFile(ballast, new Uint8Array(64 * 1024 * 1024)), /ENOSPC/)
+let started = await bench.open(dir, signer(1))
+assert.deepEqual(state(started), held)
+assert.deepEqual(started.vector(), last)
+await assert.rejects(bench.open(dir, signer(1)), /another agent \(pid \d+\) uses this state directory/)
+await started.close()
+// And once more, from where that one has left the lock.
+started = await bench.open(dir, signer(1))
+await assert.rejects(
+  started.addRoutes(
+    service.id,
+    Array.from({ length: 1_000 }, () => ({ dest_cidr: '10.0.0.0/16' }))
+  ),
+  UnavailableError
+)
+assert.deepEqual(await readdir(join(dir, 'cluster')), ['incarnation', 'lock', 'log'])
+
 await rm(ballast)
 // All of these ask the disk first, at the same time.
 const peers = { source_peer_id: a.self, target_peer_id: signer(2).peerId }
-await Promise.all(Array.from({ length: 20 }, () => a.createService(peers)))
-await a.updateService(service.id, { name: 'after' })
-const after = state(a)
-await a.close()
+await Promise.all(Array.from({ length: 20 }, () => started.createService(peers)))
+await started.updateService(service.id, { name: 'after' })
+const after = state(started)
+await started.close()
 const again = await bench.open(dir, signer(1))
 assert.deepEqual(state(again), after)
 assert.equal(again.view().routes.size, routes)
