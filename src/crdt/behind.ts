@@ -9,6 +9,7 @@ import { bodyOf, parseEnvelope, statedHash, type Envelope } from './envelope.ts'
 import { Fold } from './fold.ts'
 import { Intake } from './intake.ts'
 import { Ledger, openEnvelope } from './ledger.ts'
+import { verifyBatchMax } from './limits.ts'
 import type { EnvelopeBytes, ReceiveResult, VersionVector } from './replicated.ts'
 import type { PeerId } from './schema.ts'
 import type { Verifier } from './signer.ts'
@@ -32,8 +33,8 @@ export class Behind {
   readonly #deps: BehindDeps
   readonly #vector: VersionVector = {}
   readonly #chunkOf: (entry: Entry) => Uint8Array
-  /** Hashes of what did not count in the snapshot. */
-  readonly #uncounted = new Set<string>()
+  /** Indices of what did not count in the snapshot. */
+  readonly #uncounted = new Set<number>()
   #chunks: Document | null = null
   #running: Promise<unknown> = Promise.resolve()
   /** Entries that are on disk and judged: what has come is neither at first. */
@@ -50,20 +51,25 @@ export class Behind {
     this.#chunkOf = (entry) => bodyOf(entry.bytes ?? storage.readBehind(entry.offset, entry.length))
     this.fold = new Fold(this.ledger, deps.actor, this.#chunkOf)
     this.fold.isSavedAside = deps.saver != null
-    for (const { valid, auth, hash } of deps.shown.entries) if (!valid && auth == null) this.#uncounted.add(hash)
+    for (const { kind, valid, index } of deps.shown.entries) {
+      if (kind !== 'auth' && !valid) this.#uncounted.add(index)
+    }
   }
 
   /** Takes in what is stored, which was verified before. MalformedError when it is not in order. */
   restore(stored: ReadonlyArray<{ offset: number; bytes: Uint8Array }>): void {
-    const added = stored.map(({ bytes, offset }) => {
-      const item = openEnvelope(parseEnvelope(bytes.slice()), { own: true })
-      if (this.ledger.waitsFor(item) != null) throw new MalformedError('the history behind it is not in order')
-      const entry = this.ledger.add(item)
-      entry.offset = offset
-      return entry
-    })
-    this.fold.integrate(added)
-    for (const entry of added) this.#stored(entry)
+    for (let i = 0; i < stored.length; i += verifyBatchMax) {
+      const added = stored.slice(i, i + verifyBatchMax).map(({ bytes, offset }) => {
+        const item = openEnvelope(parseEnvelope(bytes.slice()), { own: true })
+        if (this.ledger.waitsFor(item) != null) throw new MalformedError('the history behind it is not in order')
+        const entry = this.ledger.add(item)
+        entry.offset = offset
+        return entry
+      })
+      // As it came: what is read of a change is gone once it is folded.
+      this.fold.integrate(added)
+      for (const entry of added) this.#stored(entry)
+    }
   }
 
   /** Of the snapshot, hex. */
@@ -96,8 +102,8 @@ export class Behind {
   }
 
   /** What is in the envelope of a hollow entry, as it has come or as the snapshot has it; null for what did not count there. */
-  chunkOf({ hash }: Entry): Uint8Array | null {
-    if (this.#uncounted.has(hash)) return null
+  chunkOf({ hash, index }: Entry): Uint8Array | null {
+    if (this.#uncounted.has(index)) return null
     const verified = this.ledger.get(hash)
     if (verified != null) return this.#chunkOf(verified)
     this.#chunks ??= new Document(new Uint8Array(), undefined, this.#deps.document)

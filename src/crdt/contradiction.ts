@@ -2,8 +2,9 @@ import { operationsOf, type Operations } from './document.ts'
 import type { Fold } from './fold.ts'
 import type { Entry } from './entries.ts'
 import type { Ledger } from './ledger.ts'
-import type { Snapshot, SnapshotHead } from './snapshot.ts'
+import type { EntryRow, RecordRow, Snapshot, SnapshotHead } from './snapshot.ts'
 import { toldFalsely } from './told-falsely.ts'
+import type { TouchIndex } from './touch.ts'
 
 /**
  * What a snapshot says that the history it covers, and nothing more, has not come to; a sentence, or null. The order in
@@ -22,24 +23,43 @@ export function contradictionOf(
   }
   const { document, records, told } = fold.save()
   if (sorted(document.heads) !== sorted(head.heads)) return 'what counts comes to another document'
-  const objects = new Map(ledger.touches.placed().map((object) => [object[0], JSON.stringify(object)]))
-  if (objects.size !== head.objects.length) return 'what counts comes to other objects'
-  const strange = head.objects.find((object) => objects.get(object[0]) !== JSON.stringify(object))
-  if (strange != null) return `object ${strange[0]} is another one`
-  const real = new Map(records.map(([kind, id, value, by]) => [`${kind}/${id}`, canonical([value, by === -1])]))
+  const strange = strangeObject(head, ledger.touches)
+  if (strange != null) return strange
+  const real = new Map(records.map((record) => [`${record[0]}/${record[1]}`, record]))
   if (real.size !== head.records.length) return 'what counts comes to another number of records'
-  const wrong = head.records.find(
-    ([kind, id, value, by]) => real.get(`${kind}/${id}`) !== canonical([value, by === -1])
-  )
-  if (wrong != null) return `the record ${wrong[1]} of ${wrong[0]} is another one`
+  for (const record of head.records) {
+    const [kind, id] = record
+    const held = real.get(`${kind}/${id}`)
+    if (held == null || saidOf(held) !== saidOf(record)) return `the record ${id} of ${kind} is another one`
+  }
   if (head.told == null) return null
   const operationsIn = (entry: Entry): Operations => operationsOf(chunkOf(entry))
   const untold = toldFalsely({ ...head, told: head.told }, { ledger, told, operationsOf: operationsIn })
   return untold == null ? null : `of who has set what in the record ${untold[1]} of ${untold[0]} it says something else`
 }
 
+function strangeObject({ objects }: SnapshotHead, touches: TouchIndex): string | null {
+  let count = 0
+  for (const _ of touches.placed()) count++
+  if (count !== objects.length) return 'what counts comes to other objects'
+  for (const [id, isMap, kind, ownerId, field] of objects) {
+    const held = touches.placeOf(id)
+    const { owner = null } = held ?? {}
+    const isSame =
+      held?.isMap === (isMap === 1) &&
+      held.field === field &&
+      (owner?.kind ?? null) === kind &&
+      (owner?.id ?? null) === ownerId
+    if (!isSame) return `object ${id} is another one`
+  }
+  return null
+}
+
+/** What is said of a record, wherever the change stands that has shown what is wrong with it. */
+const saidOf = ([, , value, by]: RecordRow): string => canonical([value, by === -1])
+
 /** The field in which a row is not what the entry is. What it builds on is in its hash. */
-function differenceOf({ actors }: SnapshotHead, row: SnapshotHead['entries'][number], entry: Entry): string | null {
+function differenceOf({ actors }: SnapshotHead, row: EntryRow, entry: Entry): string | null {
   const [actor, seq, writtenAt, , , firstOperation, operationCount, touches, forbidden] = row
   const [, , , , , , , , , needsAdmin, valid, , length] = row
   const pairs: Array<[string, unknown, unknown]> = [

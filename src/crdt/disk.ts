@@ -81,7 +81,9 @@ export const systemDisk: Disk = {
         }
       },
       read(length, position) {
-        const bytes = new Uint8Array(length)
+        // Of the pool that small buffers share: a piece of memory for each of a long history comes to many, and to holes between them.
+        const { buffer, byteOffset } = Buffer.allocUnsafe(length)
+        const bytes = new Uint8Array(buffer, byteOffset, length)
         return bytes.subarray(0, readSync(file.fd, bytes, 0, length, position))
       },
       sync: () => file.datasync(),

@@ -7,11 +7,22 @@ import type { Epoch } from './epoch.ts'
 import { asAdmin } from './fold.ts'
 import type { Genesis } from './genesis.ts'
 import { Intake } from './intake.ts'
+import { JsonRows } from './json-rows.ts'
 import { Ledger } from './ledger.ts'
 import type { Entry } from './entries.ts'
 import { authEnvelopeBytesMax, verifyBatchMax } from './limits.ts'
 import type { EnvelopeBytes } from './replicated.ts'
-import { decodeSnapshot, digestOf, NOWHERE, type Snapshot, type SnapshotHead } from './snapshot.ts'
+import type { OpenScratch } from './scratch.ts'
+import {
+  decodeSnapshot,
+  digestOf,
+  NOWHERE,
+  restoreEntries,
+  type EntryRow,
+  type Snapshot,
+  type SnapshotHead
+} from './snapshot.ts'
+import type { PlacedObject } from './touch.ts'
 import { membersOf } from './validity.ts'
 
 /**
@@ -30,31 +41,34 @@ export async function checkHollow(parts: {
   auth: EnvelopeBytes[]
   file: Uint8Array
   clock: Clock
+  scratch: OpenScratch
 }): Promise<Hollow> {
-  const { genesis, auth, file, clock } = parts
-  const ledger = await verifiedAuthLog(genesis, auth, clock)
+  const { genesis, auth, file, clock, scratch } = parts
+  const authLog = await verifiedAuthLog(genesis, auth, clock)
   const digest = digestOf(file)
-  const epoch = epochOf(ledger, digest)
+  const epoch = epochOf(authLog, digest)
   if (epoch == null) throw new MalformedError('no admin has signed it')
   const { bytes, entries } = epoch.auth as Epoch
   if (bytes !== file.length) throw new MalformedError('its size is not the one that was signed')
   const snapshot = decodeSnapshot(file)
-  checkHead(snapshot.head)
   const { head } = snapshot
+  checkHead(head)
   if (head.owed != null) throw new MalformedError('its document is not whole')
   // Else it could be taken for one of this peer's own once the history behind it is a segment.
   if (head.segments !== 0 || head.bytes !== 0) throw new MalformedError('it was not made for others')
   if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
   if (head.entries.length !== entries) throw new MalformedError('it has not as many entries as were signed')
-  checkHeads(head, genesis)
-  checkAuthRows(head, ledger)
-  const covered = new Set(head.entries.map(([, , , hash]) => hash))
-  const tail = ledger.entries.filter(({ hash }) => !covered.has(hash)).map((entry) => entry.bytes as Uint8Array)
-  return { snapshot, digest, tail }
+  const ledger = new Ledger(genesis, scratch)
+  restoreEntries(ledger, { ...head, objects: checkedObjects(head), entries: checkedEntries(head, ledger, authLog) })
+  checkHeads(head, ledger)
+  const tail = authLog.entries.filter(({ hash }) => ledger.get(hash) == null).map((entry) => entry.bytes as Uint8Array)
+  return { snapshot, ledger, digest, tail }
 }
 
 export interface Hollow {
   snapshot: Snapshot
+  /** Of its entries. */
+  ledger: Ledger
   digest: string
   /** Entries of the auth log that it does not cover; the epoch is one of them. */
   tail: EnvelopeBytes[]
@@ -90,47 +104,54 @@ async function verifiedAuthLog(genesis: Genesis, auth: EnvelopeBytes[], clock: C
 }
 
 /** What this peer writes builds on them, and others wait for what they do not know. */
-function checkHeads({ heads, entries }: SnapshotHead, { chunk }: Genesis): void {
-  const counting = new Set([hex(parseChunk(chunk).hash)])
-  for (const [, , , hash, , , , , , , valid] of entries) if (valid === 1) counting.add(hash)
-  if (!heads.every((hash) => counting.has(hash))) throw new MalformedError('its heads are none of its changes')
-}
-
-function checkAuthRows({ actors, entries }: SnapshotHead, verified: Ledger): void {
-  for (const [actor, seq, writtenAt, hash, , , , , , , , , , auth] of entries) {
-    if (partsOfActor(actors[actor] as string).kind !== 'auth') continue
-    const held = verified.get(hash)
-    const isHeld = held != null && held.actor === actors[actor] && held.seq === seq && held.writtenAt === writtenAt
-    if (!isHeld || auth == null || parseEnvelope(Buffer.from(auth, 'base64')).hash !== hash) {
-      throw new MalformedError('it holds an entry of the auth log that was not handed over')
-    }
-  }
+function checkHeads({ heads }: SnapshotHead, ledger: Ledger): void {
+  const first = hex(parseChunk(ledger.genesis.chunk).hash)
+  const isOne = (hash: string): boolean => hash === first || ledger.get(hash)?.valid === true
+  if (!heads.every(isOne)) throw new MalformedError('its heads are none of its changes')
 }
 
 /** It was signed, but by whom may prove to be no friend: nothing is taken that could do harm by its form. */
-function checkHead(head: SnapshotHead): void {
-  const wrong = (what: string): never => {
-    throw new MalformedError(`its ${what} are not in their form`)
-  }
-  if (typeof head !== 'object' || head == null) wrong('contents')
-  const { heads, actors, entries, objects, records } = head
-  for (const list of [heads, actors, entries, objects, records]) if (!Array.isArray(list)) wrong('contents')
-  if (!heads.every((hash) => isHex(hash, 64))) wrong('heads')
-  if (!actors.every((actor) => isHex(actor, 72) || isHex(actor, 74))) wrong('actors')
-  const hashes = new Set<string>()
-  for (const [index, row] of entries.entries()) {
-    if (!Array.isArray(row) || !isRow(row, index, actors)) wrong('entries')
-    hashes.add(row[3])
-  }
-  if (hashes.size !== entries.length) wrong('entries')
-  if (!objects.every((object) => Array.isArray(object) && isObject(object))) wrong('objects')
+function checkHead({ heads, actors, entries, objects, records }: SnapshotHead): void {
+  for (const list of [heads, actors]) if (!Array.isArray(list)) throw wrong('contents')
+  for (const list of [entries, objects, records]) if (!(list instanceof JsonRows)) throw wrong('contents')
+  if (!heads.every((hash) => isHex(hash, 64))) throw wrong('heads')
+  if (!actors.every((actor) => isHex(actor, 72) || isHex(actor, 74))) throw wrong('actors')
   for (const record of records) {
-    if (!Array.isArray(record) || !isKind(record[0]) || typeof record[1] !== 'string') wrong('records')
-    if (!isNumber(record[3] + 1, entries.length)) wrong('records')
+    if (!Array.isArray(record) || !isKind(record[0]) || typeof record[1] !== 'string') throw wrong('records')
+    if (!isNumber(record[3] + 1, entries.length)) throw wrong('records')
   }
 }
 
-function isRow(row: SnapshotHead['entries'][number], index: number, actors: readonly string[]): boolean {
+function* checkedObjects({ objects }: SnapshotHead): Generator<PlacedObject> {
+  for (const object of objects) {
+    if (!Array.isArray(object) || !isObject(object)) throw wrong('objects')
+    yield object
+  }
+}
+
+/** Each as it is needed, those before it being in the ledger. `authLog`: what of that was handed over and verified. */
+function* checkedEntries({ actors, entries }: SnapshotHead, ledger: Ledger, authLog: Ledger): Generator<EntryRow> {
+  let index = 0
+  for (const row of entries) {
+    if (!Array.isArray(row) || !isRow(row, index++, actors) || ledger.get(row[3]) != null) throw wrong('entries')
+    const isAuth = row[13] != null
+    if (isAuth && !isHeld(row, actors, authLog)) {
+      throw new MalformedError('it holds an entry of the auth log that was not handed over')
+    }
+    yield row
+  }
+}
+
+function isHeld(row: EntryRow, actors: readonly string[], authLog: Ledger): boolean {
+  const [actor, seq, writtenAt, hash] = row
+  const held = authLog.get(hash)
+  if (held == null || held.actor !== actors[actor] || held.seq !== seq || held.writtenAt !== writtenAt) return false
+  return parseEnvelope(Buffer.from(row[13] ?? '', 'base64')).hash === hash
+}
+
+const wrong = (what: string): MalformedError => new MalformedError(`its ${what} are not in their form`)
+
+function isRow(row: EntryRow, index: number, actors: readonly string[]): boolean {
   const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row
   const [, , , , , , , , , needsAdmin, valid, offset, length, auth] = row
   if (!isNumber(actor, actors.length - 1) || !isNumber(seq) || seq === 0 || !isNumber(writtenAt, TIME_MAX)) return false
@@ -144,7 +165,7 @@ function isRow(row: SnapshotHead['entries'][number], index: number, actors: read
   return isAuth ? typeof auth === 'string' : auth === undefined
 }
 
-function isObject([id, isMap, kind, owner, field]: SnapshotHead['objects'][number]): boolean {
+function isObject([id, isMap, kind, owner, field]: PlacedObject): boolean {
   if (typeof id !== 'string' || !isNumber(isMap, 1)) return false
   if (kind !== null && !isKind(kind)) return false
   return (owner === null || typeof owner === 'string') && (field === null || typeof field === 'string')

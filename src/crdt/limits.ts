@@ -111,6 +111,8 @@ export const epochTurnMs = 15_000
 export const snapshotBytesMax = 512 * 1024 * 1024
 /** A list in a snapshot is made in pieces of so many bytes: twice of what the allocator keeps for itself when it is freed. */
 export const jsonPieceBytes = 256 * 1024
+/** And read so many bytes at a time: some hundred rows, a two-hundredth of the nursery once they are read. */
+export const jsonChunkBytes = 16 * 1024
 /** Written to see whether a disk that failed takes data again: as much as some ordinary changes need. */
 export const probeBytes = 64 * 1024
 

@@ -41,7 +41,10 @@ export function restoreCluster(
   deps: ClusterDeps,
   takenOver: { digest: string; behind: Stored[] } | null = null
 ): Cluster {
-  const cluster = upon(genesis, snapshot, deps, takenOver?.digest)
+  if (snapshot.head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
+  const ledger = new Ledger(genesis, deps.storage.scratch)
+  restoreEntries(ledger, snapshot.head)
+  const cluster = upon(ledger, snapshot, deps, takenOver?.digest)
   cluster.snapshots.taken(cluster.ledger.entries.length)
   cluster.behind?.restore(takenOver?.behind ?? [])
   const added = stored.map(({ bytes }) => readBack(cluster.ledger, bytes))
@@ -83,7 +86,7 @@ export async function adoptHollowCluster(
   hollow: Hollow,
   deps: ClusterDeps
 ): Promise<Cluster> {
-  const cluster = upon(genesis, hollow.snapshot, deps, hollow.digest)
+  const cluster = upon(hollow.ledger, hollow.snapshot, deps, hollow.digest)
   const auth = cluster.ledger.authEntries().map((entry) => cluster.bytesOf(entry))
   const added = hollow.tail.map((bytes) => readBack(cluster.ledger, bytes))
   cluster.fold.integrate(added)
@@ -115,24 +118,23 @@ function checkDocument(cluster: Cluster, { saver, log }: ClusterDeps): void {
   })
 }
 
-/** Of what a snapshot has, and nothing else. `digest`: it is another peer's. */
-function upon(genesis: Genesis, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
-  if (head.cluster !== genesis.clusterId) throw new MalformedError('it is of another cluster')
-  const ledger = new Ledger(genesis, deps.storage.scratch)
-  restoreEntries(ledger, head)
-  const told = head.told == null ? null : new SavedTold({ ...head, told: head.told })
+/** Of what a snapshot has, and nothing else. `ledger`: of its entries. `digest`: it is another peer's. */
+function upon(ledger: Ledger, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
+  // What stays of them is shared by all who look at it.
+  const records = [...head.records]
+  const told = head.told == null ? null : new SavedTold({ ...head, records, told: head.told })
   const saved = {
     // A copy: it stays for long, and what it was read from is several times as large.
     document: { bytes: document.slice(), heads: head.heads },
-    records: head.records,
+    records,
     told,
     owed: head.owed ?? [],
     tips: head.tips ?? null
   }
   const cluster = new Cluster(ledger, deps, saved, digest)
-  if (told != null && digest != null) checkForeign(told, head, ledger)
-  const entries = ledger.entries.slice(0)
-  settle(cluster, entries, offsetsOf(entries))
+  if (told != null && digest != null) checkForeign(told, { records }, ledger)
+  cluster.held.settleUpTo(ledger.entries.length)
+  cluster.held.view = cluster.fold.view
   return cluster
 }
 

@@ -305,7 +305,9 @@ export class Replica implements ReplicatedState {
   }: SnapshotBootstrap & { token: string }): Promise<{ refused: string } | null> {
     const genesis = genesisOf(token, bytes)
     try {
-      const hollow = await checkHollow({ genesis, auth, file: snapshot, clock: this.#options.clock })
+      const { clock } = this.#options
+      const { scratch } = this.#storage
+      const hollow = await checkHollow({ genesis, auth, file: snapshot, clock, scratch })
       await this.#enter(() => adoptHollowCluster(genesis, snapshot, hollow, this.#deps()))
       return null
     } catch (error) {

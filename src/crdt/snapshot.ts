@@ -6,6 +6,7 @@ import { openEnvelope, type Ledger } from './ledger.ts'
 import type { Base } from './log-records.ts'
 import type { Entry } from './entries.ts'
 import { JsonList } from './json-list.ts'
+import { readObject, type Rows, type RowsIn } from './json-rows.ts'
 import type { SavedFold } from './saved-fold.ts'
 import { toldRows, type ToldHead } from './told-saved.ts'
 import type { PlacedObject, Touch } from './touch.ts'
@@ -32,19 +33,24 @@ export interface SnapshotHead {
   bytes: number
   heads: string[]
   actors: string[]
-  entries: EntryRow[]
-  objects: PlacedObject[]
-  /** `by`: the place of the change that showed what is wrong with a record; -1 for one that is right. */
-  records: Array<[kind: Kind, id: string, value: unknown, by: number]>
+  entries: Rows<EntryRow>
+  objects: Rows<PlacedObject>
+  records: Rows<RecordRow>
   /** Places of valid changes that the document, and so `heads`, lacks; left out when there is none. */
   owed?: number[]
   /** The heads with those; left out by older versions, and when there is none. */
   tips?: string[]
   /** What the changes say of each record. Left out where it is not known, and by older versions. */
-  told?: ToldHead
+  told?: ToldInRows
 }
 
-type EntryRow = [
+/** {@link ToldHead}, read row by row. */
+export type ToldInRows = Pick<ToldHead, 'left'> & { rows: Rows<ToldHead['rows'][number]> }
+
+/** `by`: the place of the change that showed what is wrong with a record; -1 for one that is right. */
+export type RecordRow = [kind: Kind, id: string, value: unknown, by: number]
+
+export type EntryRow = [
   actor: number,
   seq: number,
   writtenAt: number,
@@ -64,6 +70,9 @@ type EntryRow = [
 ]
 
 const OFFSET = 11
+
+/** What is as long as the history, or as what there is. */
+const LISTS: RowsIn = { entries: true, objects: true, records: true, told: { rows: true } }
 
 const MAGIC = Buffer.from('ARCTSNAP')
 /** With and without changes that the document lacks. */
@@ -88,7 +97,10 @@ export function digestOf(file: Pieces): string {
   return hash.digest('hex')
 }
 
-/** Throws MalformedError, whose message completes "the snapshot is not used: …". */
+/**
+ * Throws MalformedError, whose message completes "the snapshot is not used: …", as does who walks one of its lists later. Those are
+ * read from `bytes`, row by row, whenever they are walked; so the head is to be held no longer than it is needed.
+ */
 export function decodeSnapshot(bytes: Uint8Array): Snapshot {
   const reader = new ByteReader(bytes)
   if (!equalBytes(reader.take(MAGIC.length), MAGIC)) throw new MalformedError('it is none')
@@ -101,7 +113,9 @@ export function decodeSnapshot(bytes: Uint8Array): Snapshot {
     throw new MalformedError('it is damaged')
   }
   const json = reader.take(reader.u32())
-  return { head: JSON.parse(Buffer.from(json).toString()) as SnapshotHead, document: reader.take(reader.left) }
+  // Of its form nothing is known yet.
+  const head = readObject(json, LISTS) as unknown as SnapshotHead
+  return { head, document: reader.take(reader.left) }
 }
 
 /**
@@ -206,7 +220,17 @@ function entryRow(entry: Entry, actor: number, offset: number, bytesOf: (entry: 
 export const NOWHERE = -1
 
 /** Puts the entries of a snapshot into a ledger that is empty. */
-export function restoreEntries(ledger: Ledger, { actors, entries, objects }: SnapshotHead): void {
+export function restoreEntries(
+  ledger: Ledger,
+  {
+    actors,
+    entries,
+    objects
+  }: Pick<SnapshotHead, 'actors'> & {
+    entries: Iterable<EntryRow>
+    objects: Iterable<PlacedObject>
+  }
+): void {
   ledger.touches.restore(objects)
   for (const row of entries) {
     const [actor, seq, writtenAt, hash, deps, firstOperation, operationCount, touches, forbidden] = row

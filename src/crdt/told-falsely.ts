@@ -3,9 +3,9 @@ import type { Entry } from './entries.ts'
 import type { Ledger } from './ledger.ts'
 import { LiveRecords } from './live-records.ts'
 import type { MadeRecord, Rivals, Setting } from './made-records.ts'
-import type { SnapshotHead } from './snapshot.ts'
+import type { SnapshotHead, ToldInRows } from './snapshot.ts'
 import type { Standing, ToldRecords } from './told.ts'
-import { ownerOf, SavedTold, type ToldHead } from './told-saved.ts'
+import { ownerOf, SavedTold } from './told-saved.ts'
 
 /** Kind and id. */
 type Name = readonly [kind: Kind, id: string]
@@ -16,7 +16,7 @@ type Name = readonly [kind: Kind, id: string]
  * with what has been written, since a fold leaves to Automerge what another one, which has heard of the same in another order, tells.
  */
 export function toldFalsely(
-  head: SnapshotHead & { told: ToldHead },
+  head: SnapshotHead & { told: ToldInRows },
   {
     ledger,
     told,
@@ -41,7 +41,7 @@ export function toldFalsely(
 }
 
 /** undefined: nothing was ever there; null: left to Automerge. */
-function saidIn(head: SnapshotHead & { told: ToldHead }): (...name: Name) => Standing | null | undefined {
+function saidIn(head: SnapshotHead & { told: ToldInRows }): (...name: Name) => Standing | null | undefined {
   const saved = new SavedTold(head)
   const left = new Set([...saved.left()].map((name) => name.join('/')))
   return (kind, id) => (left.has(`${kind}/${id}`) ? null : saved.told(kind, id))
@@ -49,7 +49,7 @@ function saidIn(head: SnapshotHead & { told: ToldHead }): (...name: Name) => Sta
 
 /** All that either says anything of, some more than once. */
 function* namesIn(
-  { objects, told: { left } }: SnapshotHead & { told: ToldHead },
+  { objects, told: { left } }: SnapshotHead & { told: ToldInRows },
   told: ToldRecords | null
 ): Generator<Name> {
   for (const object of objects) {

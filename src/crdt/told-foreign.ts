@@ -9,7 +9,7 @@ import type { SavedTold } from './told-saved.ts'
  * writes meanwhile names the operations in it, and who is told of one that there is not takes nothing more of this peer. So each is
  * one of a change in the same snapshot, which counts and writes that record; and what is shown stands there. MalformedError else.
  */
-export function checkForeign(told: SavedTold, { records }: SnapshotHead, ledger: Ledger): void {
+export function checkForeign(told: SavedTold, { records }: Pick<SnapshotHead, 'records'>, ledger: Ledger): void {
   let last: { kind: Kind; id: string; actor: string; first: number; end: number } | null = null
   for (const [kind, id, number, actor] of told.named()) {
     // Most of a record are of one change, which is looked at once.

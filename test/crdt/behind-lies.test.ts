@@ -5,24 +5,25 @@ import * as fc from 'fast-check'
 import { encodeEpoch, encodeRevoke, FIRST } from '../../src/crdt/authlog.ts'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import { parseEnvelope, sealEnvelope } from '../../src/crdt/envelope.ts'
-import { decodeSnapshot, digestOf, encodeSnapshot, type Snapshot, type SnapshotHead } from '../../src/crdt/snapshot.ts'
+import { digestOf, encodeSnapshot } from '../../src/crdt/snapshot.ts'
 import { invite, peerRecord, pull, serviceInput, signer, state } from './support.ts'
 import { fill, Joins, level, until, whole } from './support/joins.ts'
 import { memoryDisk } from './support/memory-disk.ts'
+import { plainSnapshot, type PlainHead, type PlainSnapshot } from './support/plain-snapshot.ts'
 
 describe('a snapshot that was taken over and is not to be believed', function () {
   this.timeout(120_000)
   const bench = new Joins()
   afterEach(() => bench.clean())
 
-  const changeName = ({ head }: Snapshot): void => {
+  const changeName = ({ head }: PlainSnapshot): void => {
     const record = head.records.find(([kind]) => kind === 'services')
     assert.ok(record != null)
     record[2] = { ...(record[2] as object), name: 'not what was written' }
   }
 
   /** Those before its first changes. */
-  const otherHeads = ({ head }: Snapshot): void => {
+  const otherHeads = ({ head }: PlainSnapshot): void => {
     const first = head.entries.find((row) => row[13] == null && row[10] === 1)
     assert.ok(first != null)
     head.heads = [first[3]]
@@ -114,7 +115,7 @@ describe('a snapshot that was taken over and is not to be believed', function ()
     ['that a member has signed', changeName, { role: 'member' }, /no admin has signed it/],
     [
       'that judges a change otherwise than the rules do',
-      ({ head }: Snapshot) => {
+      ({ head }: PlainSnapshot) => {
         const row = head.entries.find((one) => one[13] == null && one[10] === 1)
         assert.ok(row != null)
         row[10] = 0
@@ -124,7 +125,7 @@ describe('a snapshot that was taken over and is not to be believed', function ()
     ],
     [
       'whose heads are none of its changes',
-      ({ head }: Snapshot) => {
+      ({ head }: PlainSnapshot) => {
         head.heads = ['cd'.repeat(32)]
       },
       {},
@@ -133,7 +134,7 @@ describe('a snapshot that was taken over and is not to be believed', function ()
     ['whose document is another one', otherHeads, {}, /other one than its heads/],
     [
       'with an entry of the auth log that nobody has made',
-      ({ head }: Snapshot) => {
+      ({ head }: PlainSnapshot) => {
         const row = head.entries.find((one) => one[13] != null)
         assert.ok(row != null)
         row[3] = 'ab'.repeat(32)
@@ -216,7 +217,7 @@ describe('a snapshot that was taken over and is not to be believed', function ()
         fc.constantFrom<unknown>(null, -1, 0, 1, 1e20, '', 'x', [], {}, 'ab'.repeat(32)),
         fc.boolean(),
         async (where, which, value, isTold) => {
-          const snapshot = decodeSnapshot(good)
+          const snapshot = plainSnapshot(good)
           // With what is told most of it is found at once.
           if (!isTold) delete snapshot.head.told
           else if (which % 3 === 0) mangleTold(snapshot.head, where, which, value)
@@ -253,7 +254,7 @@ describe('a snapshot that was taken over and is not to be believed', function ()
 })
 
 /** Puts something else somewhere. */
-function mangle(head: SnapshotHead, where: number, which: number, value: unknown): void {
+function mangle(head: PlainHead, where: number, which: number, value: unknown): void {
   const lists = ['heads', 'actors', 'entries', 'objects', 'records'] as const
   const name = lists[where % lists.length] ?? 'entries'
   const list = head[name] as unknown[]
@@ -269,7 +270,7 @@ function mangle(head: SnapshotHead, where: number, which: number, value: unknown
 }
 
 /** Puts something else somewhere into what is told. */
-function mangleTold({ told }: SnapshotHead, where: number, which: number, value: unknown): void {
+function mangleTold({ told }: PlainHead, where: number, which: number, value: unknown): void {
   assert.ok(told != null)
   const { rows, left } = told as { rows: unknown[]; left: unknown[] }
   const row = rows[where % rows.length]

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { decodeSnapshot, type Snapshot, type SnapshotHead } from '../../src/crdt/snapshot.ts'
 import type { ToldHead, ToldRow } from '../../src/crdt/told-saved.ts'
 import { invite, peerRecord, pull, serviceInput, state } from './support.ts'
 import { closed, fill, Joins, signedAnew, whole } from './support/joins.ts'
+import { plainSnapshot, type PlainHead, type PlainSnapshot } from './support/plain-snapshot.ts'
 
 describe('who has set what, as a snapshot that was taken over tells it', function () {
   this.timeout(120_000)
@@ -24,7 +24,7 @@ describe('who has set what, as a snapshot that was taken over tells it', functio
   /** Lies about the rows of what is told, and tells nothing else that is not so. */
   const toldAs =
     (lie: Lie) =>
-    ({ head }: Snapshot): void => {
+    ({ head }: PlainSnapshot): void => {
       const { told, objects } = head
       assert.ok(told != null)
       const made = objects.filter(([, isMap, kind, , field]) => isMap === 1 && kind != null && field === null)
@@ -194,14 +194,14 @@ describe('who has set what, as a snapshot that was taken over tells it', functio
     async function joinedBy(
       by: Replica,
       from: Replica,
-      lie?: (told: ToldHead, head: SnapshotHead) => void
+      lie?: (told: ToldHead, head: PlainHead) => void
     ): Promise<{ d: Replica; told: ToldHead }> {
       const token = invite(by)
       const d = await bench.peer(4)
       await by.admit({ token, peer: d.self, name: 'four' })
       await by.signEpoch()
       const handed = (await by.bootstrapSnapshot()) ?? assert.fail('there is no snapshot')
-      const snapshot = decodeSnapshot(handed.snapshot)
+      const snapshot = plainSnapshot(handed.snapshot)
       const told = snapshot.head.told ?? assert.fail('it tells nothing')
       lie?.(told, snapshot.head)
       const file = lie == null ? handed.snapshot : await signedAnew(by, 2, snapshot)

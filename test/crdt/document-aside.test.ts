@@ -4,8 +4,9 @@ import { join } from 'node:path'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import { packed } from '../../src/crdt/packed-changes.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { decodeSnapshot, encodeSnapshot, type SnapshotHead } from '../../src/crdt/snapshot.ts'
+import { encodeSnapshot } from '../../src/crdt/snapshot.ts'
 import { Bench, peerRecord, pull, serviceInput, signer, state } from './support.ts'
+import { plainSnapshot, type PlainHead } from './support/plain-snapshot.ts'
 
 describe('a document that is saved on a thread of its own', function () {
   this.timeout(120_000)
@@ -23,10 +24,10 @@ describe('a document that is saved on a thread of its own', function () {
     return { dir, a, b, id }
   }
 
-  async function snapshotOf(dir: string): Promise<ReturnType<typeof decodeSnapshot>> {
+  async function snapshotOf(dir: string): Promise<ReturnType<typeof plainSnapshot>> {
     for (;;) {
       const file = await readFile(join(dir, 'cluster', 'snapshot')).catch(() => null)
-      if (file != null) return decodeSnapshot(file)
+      if (file != null) return plainSnapshot(file)
       await new Promise((resolve) => setTimeout(resolve, 10))
     }
   }
@@ -78,7 +79,7 @@ describe('a document that is saved on a thread of its own', function () {
     await pull(a, b)
     const expected = state(a)
     await a.close()
-    const saved = decodeSnapshot(await readFile(path))
+    const saved = plainSnapshot(await readFile(path))
     const { tips = [] } = saved.head
     assert.ok(tips.length > 0)
     for (const [what, change] of [
@@ -86,7 +87,7 @@ describe('a document that is saved on a thread of its own', function () {
       ['as those of older versions', { tips: undefined }],
       ['with heads that are none', { tips: ['ab'.repeat(32)] }],
       ['with an entry that is none', { owed: [100_000] }]
-    ] as Array<[string, Partial<SnapshotHead>]>) {
+    ] as Array<[string, Partial<PlainHead>]>) {
       const { owed: before } = saved.head
       await writeFile(path, encodeSnapshot({ ...saved, head: { ...saved.head, owed: before ?? [], ...change } }))
       const again = await bench.open(dir, signer(1))
@@ -98,7 +99,7 @@ describe('a document that is saved on a thread of its own', function () {
     await writeFile(path, encodeSnapshot(saved))
     const last = await bench.open(dir, signer(1), undefined, undefined, undefined, saver)
     await last.signEpoch()
-    const { head } = decodeSnapshot(await readFile(join(dir, 'cluster', 'epoch')))
+    const { head } = plainSnapshot(await readFile(join(dir, 'cluster', 'epoch')))
     const { heads } = expected as { heads: string[] }
     assert.ok(head.heads.length > 0 && head.heads.every((hash) => heads.includes(hash)))
     await last.updateService(id, { name: 'after' })
@@ -123,7 +124,7 @@ describe('a document that is saved on a thread of its own', function () {
     const signing = a.signEpoch()
     await a.updateService(id, { name: 'meanwhile' })
     await signing
-    const { head, document } = decodeSnapshot(await readFile(join(dir, 'cluster', 'epoch')))
+    const { head, document } = plainSnapshot(await readFile(join(dir, 'cluster', 'epoch')))
     assert.equal(head.owed, undefined)
     assert.ok(document.length > 0 && head.heads.every((hash) => heads.includes(hash)), 'it is of another instant')
     assert.equal((await a.verify()).flaw, null)

@@ -5,10 +5,11 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import type { Replica } from '../../src/crdt/replica.ts'
-import { decodeSnapshot, encodeSnapshot, type Snapshot } from '../../src/crdt/snapshot.ts'
+import { encodeSnapshot } from '../../src/crdt/snapshot.ts'
 import { Bench, invite, pull, serviceInput, signer, state } from './support.ts'
 import type { Handed } from './support/join.ts'
 import { signedAnew } from './support/joins.ts'
+import { plainSnapshot, type PlainSnapshot } from './support/plain-snapshot.ts'
 
 async function outcomeOf<T>(name: string, args: string[]): Promise<T> {
   const program = fileURLToPath(new URL(`support/${name}.ts`, import.meta.url))
@@ -64,8 +65,8 @@ describe('a start from a snapshot', function () {
   const started = (dir: string, envelopes: string[]): Promise<{ isLoaded: boolean; state: unknown }> =>
     outcomeOf('start', [dir, ...envelopes])
 
-  async function spoilt(path: string, spoil: (snapshot: Snapshot) => void): Promise<void> {
-    const snapshot = decodeSnapshot(await readFile(path))
+  async function spoilt(path: string, spoil: (snapshot: PlainSnapshot) => void): Promise<void> {
+    const snapshot = plainSnapshot(await readFile(path))
     spoil(snapshot)
     await writeFile(path, encodeSnapshot(snapshot))
   }
@@ -133,7 +134,7 @@ describe('a join by a snapshot', function () {
       await a.admit({ token, peer: signer(4).peerId, name: 'four' })
       await a.signEpoch()
       const { genesis, auth, snapshot } = (await a.bootstrapSnapshot()) ?? assert.fail('there is no snapshot')
-      const older = decodeSnapshot(snapshot)
+      const older = plainSnapshot(snapshot)
       delete older.head.told
       const file = isTold ? snapshot : await signedAnew(a, 1, older)
       const [before, vector] = [[...a.missing({}, 1e6)].flat(), a.vector()]

@@ -9,7 +9,6 @@ import { parseGenesis } from '../../src/crdt/genesis.ts'
 import { parseInviteBytes } from '../../src/crdt/invite.ts'
 import { openEnvelope } from '../../src/crdt/ledger.ts'
 import { scanLog } from '../../src/crdt/log-scan.ts'
-import { decodeSnapshot } from '../../src/crdt/snapshot.ts'
 import { ArcticError } from '../../src/errors.ts'
 import { parseReply, parseRequest } from '../../src/mesh/actor-protocol/frame.ts'
 import { parseQuestion as parseJoin, readAnswer } from '../../src/mesh/join/answer.ts'
@@ -17,6 +16,7 @@ import { parseBeat } from '../../src/mesh/presence/beat.ts'
 import { parsePage, parseQuestion } from '../../src/mesh/report/page.ts'
 import { parseFrame } from '../../src/mesh/sync/frame.ts'
 import { memoryDisk } from '../crdt/support/memory-disk.ts'
+import { plainSnapshot } from '../crdt/support/plain-snapshot.ts'
 
 /** Whatever is read of others, or of a disk that may have gone bad; null: refused without an error. */
 const READERS: Record<string, (bytes: Uint8Array) => unknown> = {
@@ -25,7 +25,7 @@ const READERS: Record<string, (bytes: Uint8Array) => unknown> = {
   auth: (body) => parseAuthEntry({ body, author: new Uint8Array(32), authorId: 'somebody' } as unknown as Envelope),
   genesis: parseGenesis,
   invite: parseInviteBytes,
-  snapshot: decodeSnapshot,
+  snapshot: plainSnapshot,
   log: async (bytes) => {
     const disk = memoryDisk()
     await disk.write('log', bytes)

@@ -6,8 +6,9 @@ import type { Disk } from '../../../src/crdt/disk.ts'
 import type { Saver } from '../../../src/crdt/document-aside.ts'
 import { parseEnvelope, sealEnvelope } from '../../../src/crdt/envelope.ts'
 import type { Replica } from '../../../src/crdt/replica.ts'
-import { decodeSnapshot, digestOf, encodeSnapshot, type Snapshot } from '../../../src/crdt/snapshot.ts'
+import { digestOf, encodeSnapshot } from '../../../src/crdt/snapshot.ts'
 import { Bench, invite, peerRecord, pull, serviceInput, signer } from '../support.ts'
+import { plainSnapshot, type PlainSnapshot } from './plain-snapshot.ts'
 
 /** Clusters of some history, who joins them by a snapshot, and who lies in one. */
 export class Joins extends Bench {
@@ -65,7 +66,7 @@ export class Joins extends Bench {
 
   /** An admin that says what it likes. Returns a peer that is asked to believe it, and what came of that. */
   async hostile(
-    lie: (snapshot: Snapshot) => void,
+    lie: (snapshot: PlainSnapshot) => void,
     { role = 'admin', sign = true, saver }: { role?: 'admin' | 'member'; sign?: boolean; saver?: Saver } = {}
   ): Promise<{ a: Replica; d: Replica; liar: string; refused: string | null }> {
     const { a } = await this.lived()
@@ -74,7 +75,7 @@ export class Joins extends Bench {
       a.createInvite({ ttlMs: 60_000, uses: 1, role: given, addresses: ['/ip4/127.0.0.1/tcp/7946'] })
     await a.admit({ token: tokenOf(role), peer: liar.peerId, name: 'liar' })
     await a.signEpoch()
-    const snapshot = decodeSnapshot(await readFile(join(this.dirOf(a), 'cluster', 'epoch')))
+    const snapshot = plainSnapshot(await readFile(join(this.dirOf(a), 'cluster', 'epoch')))
     lie(snapshot)
     const file = encodeSnapshot(snapshot)
     const epoch = {
@@ -134,7 +135,7 @@ export async function level(one: Replica, other: Replica): Promise<void> {
 }
 
 /** Another snapshot in place of the one that a peer, that of this number, has just signed: the file of it, which counts as well. */
-export async function signedAnew(by: Replica, n: number, snapshot: Snapshot): Promise<Uint8Array> {
+export async function signedAnew(by: Replica, n: number, snapshot: PlainSnapshot): Promise<Uint8Array> {
   const file = encodeSnapshot(snapshot)
   const last = by
     .authLog()
