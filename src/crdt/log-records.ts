@@ -1,5 +1,5 @@
 import { UnavailableError } from '../errors.ts'
-import { ByteReader, concat, hex, u32, u53, u8 } from './bytes.ts'
+import { ByteReader, concat, hex, u32, u53, u8, type Pieces } from './bytes.ts'
 import type { Scan } from './log-scan.ts'
 import type { Snapshot } from './snapshot.ts'
 
@@ -44,7 +44,8 @@ export const epochRecord = (digest: string): Uint8Array => concat([u8(EPOCH), Bu
 /** Where the envelope is in a record. */
 export const inside = (offset: number): number => offset + 1
 
-export const envelopeRecord = (bytes: Uint8Array): Uint8Array => concat([u8(ENVELOPE), bytes])
+/** Not put together: it is copied into its frame anyway. */
+export const envelopeRecord = (bytes: Uint8Array): Pieces => [u8(ENVELOPE), bytes]
 
 export function readRecords(path: string, scan: Scan): Found {
   const [first, ...rest] = scan.records

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import { UnavailableError } from '../errors.ts'
-import { concat, u32 } from './bytes.ts'
+import { concat, piecesOf, sizeOf, u32, type Pieces } from './bytes.ts'
 import { diskError, systemDisk, type Disk, type DiskFile } from './disk.ts'
 import { frameBytesMax, frameReadBytesMax, probeBytes } from './limits.ts'
 
@@ -42,7 +42,7 @@ export class Log {
   /** Makes a new log with these records in it, whole or not at all. */
   static async create(
     path: string,
-    records: Uint8Array[],
+    records: readonly Pieces[],
     disk: Disk = systemDisk
   ): Promise<{ log: Log; offsets: number[] }> {
     const { bytes, offsets } = logFile(records)
@@ -65,9 +65,9 @@ export class Log {
    * Calls `onDurable` with the offset of each record at once when all are durable, then resolves. UnavailableError when
    * the disk refuses.
    */
-  append(records: Uint8Array[], onDurable: (offsets: number[]) => void): Promise<void> {
+  append(records: readonly Pieces[], onDurable: (offsets: number[]) => void): Promise<void> {
     if (this.#closed) return Promise.reject(new UnavailableError('the agent is stopping; ask again when it is back'))
-    const size = records.reduce((sum, record) => sum + record.length + 4, 0)
+    const size = records.reduce((sum, record) => sum + sizeOf(piecesOf(record)) + 4, 0)
     if (size > frameReadBytesMax) return Promise.reject(new RangeError(`${size} bytes are too many for one frame`))
     return new Promise((resolve, reject) => {
       this.#queue.push({ records, size, onDurable, resolve, reject })
@@ -189,7 +189,7 @@ interface Exchange {
 }
 
 interface Waiting {
-  records: Uint8Array[]
+  records: readonly Pieces[]
   size: number
   onDurable(offsets: number[]): void
   resolve(): void
@@ -200,11 +200,12 @@ export const LOG_MAGIC = Buffer.from('ARCTLOG\n')
 export const LOG_VERSION = 1
 export const FILE_HEADER: Uint8Array = concat([LOG_MAGIC, u32(LOG_VERSION), u32(0)])
 export const FRAME_HEADER_BYTES = 8
+const NO_FRAME_HEADER = new Uint8Array(FRAME_HEADER_BYTES)
 
 export const frameChecksum = (payload: Uint8Array): number => crc32(payload, crc32(u32(payload.length)))
 
 /** A whole log with these records, and where in it each begins. */
-export function logFile(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } {
+export function logFile(records: readonly Pieces[]): { bytes: Uint8Array; offsets: number[] } {
   const parts = [FILE_HEADER]
   const offsets: number[] = []
   let at = FILE_HEADER.length
@@ -217,16 +218,22 @@ export function logFile(records: Uint8Array[]): { bytes: Uint8Array; offsets: nu
   return { bytes: concat(parts), offsets }
 }
 
-/** The frame of some records, and where in it each record begins. */
-function frame(records: Uint8Array[]): { bytes: Uint8Array; offsets: number[] } {
+/** The frame of some records, and where in it each record begins. In one piece from the first: all that is stored goes through here. */
+function frame(records: readonly Pieces[]): { bytes: Uint8Array; offsets: number[] } {
   const offsets: number[] = []
+  const parts: Uint8Array[] = [NO_FRAME_HEADER]
   let at = FRAME_HEADER_BYTES
   for (const record of records) {
+    const size = sizeOf(piecesOf(record))
     offsets.push(at + 4)
-    at += 4 + record.length
+    parts.push(u32(size), ...piecesOf(record))
+    at += 4 + size
   }
-  const payload = concat(records.flatMap((record) => [u32(record.length), record]))
-  return { bytes: concat([u32(payload.length), u32(frameChecksum(payload)), payload]), offsets }
+  const bytes = concat(parts)
+  const payload = bytes.subarray(FRAME_HEADER_BYTES)
+  bytes.set(u32(payload.length))
+  bytes.set(u32(frameChecksum(payload)), 4)
+  return { bytes, offsets }
 }
 
 /** The first ones that wait, up to an exchange; the queue begins with one that is none. */
@@ -243,15 +250,16 @@ function takeGroup(queue: Array<Waiting | Exchange>): Waiting[] {
   return group
 }
 
-function* batches(records: Uint8Array[]): Generator<Uint8Array[]> {
-  let batch: Uint8Array[] = []
+function* batches(records: readonly Pieces[]): Generator<Pieces[]> {
+  let batch: Pieces[] = []
   let size = 0
   for (const record of records) {
-    size += record.length + 4
+    const bytes = sizeOf(piecesOf(record)) + 4
+    size += bytes
     if (batch.length > 0 && size > frameBytesMax) {
       yield batch
       batch = []
-      size = record.length + 4
+      size = bytes
     }
     batch.push(record)
   }

@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { Pieces } from './bytes.ts'
 import type { Disk, DiskFile } from './disk.ts'
 import { Log } from './log.ts'
 import { scanLog, type Scan } from './log-scan.ts'
@@ -46,7 +47,7 @@ export class Segments {
   }
 
   /** Begins the first one, which grows until it is {@link added}, with these records. */
-  async begin(records: Uint8Array[]): Promise<{ log: Log; offsets: number[] }> {
+  async begin(records: readonly Pieces[]): Promise<{ log: Log; offsets: number[] }> {
     await this.#disk.makeDirectory(this.#directory)
     return Log.create(this.pathOf(1), records, this.#disk)
   }
