@@ -2,15 +2,15 @@ import { append } from '../append.ts'
 import { inBatches } from './batches.ts'
 import { MalformedError } from './bytes.ts'
 import {
-  Document,
+  type Document,
   GENESIS_OPERATIONS,
   operationsOf,
-  type Applicable,
   type FieldValue,
   type Kind,
   type SavedDocument,
   type Writer
 } from './document.ts'
+import { FoldDocument } from './fold-document.ts'
 import { KnownRecords, type Merged, type OperationAt } from './known-records.ts'
 import type { AuthorizedEntry, Entry } from './entries.ts'
 import type { Ledger } from './ledger.ts'
@@ -22,11 +22,10 @@ import type { Written } from './standings.ts'
 import { membersOf } from './validity.ts'
 import type { UnsavedFold } from './document-aside.ts'
 import { changeOf, noteOf, wishesOf, type Frame } from './own-change.ts'
-import { packed, type PackedChanges } from './packed-changes.ts'
 import { DEFAULT_POLICY } from './policy.ts'
 import { pickService, Records } from './records.ts'
 import { recordsToSave, type SavedFold } from './saved-fold.ts'
-import { applyBatchMax, deferredChangesMax, documentOwedMax, rejectedShownMax, snapshotEveryShare } from './limits.ts'
+import { applyBatchMax, deferredChangesMax, rejectedShownMax } from './limits.ts'
 import type { RejectedChange, View } from './view.ts'
 
 /**
@@ -50,9 +49,7 @@ export class Fold {
   isSavedAside = false
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
-  #made: Document
-  /** Indices of valid changes that the document has not been given yet. */
-  #deferred: number[] = []
+  #made: FoldDocument
   #known: KnownRecords
   /** The highest number of an operation in the document. */
   #lastOperation = GENESIS_OPERATIONS
@@ -81,7 +78,7 @@ export class Fold {
     this.#ledger = ledger
     this.#actor = actor
     this.#chunkOf = chunkOf
-    this.#made = new Document(ledger.genesis.chunk, actor, saved?.document)
+    this.#made = new FoldDocument(ledger, actor, chunkOf, saved?.document)
     this.#known = this.#noRecords({ isWhole: false }, saved?.told)
     this.#records = new Records()
     this.#rule = rule
@@ -103,9 +100,8 @@ export class Fold {
   /** As {@link save}, with the document as it was saved last, if ever; null when it is open. */
   saveAsIs(): (Omit<SavedFold, 'document'> & { document: SavedDocument | null }) | null {
     const records = this.#recordsToSave()
-    if (this.#made.isOpen) return null
-    const owed = this.#deferred.slice()
-    return { document: this.#made.saved, ...records, owed, tips: [...this.#made.heads().keys()] }
+    const asIs = this.#made.saveAsIs()
+    return asIs == null ? null : { ...asIs, ...records }
   }
 
   #recordsToSave(): Pick<SavedFold, 'records' | 'told'> {
@@ -115,20 +111,7 @@ export class Fold {
 
   /** null when the document is open, or may lack some changes and what was saved lacks no more. */
   unsaved({ mayLackSome }: { mayLackSome: boolean }): UnsavedFold | null {
-    const [made, deferred] = [this.#made, this.#deferred]
-    const { length } = deferred
-    const least = Math.max(documentOwedMax, this.#ledger.entries.length * snapshotEveryShare)
-    if (made.isOpen || (mayLackSome && made.saved != null && length < least)) return null
-    const document = { genesis: this.#ledger.genesis.chunk, saved: made.saved, changes: this.#packed(deferred) }
-    const heads = [...made.heads().keys()].join()
-    const settle = (saved: SavedDocument): boolean => {
-      if (saved.heads.toSorted().join() !== heads) throw new Error('the document was saved as another one')
-      if (this.#made !== made || this.#deferred !== deferred || made.isOpen) return false
-      made.given(saved, length)
-      this.#deferred = deferred.slice(length)
-      return true
-    }
-    return { document, settle }
+    return this.#made.unsaved({ mayLackSome })
   }
 
   #restore({ records, owed, tips }: SavedFold): void {
@@ -143,12 +126,7 @@ export class Fold {
     }
     if (last == null) throw new MalformedError('it is empty')
     const by = last
-    this.#deferred = owed.slice()
-    if (!owed.every((index) => entries.at(index)?.valid))
-      throw new MalformedError('its document lacks what does not count')
-    if (tips == null) for (const batch of this.#inBatches(owed)) this.#made.expect(this.#applicable(batch))
-    else if (tips.every((hash) => this.#ledger.get(hash)?.valid === true)) this.#made.expectUpTo(tips, owed.length)
-    else throw new MalformedError('its heads do not count')
+    this.#made.restore({ owed, tips })
     const values = new Map(records.map(([kind, id, value]) => [`${kind}/${id}`, value]))
     this.#records.update(
       records.map(([kind, id, , at]) => ({ kind, id, by: entries.at(at) ?? by })),
@@ -181,15 +159,7 @@ export class Fold {
 
   /** The document with all that is valid in it. */
   get #document(): Document {
-    const deferred = this.#deferred
-    if (deferred.length === 0) return this.#made
-    this.#deferred = []
-    try {
-      for (const batch of this.#inBatches(deferred)) this.#made.give(this.#applicable(batch))
-    } catch (error) {
-      this.#quarantine(deferred, error)
-    }
-    return this.#made
+    return this.#made.opened((indices, cause) => this.#quarantine(indices, cause))
   }
 
   /**
@@ -356,8 +326,7 @@ export class Fold {
   /** A new document of all valid changes. */
   #replay(): void {
     this.#made.free()
-    this.#made = new Document(this.#ledger.genesis.chunk, this.#actor)
-    this.#deferred = []
+    this.#made = new FoldDocument(this.#ledger, this.#actor, this.#chunkOf)
     this.#known = this.#noRecords({ isWhole: true })
     this.#lastOperation = GENESIS_OPERATIONS
     this.#records = new Records()
@@ -382,13 +351,12 @@ export class Fold {
   }
 
   #hold(entries: readonly Entry[]): void {
-    this.#made.expect(this.#applicable(entries))
-    for (const { index } of entries) this.#deferred.push(index)
+    this.#made.hold(entries)
     this.#know(entries)
   }
 
   #giveWhatWaits(): void {
-    if (this.#deferred.length > deferredChangesMax && !this.isSavedAside) void this.#document
+    if (this.#made.owed > deferredChangesMax && !this.isSavedAside) void this.#document
   }
 
   /** Of valid changes, what they say of records. */
@@ -413,56 +381,22 @@ export class Fold {
     this.#lastOperation = Math.max(this.#lastOperation, firstOperation + operationCount - 1)
   }
 
-  *#inBatches(indices: readonly number[]): Generator<Entry[]> {
-    yield* inBatches(this.#entriesAt(indices), applyBatchMax)
-  }
-
-  *#entriesAt(indices: readonly number[]): Generator<Entry> {
-    for (const index of indices) yield this.#ledger.entries.at(index) as Entry
-  }
-
-  #packed(indices: readonly number[]): PackedChanges {
-    let size = 0
-    for (const { length } of this.#entriesAt(indices)) size += length
-    const chunks = this.#entriesAt(indices).map((entry) => this.#chunkOf(entry))
-    return packed(chunks, indices.length, size)
-  }
-
-  #applicable(entries: readonly Entry[]): Applicable[] {
-    return entries.map((entry) => ({ hash: entry.hash, chunk: this.#chunkOf(entry) }))
-  }
-
-  /**
-   * Automerge refused something that was signed and well-formed, or broke on it. Which change it was is found by taking
-   * one after the other; it is forbidden from then on, as it is on each peer that meets it.
-   */
+  /** What Automerge does not take is forbidden from now on, as it is on each peer that meets it. */
   #quarantine(indices: readonly number[], cause: unknown): void {
     const later = new Set(indices)
     const sound = Array.from(this.#changes()).filter(({ valid, index }) => valid && !later.has(index))
-    const anew = (): Document => {
-      const document = new Document(this.#ledger.genesis.chunk, this.#actor)
-      document.apply(this.#applicable(sound))
-      return document
-    }
-    // A document that has broken once is not even asked to free its memory: the collector does that.
-    this.#made = anew()
-    for (const entry of this.#entriesAt(indices)) {
-      entry.valid = this.#isValid(entry)
-      if (!entry.valid) {
-        this.#invalid.add(entry.index)
-        continue
-      }
-      try {
-        this.#made.apply(this.#applicable([entry]))
-        for (const { kind, id } of entry.touches) this.#made.read(kind, id)
-        sound.push(entry)
-      } catch {
+    this.#made.sift(this.#actor, sound, indices, {
+      counts: (entry) => {
+        entry.valid = this.#isValid(entry)
+        if (!entry.valid) this.#invalid.add(entry.index)
+        return entry.valid
+      },
+      forbid: (entry) => {
         entry.forbid(`it cannot be applied: ${cause instanceof Error ? cause.message : String(cause)}`)
         entry.valid = false
         this.#invalid.add(entry.index)
-        this.#made = anew()
       }
-    }
+    })
     // What becomes of a change that Automerge does not take is Automerge's to say.
     this.#known = this.#noRecords({ isWhole: false })
     this.#records = new Records()
