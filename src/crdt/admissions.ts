@@ -13,7 +13,7 @@ import { checkInvite, parseInvite, ROLES } from './invite.ts'
 import { inviteKey } from './membership.ts'
 import type { PeerId, Role } from './schema.ts'
 import { checkName, checkPeerId } from './validate.ts'
-import { checkNameIsFree } from './writes.ts'
+import { checkNameIsFree } from './peer-name.ts'
 
 /**
  * The entries of the auth log that an operator asks for. Each is checked against the members as they are, and what

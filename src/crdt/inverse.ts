@@ -1,5 +1,5 @@
 import { isoTime } from '../clock.ts'
-import { ArcticError, ConflictError, InvalidRequestError } from '../errors.ts'
+import { ArcticError, ConflictError, InvalidRequestError, PeerNotFoundError } from '../errors.ts'
 import type { Cluster } from './cluster.ts'
 import { equalRecords } from './diff.ts'
 import { SINGULAR, type FieldValue, type Kind } from './document.ts'
@@ -8,9 +8,12 @@ import type { Intent } from './intent.ts'
 import type { Entry } from './entries.ts'
 import { undoRecordsMax } from './limits.ts'
 import { checkNewService } from './new-service.ts'
+import { checkNameIsFree } from './peer-name.ts'
+import { DEFAULT_POLICY, POLICY_ID } from './policy.ts'
 import { pickService } from './records.ts'
 import type { RouteRecord, ServiceRecord } from './schema.ts'
 import { checkRoute, checkService } from './validate.ts'
+import type { View } from './view.ts'
 
 /** What to write so that a change is as if it had never been. */
 export interface Inverse {
@@ -23,7 +26,7 @@ export interface Inverse {
 type Fields = Map<string, FieldValue>
 
 /**
- * The inverse of one change of services and routes, as a change of its own:
+ * The inverse of one change of services and routes, of the policy, or of a peer's name, as a change of its own:
  *
  * 1. what it made is removed, what it removed is made again with the same id, the fields that it set are set back;
  * 2. only while all of it stands as the change has left it: ConflictError (409) names what was changed since, and by whom;
@@ -38,7 +41,7 @@ export function inverseOf(cluster: Cluster, entry: Entry, now: number): Inverse 
   const before = recordsBefore(cluster, entry)
   const inverse: Inverse = { puts: [], removals: [], objects: [] }
   for (const intent of intents) {
-    const held = before.get(keyOf(intent))
+    const held = before.get(keyOf(intent)) ?? defaultOf(intent)
     if (intent.removed && !intent.made) restore(cluster, entry, intent, held, inverse)
     else if (held == null) remove(cluster, entry, intent, intents, inverse)
     else setBack(cluster, entry, intent, held, inverse, now)
@@ -59,7 +62,9 @@ function refuse(cluster: Cluster, entry: Entry): void {
   if (entry.auth != null) {
     const { operation, peer } = entry.auth
     throw new InvalidRequestError(
-      `change ${short(entry)} is the ${operation} of peer ${peer}; who belongs to the cluster is not undone, but changed: see "arctic peers --help" and "arctic cluster invite"`,
+      operation === 'epoch'
+        ? `change ${short(entry)} is an epoch: it says what the history has come to, and changes nothing that could be set back`
+        : `change ${short(entry)} is the ${operation} of peer ${peer}; who belongs to the cluster is not undone, but changed: see "arctic peers --help" and "arctic cluster invite"`,
       { change: entry.hash, operation, peer }
     )
   }
@@ -75,15 +80,25 @@ function refuse(cluster: Cluster, entry: Entry): void {
       { change: entry.hash }
     )
   }
-  const other = entry.touches.find(({ kind }) => kind !== 'services' && kind !== 'routes')
+  const other = cluster.intentsOf(entry).find((intent) => !isUndone(intent))
   if (other != null) {
     const kind = SINGULAR[other.kind]
     throw new InvalidRequestError(
-      `change ${short(entry)} is about ${kind} ${other.id}; only services and routes are undone, so change it by hand`,
+      `change ${short(entry)} is about ${kind} ${other.id}; services, routes, the policy and names of peers are undone, so change it by hand`,
       { change: entry.hash, kind, id: other.id }
     )
   }
 }
+
+/** What a peer says of itself is its own to say, but for its name; a token that was revoked stays so. */
+function isUndone({ kind, removed, made, fields }: Intent): boolean {
+  if (kind === 'peers') return !removed && !made && [...fields.keys()].join() === 'name'
+  return kind !== 'tokens'
+}
+
+/** What is in force while nobody has written it. */
+const defaultOf = ({ kind, id }: Intent): Fields | undefined =>
+  kind === 'policies' && id === POLICY_ID ? new Map(Object.entries(DEFAULT_POLICY)) : undefined
 
 /** The records that a change touches as the changes before it have left them. */
 function recordsBefore(cluster: Cluster, entry: Entry): Map<string, Fields> {
@@ -156,7 +171,7 @@ function setBack(cluster: Cluster, entry: Entry, intent: Intent, held: Fields, i
   inverse.objects.push({ kind: SINGULAR[kind], id, action: 'updated', fields: Object.fromEntries(told) })
 }
 
-/** What the services and routes would be must pass what every write must. */
+/** What comes out must pass what every write must. */
 function checkOutcome(cluster: Cluster, entry: Entry, { puts, removals }: Inverse): void {
   const { fold } = cluster
   const removed = new Set(removals.map(keyOf))
@@ -184,6 +199,7 @@ function checkOutcome(cluster: Cluster, entry: Entry, { puts, removals }: Invers
     }
   }
   try {
+    for (const { kind, id, fields } of puts) if (kind === 'peers') checkNamed(fold.view, id, fields['name'])
     for (const id of services) {
       const service = serviceOf(id)
       if (service == null) continue
@@ -201,6 +217,11 @@ function checkOutcome(cluster: Cluster, entry: Entry, { puts, removals }: Invers
       ...error.details
     })
   }
+}
+
+function checkNamed(view: View, peer: string, name: FieldValue | undefined): void {
+  if (!view.members.has(peer)) throw new PeerNotFoundError(peer, 'it is not a member any more')
+  checkNameIsFree(view, String(name), peer)
 }
 
 interface Place {

@@ -20,7 +20,7 @@ import { Epochs } from './epoch.ts'
 import { createGenesis, parseGenesis, type Genesis } from './genesis.ts'
 import { genesisChunk } from './genesis-change.ts'
 import { checkHollow } from './hollow.ts'
-import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter } from './history.ts'
+import { historyEntryOf, historyOf, type HistoryEntry, type HistoryFilter, type HistoryObject } from './history.ts'
 import { ownReader, type Reader } from './intake.ts'
 import { createInvite, parseInvite } from './invite.ts'
 import type { Saver } from './document-aside.ts'
@@ -394,8 +394,8 @@ export class Replica implements ReplicatedState {
     await (await this.#writable()).note(note)
   }
 
-  async undo(change: string): Promise<Undone> {
-    return undo(await this.#administrable('undoes changes'), this.#options, change)
+  async undo(change: string, agree: (objects: readonly HistoryObject[]) => void = () => {}): Promise<Undone> {
+    return undo(await this.#administrable('undoes changes'), this.#options, change, agree)
   }
 
   async close(): Promise<void> {

@@ -18,7 +18,7 @@ import type {
 import type { Contradiction } from './cluster.ts'
 import type { Kind } from './document.ts'
 import type { TokenInput } from './token.ts'
-import type { HistoryEntry, HistoryFilter } from './history.ts'
+import type { HistoryEntry, HistoryFilter, HistoryObject } from './history.ts'
 import type { Origin } from './origin.ts'
 import type { Moment, Past } from './past.ts'
 import type { ActorNote } from './note.ts'
@@ -138,7 +138,7 @@ export interface ReplicatedState extends Replicated {
    * Writes the inverse of a change of services and routes, named by its hash or a start of it. ConflictError (409) says
    * what has changed since; InvalidRequestError for what is not to be undone; `not_found`; ForbiddenError.
    */
-  undo(change: string): Promise<Undone>
+  undo(change: string, agree?: (objects: readonly HistoryObject[]) => void): Promise<Undone>
 
   /** Waits for what is being written, then releases the directory. Writes after it are refused. */
   close(): Promise<void>

@@ -12,8 +12,10 @@ import { equalRecords } from './diff.ts'
 import { checkDeviceAddress } from './device-address.ts'
 import type { FieldValue } from './document.ts'
 import { findChange } from './find-change.ts'
+import type { HistoryObject } from './history.ts'
 import { newId, newServiceId } from './ids.ts'
 import { checkNewService } from './new-service.ts'
+import { checkNameIsFree } from './peer-name.ts'
 import { checkPolicy, POLICY_ID } from './policy.ts'
 import { inverseOf } from './inverse.ts'
 import type { Undone } from './state.ts'
@@ -179,10 +181,16 @@ export async function setPolicy(cluster: Cluster, patch: Partial<Policy>): Promi
   return policy
 }
 
-/** Writes the inverse of a change. ConflictError; InvalidRequestError for what is not to be undone; `not_found`. */
-export async function undo(cluster: Cluster, { clock }: Pick<Sources, 'clock'>, change: string): Promise<Undone> {
+/** Writes the inverse of a change, unless `agree` throws at what it would do. ConflictError; InvalidRequestError for what is not to be undone; `not_found`. */
+export async function undo(
+  cluster: Cluster,
+  { clock }: Pick<Sources, 'clock'>,
+  change: string,
+  agree: (objects: readonly HistoryObject[]) => void
+): Promise<Undone> {
   const undone = findChange(cluster, change)
   const { puts, removals, objects } = inverseOf(cluster, undone, clock.now())
+  agree(objects)
   const entry = await cluster.change((writer) => {
     for (const { kind, id } of removals) writer.remove(kind, id)
     for (const { kind, id, fields } of puts) writer.put(kind, id, fields)
@@ -192,13 +200,6 @@ export async function undo(cluster: Cluster, { clock }: Pick<Sources, 'clock'>, 
   const via = cluster.viaOf(entry)
   const told = { id, author, at: isoTime(writtenAt), kind: 'change', via, objects, verified: true } as const
   return { undone: undone.hash, change: { ...told, valid: true, reason: null } }
-}
-
-/** NameTakenError when another member has, or asked for, the name. */
-export function checkNameIsFree(view: View, name: string, peer: PeerId): void {
-  for (const member of view.members.values()) {
-    if (member.name === name && member.id !== peer) throw new NameTakenError('peer', name)
-  }
 }
 
 function serviceOf(view: View, id: ServiceId): ServiceRecord {

@@ -401,11 +401,12 @@ export class MemoryOperator implements Operator {
   }
 
   /** Of what is in `changes`, which a test puts there: says that it is undone, and changes nothing. */
-  async undo({ change }: { change: string }): Promise<UndoneJson> {
+  async undo({ change }: { change: string }, agree: Parameters<Operator['undo']>[1] = () => {}): Promise<UndoneJson> {
     const found = this.changes.find(({ id }) => id.startsWith(change))
     if (found == null) throw new ArcticError('not_found', `no change begins with "${change}"`, { change })
     if (found.kind === 'auth') throw new InvalidRequestError('that is not undone', { change: found.id })
     if (!found.valid) throw new ConflictError(409, 'a route was added since', { change: found.id, later_change: 'ff' })
+    agree(new Set(found.objects.map(({ kind }) => kind)))
     const services = [...this.services.values()].filter(({ id }) => found.objects.some((object) => object.id === id))
     return { undone: found.id, change: { ...found, id: 'f'.repeat(64) }, services }
   }

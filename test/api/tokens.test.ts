@@ -164,6 +164,26 @@ describe('api: tokens', () => {
     assert.deepEqual([set.status, set.json.policy], [200, { max_services: 1 }])
   })
 
+  it('takes back only what its token may change by hand', async () => {
+    await host.ask('POST', '/v1/services', { target_peer_id: 'edge-b' })
+    const change = host.operator.changes[0]!
+    const undo = async (scopes: Scope[], kind: 'policy' | 'peer' | 'service'): Promise<number> => {
+      host.operator.changes[0] = { ...change, objects: [{ ...change.objects[0]!, kind }] }
+      const { token } = await make('services.write', 'routes.write', ...scopes)
+      return (await as(token, 'POST', '/v1/cluster/undo', { change: change.id })).status
+    }
+    assert.deepEqual(
+      [
+        await undo([], 'service'),
+        await undo([], 'policy'),
+        await undo(['cluster.write'], 'policy'),
+        await undo(['admin'], 'policy')
+      ],
+      [200, 403, 403, 200]
+    )
+    assert.deepEqual([await undo(['cluster.write'], 'peer'), await undo(['peers.write'], 'peer')], [403, 200])
+  })
+
   it('work nowhere while there is no cluster', async () => {
     const { token } = await make('admin')
     host.operator.cluster = null

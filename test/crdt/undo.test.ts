@@ -132,15 +132,50 @@ describe('crdt/undo', function () {
     await assert.rejects(a.undo(change), { status: 409, message: /as things are: peer .* is not a member/ })
   })
 
-  it('refuses what is not of services and routes, what does not count, and what is unknown', async () => {
+  it('sets the policy back, to none when it was the first', async () => {
+    await a.setPolicy({ max_services: 5 })
+    const first = await newest()
+    await a.setPolicy({ max_services: 7 })
+    await assert.rejects(a.undo(first), { status: 409, message: /policy cluster has max_services 7 since by change/ })
+    const { change } = await a.undo(await newest())
+    assert.deepEqual(a.view().policy, { max_services: 5 })
+    assert.deepEqual((await a.history({ limit: 1 }))[0]?.objects, change.objects)
+    await a.undo(first)
+    assert.deepEqual(a.view().policy, { max_services: null })
+    await a.undo(await newest())
+    assert.deepEqual(a.view().policy, { max_services: 5 })
+  })
+
+  it("sets a peer's name back, unless another one has it by now, or the peer is no member any more", async () => {
+    const name = a.view().members.get(b.self)!.name
+    await a.renamePeer(b.self, 'north')
+    const renamed = await newest()
+    const { change } = await a.undo(renamed)
+    assert.equal(a.view().members.get(b.self)?.name, name)
+    assert.deepEqual(change.objects[0]?.fields, { name: { before: 'north', after: name } })
+    await a.renamePeer(b.self, 'south')
+    const again = await newest()
+    await a.renamePeer(a.self, name)
+    await assert.rejects(a.undo(again), { status: 409, message: /cannot be undone as things are: .*name/ })
+    await a.undo(await newest())
+    await a.revoke(b.self)
+    await assert.rejects(a.undo(again), { status: 409, message: /not a member any more/ })
+  })
+
+  it('refuses what nobody undoes, what does not count, and what is unknown', async () => {
     const [admission] = (await a.history({})).filter(({ kind }) => kind === 'auth')
     await assert.rejects(a.undo(admission!.id), {
       code: 'invalid_request',
       status: 400,
       message: /is the admit of peer/
     })
-    await a.putPeer({ ...peerRecord(a.self, 'renamed') })
-    await assert.rejects(a.undo(await newest()), { status: 400, message: /is about peer .* only services and routes/ })
+    await a.signEpoch()
+    await assert.rejects(a.undo(await newest()), { status: 400, message: /is an epoch/ })
+    await a.putPeer({ ...peerRecord(a.self, 'renamed'), version: 'another' })
+    await assert.rejects(a.undo(await newest()), {
+      status: 400,
+      message: /is about peer .*; services, routes, the policy/
+    })
     await assert.rejects(a.undo('f'.repeat(64)), { code: 'not_found' })
     for (const wrong of ['', 'abc', 'nothing', '2026-01-31']) {
       await assert.rejects(a.undo(wrong), { code: 'invalid_request', status: 400 })

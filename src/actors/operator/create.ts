@@ -67,7 +67,7 @@ export function createOperator(deps: OperatorDeps): Operator {
     deleteRoute: (service, route) => services.deleteRoute(service, route),
     at: (moment) => pastAnswers(deps, moment),
     clusterEpoch: () => history.epoch(),
-    undo: (input) => undoChange(deps, input),
+    undo: (input, agree) => undoChange(deps, input, agree),
     previewRules: (draft) => previewRules(deps, draft),
     waitFor: (concerned, options) => waitFor(deps, concerned, options),
     waitForMembers: (peer, options) => waitForMembers(deps, peer, options),

@@ -13,6 +13,7 @@ import type {
 import type { FlowRecord, FlowsQuery } from '../../dataplane/desired.ts'
 import type { FlowJson } from './flows.ts'
 import type { HistoryStateJson } from './behind.ts'
+import type { HistoryObject } from '../../crdt/history.ts'
 import type { ChangeJson, EpochJson, HistoryQuery, UndoneJson, VerificationJson } from './history-json.ts'
 import type { Rule } from './route-rules.ts'
 import type { RouteTestInput } from './route-test.ts'
@@ -91,7 +92,8 @@ export interface Operator {
    * Takes a change of services and routes back by a change of its own, while all of it stands as it left it; else a
    * ConflictError (409) that names what has changed since. `change`: its hash, or a start of it.
    */
-  undo(input: { change: string }): Promise<UndoneJson>
+  /** `agree` is told what the inverse would be about, and may throw. */
+  undo(input: { change: string }, agree?: (kinds: ReadonlySet<HistoryObject['kind']>) => void): Promise<UndoneJson>
   /** What a draft would change in the rules of each peer concerned; nobody changes anything. */
   previewRules(draft: Draft): Promise<PeerRulesJson[]>
   /**

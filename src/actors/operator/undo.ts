@@ -5,10 +5,15 @@ import type { UndoneJson } from './history-json.ts'
 import { changeJson } from './history.ts'
 import type { Concerned } from './wait.ts'
 
-/** Takes a change of services and routes back, by a change of its own. */
-export async function undoChange(deps: OperatorDeps, { change }: { change: string }): Promise<UndoneJson> {
+/** Takes a change back, by a change of its own; `agree` is told what that would be about, and may throw. */
+export async function undoChange(
+  deps: OperatorDeps,
+  { change }: { change: string },
+  agree: (kinds: ReadonlySet<HistoryObject['kind']>) => void = () => {}
+): Promise<UndoneJson> {
   clusterView(deps)
-  const { undone, change: entry } = await deps.replica.undo(change)
+  const agreed = (objects: readonly HistoryObject[]): void => agree(new Set(objects.map(({ kind }) => kind)))
+  const { undone, change: entry } = await deps.replica.undo(change, agreed)
   deps.reconciler.flush()
   const view = deps.replica.view()
   return { undone, change: changeJson(entry, view), services: concerned(entry.objects, view) }

@@ -116,7 +116,7 @@ export async function createApp(parts: AppParts): Promise<{ app: App; newServer:
   routeRoutes(app, operator)
   peerRoutes(app, operator, access)
   clusterRoutes(app, operator, access)
-  historyRoutes(app, operator)
+  historyRoutes(app, operator, access)
   licenseRoutes(app, operator)
   tokenRoutes(app, operator, access)
   declareRoutes(app, applier, operator)

@@ -61,7 +61,8 @@ export const historyCommands: readonly Command[] = [
   },
   {
     words: ['cluster', 'undo'],
-    summary: 'Take a change of services and routes back by a new one, or say what has changed since',
+    summary:
+      'Take a change of services, routes, the policy or a name of a peer back by a new one, or say what has changed since',
     args: [{ name: 'CHANGE', help: 'hash of a change or a start of it, see "arctic cluster history"', live: 'change' }],
     flags: [waitFlag],
     examples: ['arctic cluster history --service ID', 'arctic cluster undo 3f9c0a2b1d4e --wait'],

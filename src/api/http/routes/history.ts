@@ -1,5 +1,6 @@
 import type { Operator } from '../../../actors/operator/operator.ts'
 import { historyLimitMax } from '../../../actors/limits.ts'
+import type { Access } from '../access.ts'
 import { readLimit, sendList } from '../list.ts'
 import { EmptySchema, listOf, ref } from '../schemas/common.ts'
 import {
@@ -14,7 +15,7 @@ import { WaitQuerySchema } from '../schemas/wait.ts'
 import type { App } from '../type-provider.ts'
 import { Wait } from '../wait.ts'
 
-export function historyRoutes(app: App, operator: Operator): void {
+export function historyRoutes(app: App, operator: Operator, access: Access): void {
   app.get(
     '/v1/cluster/history',
     {
@@ -63,20 +64,25 @@ export function historyRoutes(app: App, operator: Operator): void {
   app.post(
     '/v1/cluster/undo',
     {
-      // Whoever may change these by hand may take a change of theirs back.
+      // Whoever may change these by hand may take a change of theirs back; what else it is about is known by the change.
       config: { demand: { scopes: ['services.write', 'routes.write'] } },
       schema: {
         operationId: 'undoChange',
-        summary: 'Take a change of services and routes back by a new change; 409 names what has changed since',
+        summary:
+          'Take a change of services, routes, the policy or a name of a peer back by a new change; 409 names what has changed since',
         tags: ['cluster'],
         body: UndoInputSchema,
         querystring: WaitQuerySchema,
         response: { 200: ref(UndoneSchema) }
       }
     },
-    async ({ body, query }, reply) => {
+    async (request, reply) => {
+      const { body, query } = request
       const wait = new Wait(operator, reply, query.wait)
-      const undone = await operator.undo(body)
+      const undone = await operator.undo(body, (kinds) => {
+        if (kinds.has('policy')) access.demand(request, 'admin')
+        if (kinds.has('peer')) access.demand(request, 'peers.write')
+      })
       return wait.in(undone, { of: () => undone.services, now: async () => undone })
     }
   )
