@@ -12,7 +12,7 @@ import type { TouchIndex } from './touch.ts'
  */
 export function contradictionOf(
   { head }: Snapshot,
-  { ledger, fold, chunkOf }: { ledger: Ledger; fold: Fold; chunkOf: (entry: Entry) => Uint8Array }
+  { ledger, fold, chunkOf }: { ledger: Ledger; fold: Pick<Fold, 'save'>; chunkOf: (entry: Entry) => Uint8Array }
 ): string | null {
   if (head.entries.length !== ledger.entries.length) return 'it covers another number of entries'
   for (const row of head.entries) {
