@@ -120,7 +120,10 @@ export const encodeEpoch = (input: { previous: string; entries: number; bytes: n
 export const withVia = (body: Uint8Array, via: string | null): Uint8Array =>
   via == null ? body : concat([body, text(via)])
 
-/** Throws MalformedError for an entry that no agent of this version writes. */
+/**
+ * Throws MalformedError for an entry that no agent of this version writes. What is kept for good holds copies: the envelope is a part of
+ * the message or the file that it came in.
+ */
 export function parseAuthEntry(envelope: Envelope): AuthEntry {
   const reader = new ByteReader(envelope.body)
   const number = reader.u8()
@@ -161,8 +164,8 @@ function readOperation(operation: (typeof OPERATIONS)[number], author: Uint8Arra
       return { operation, peer, role: readRole(reader), replaces: hex(reader.take(32)), cut: readCut(key, reader) }
     case 'proof': {
       const cut = readCut(key, reader)
-      const one = reader.take(reader.u32())
-      return { operation, peer, cut, envelopes: [one, reader.take(reader.u32())] }
+      const one = new Uint8Array(reader.take(reader.u32()))
+      return { operation, peer, cut, envelopes: [one, new Uint8Array(reader.take(reader.u32()))] }
     }
   }
 }
@@ -219,7 +222,7 @@ let last: Invite | null = null
 function readInvite(bytes: Uint8Array): Invite {
   if (last != null && equalBytes(last.bytes, bytes)) return last
   try {
-    return (last = parseInviteBytes(bytes))
+    return (last = parseInviteBytes(new Uint8Array(bytes)))
   } catch (error) {
     if (error instanceof InviteInvalidError) throw new MalformedError(error.message)
     throw error

@@ -27,6 +27,8 @@ export const verifiedEnvelopesMax = 1024
 export const changePrefixMin = 8
 /** Entries of the history read or verified in one go (some 0.3 ms each) before other work gets its turn. */
 export const historyBatchMax = 32
+/** Changes of the log that a start reads before they are folded, some 1.5 kB each until then. */
+export const restoreBatchMax = 1024
 /** Changes given to Automerge in one call: 0.08 ms each, with 256 at a time 0.12; longer calls only block. */
 export const applyBatchMax = 1024
 /** Changes that Automerge is given only when it is asked something: in half a second, then. Each snapshot asks it. */

@@ -8,6 +8,7 @@ import type { Hollow } from './hollow.ts'
 import { Intake } from './intake.ts'
 import { Ledger, openEnvelope } from './ledger.ts'
 import type { Entry } from './entries.ts'
+import { restoreBatchMax } from './limits.ts'
 import type { EnvelopeBytes } from './replicated.ts'
 import { restoreEntries, type Snapshot } from './snapshot.ts'
 import { checkForeign } from './told-foreign.ts'
@@ -47,9 +48,13 @@ export function restoreCluster(
   const cluster = upon(ledger, snapshot, deps, takenOver?.digest)
   cluster.snapshots.taken(cluster.ledger.entries.length)
   cluster.behind?.restore(takenOver?.behind ?? [])
-  const added = stored.map(({ bytes }) => readBack(cluster.ledger, bytes))
-  if (added.length > 0) cluster.fold.integrate(added)
-  settle(cluster, added, offsetsOf(stored))
+  for (let i = 0; i < stored.length; i += restoreBatchMax) {
+    const batch = stored.slice(i, i + restoreBatchMax)
+    const added = batch.map(({ bytes }) => readBack(cluster.ledger, bytes))
+    // What is read of a change is gone once it is folded.
+    cluster.fold.integrate(added)
+    settle(cluster, added, offsetsOf(batch))
+  }
   checkDocument(cluster, deps)
   return cluster
 }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { systemClock } from '../../src/clock.ts'
+import { concat } from '../../src/crdt/bytes.ts'
 import { parseGenesis } from '../../src/crdt/genesis.ts'
 import { Intake } from '../../src/crdt/intake.ts'
 import type { Entry } from '../../src/crdt/entries.ts'
@@ -67,3 +68,23 @@ function exchanged(bytes: Uint8Array, other: Uint8Array): Uint8Array {
   copy.set(other.subarray(86, 150), 86)
   return copy
 }
+
+describe('an entry of the auth log', () => {
+  const bench = new Bench()
+  afterEach(() => bench.clean())
+
+  it('keeps nothing of the message that it came in', async () => {
+    const a = await bench.founder()
+    await bench.joiner(a, 2)
+    const { genesis, envelopes } = a.bootstrap()
+    const ledger = new Ledger(parseGenesis(genesis))
+    const intake = new Intake(ledger)
+    const message = concat(envelopes)
+    let at = 0
+    for (const { length } of envelopes) intake.take(message.subarray(at, (at += length)), [])
+    const [entry] = ledger.authEntries()
+    assert.ok(entry?.auth.operation === 'admit')
+    const { bytes } = entry.auth.invite
+    assert.ok(bytes.length > 100 && bytes.buffer.byteLength === bytes.length, `${bytes.buffer.byteLength} bytes`)
+  })
+})
