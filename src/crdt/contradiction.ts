@@ -39,9 +39,7 @@ export function contradictionOf(
 }
 
 function strangeObject({ objects }: SnapshotHead, touches: TouchIndex): string | null {
-  let count = 0
-  for (const _ of touches.placed()) count++
-  if (count !== objects.length) return 'what counts comes to other objects'
+  if (touches.objects.length !== objects.length) return 'what counts comes to other objects'
   for (const [id, isMap, kind, ownerId, field] of objects) {
     const held = touches.placeOf(id)
     const { owner = null } = held ?? {}

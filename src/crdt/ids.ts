@@ -21,6 +21,48 @@ export function newId(clock: Clock, random: Random): string {
 }
 
 const BASE32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+const LENGTH = 26
+const CODES = Buffer.from(BASE32)
+/** Of a character's code; -1 for one that is in no ULID. */
+const VALUES = Int8Array.from({ length: 128 }, (_, code) => BASE32.indexOf(String.fromCharCode(code)))
+
+/** Puts the 128 bits of a ULID into four words, from `at` on; false for a text that is none, of which there is nothing to use. */
+export function packUlid(text: string, words: Uint32Array, at: number): boolean {
+  if (text.length !== LENGTH || !(text.charCodeAt(0) <= 0x37)) return false
+  let [word, next] = [0, at]
+  // Three bits of the first character and five of each other one.
+  let bits = -2
+  for (let i = 0; i < LENGTH; i++) {
+    const five = VALUES[text.charCodeAt(i)] ?? -1
+    if (five < 0) return false
+    const rest = bits + 5 - 32
+    if (rest < 0) {
+      word = (word << 5) | five
+      bits += 5
+    } else {
+      words[next++] = (word << (5 - rest)) | (five >>> rest)
+      word = five & ((1 << rest) - 1)
+      bits = rest
+    }
+  }
+  return true
+}
+
+const characters = Buffer.alloc(LENGTH)
+
+/** The ULID of these words. */
+export function unpackUlid(...words: [number, number, number, number]): string {
+  // What is left of the word before, and how many bits: at first those that 26 characters have too many.
+  let [left, bits, next] = [0, 2, 0]
+  for (const word of words) {
+    let rest = 27 + bits
+    characters[next++] = CODES[(left << (5 - bits)) | (word >>> rest)] as number
+    for (; rest >= 5; rest -= 5) characters[next++] = CODES[(word >>> (rest - 5)) & 31] as number
+    left = word & ((1 << rest) - 1)
+    bits = rest
+  }
+  return characters.toString('latin1')
+}
 
 /** A new id for which `taken` is false for its first fifteen characters. */
 export function newServiceId(clock: Clock, random: Random, taken: (prefix: string) => boolean): string {

@@ -1,5 +1,6 @@
 import { bucketOf, GENESIS_OBJECTS, KINDS, type FieldValue, type Kind, type Operation } from './document.ts'
 import type { Entry } from './entries.ts'
+import { GoneRecords } from './gone-records.ts'
 import { isScalar, noneSet, sorted, type MadeRecord, type Setting } from './made-records.ts'
 import type { Standing, ToldRecords } from './told.ts'
 import type { TouchIndex } from './touch.ts'
@@ -26,8 +27,9 @@ export class KnownRecords implements ToldRecords {
   readonly isWhole: boolean
   readonly #saved: ToldRecords | null
   readonly #operationAt: OperationAt
-  /** null: Automerge's. */
-  readonly #held = new Map<Kind, Map<string, Standing | null>>(KINDS.map((kind) => [kind, new Map()]))
+  readonly #gone = new GoneRecords()
+  /** null: Automerge's. What is not here may be gone. */
+  readonly #held = new Map<Kind, Map<string, MadeRecord | null>>(KINDS.map((kind) => [kind, new Map()]))
   /** Before these were made something else may have stood there. */
   readonly #doubtful = new Set<Standing>()
 
@@ -116,7 +118,7 @@ export class KnownRecords implements ToldRecords {
     else if (action === 'makeMap' && replaces.length === 0 && !this.#isHeld(kind, id)) {
       this.#begin({ kind, id, object: name, fields: {}, setBy: noneSet() })
     } else if (action === 'del' && isThere && replaces.length === 1 && replaces[0] === held.object) {
-      this.#mapOf(kind).set(id, { gone: held.object })
+      this.#end(held)
     } else if (action !== 'del' || replaces.length !== 1 || !isGone(held, replaces[0])) this.#leave(kind, id)
   }
 
@@ -153,6 +155,15 @@ export class KnownRecords implements ToldRecords {
     this.#mapOf(record.kind).set(record.id, record)
   }
 
+  /** It is gone. */
+  #end({ kind, id, object }: MadeRecord): void {
+    const { names, objects } = this.#touches
+    const row = objects.find(object)
+    if (row < 0) throw new Error(`object ${object} is not known`)
+    this.#gone.set(names.numberOf(kind, id), row)
+    this.#mapOf(kind).delete(id)
+  }
+
   #replace(next: MadeRecord): void {
     const held = this.#get(next.kind, next.id)
     if (held != null && this.#doubtful.delete(held)) this.#doubtful.add(next)
@@ -174,11 +185,15 @@ export class KnownRecords implements ToldRecords {
 
   #get(kind: Kind, id: string): Standing | null | undefined {
     const held = this.#mapOf(kind).get(id)
-    return held === undefined ? this.#saved?.told(kind, id) : held
+    if (held !== undefined) return held
+    const { names, objects } = this.#touches
+    const number = names.find(kind, id)
+    const row = number < 0 ? -1 : this.#gone.get(number)
+    return row < 0 ? this.#saved?.told(kind, id) : { gone: objects.nameOf(row) }
   }
 
-  #mapOf(kind: Kind): Map<string, Standing | null> {
-    return this.#held.get(kind) as Map<string, Standing | null>
+  #mapOf(kind: Kind): Map<string, MadeRecord | null> {
+    return this.#held.get(kind) as Map<string, MadeRecord | null>
   }
 }
 

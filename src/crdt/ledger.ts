@@ -145,7 +145,7 @@ export class Ledger {
   add(item: Unheld): Entry {
     const { envelope, auth, operations } = item
     const { touches, forbidden, needsAdmin } =
-      operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId)
+      operations == null ? NO_TOUCHES : this.touches.add(operations.list, envelope.authorId, this.entries.length)
     const { actor, seq, writtenAt, hash, bytes } = envelope
     const deps = new Map<number, Entry>()
     for (const dep of envelope.deps) {
@@ -232,6 +232,7 @@ export class Ledger {
       else this.#named.set(auth.peer, named)
     }
     this.entries.cut(count)
+    this.touches.cut(count)
     this.#proven.clear()
     for (const entry of this.#auth) this.#prove(entry)
   }

@@ -127,7 +127,7 @@ function checkDocument(cluster: Cluster, { saver, log }: ClusterDeps): void {
 function upon(ledger: Ledger, { head, document }: Snapshot, deps: ClusterDeps, digest?: string): Cluster {
   // What stays of them is shared by all who look at it.
   const records = [...head.records]
-  const told = head.told == null ? null : new SavedTold({ ...head, records, told: head.told })
+  const told = head.told == null ? null : new SavedTold({ ...head, records, told: head.told }, ledger.touches)
   const saved = {
     // A copy: it stays for long, and what it was read from is several times as large.
     document: { bytes: document.slice(), heads: head.heads },

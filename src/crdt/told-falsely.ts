@@ -6,6 +6,7 @@ import type { MadeRecord, Rivals, Setting } from './made-records.ts'
 import type { SnapshotHead, ToldInRows } from './snapshot.ts'
 import type { Standing, ToldRecords } from './told.ts'
 import { ownerOf, SavedTold } from './told-saved.ts'
+import type { TouchIndex } from './touch.ts'
 
 /** Kind and id. */
 type Name = readonly [kind: Kind, id: string]
@@ -23,7 +24,7 @@ export function toldFalsely(
     operationsOf
   }: { ledger: Ledger; told: ToldRecords | null; operationsOf: (entry: Entry) => Operations }
 ): Name | null {
-  const said = saidIn(head)
+  const said = saidIn(head, ledger.touches)
   const doubtful = new Map<string, Name>()
   for (const name of namesIn(head, told)) {
     const isSaid = told != null && isSame(said(...name), told.told(...name))
@@ -41,8 +42,11 @@ export function toldFalsely(
 }
 
 /** undefined: nothing was ever there; null: left to Automerge. */
-function saidIn(head: SnapshotHead & { told: ToldInRows }): (...name: Name) => Standing | null | undefined {
-  const saved = new SavedTold(head)
+function saidIn(
+  head: SnapshotHead & { told: ToldInRows },
+  touches: TouchIndex
+): (...name: Name) => Standing | null | undefined {
+  const saved = new SavedTold(head, touches)
   const left = new Set([...saved.left()].map((name) => name.join('/')))
   return (kind, id) => (left.has(`${kind}/${id}`) ? null : saved.told(kind, id))
 }

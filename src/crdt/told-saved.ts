@@ -1,8 +1,9 @@
 import { MalformedError } from './bytes.ts'
 import { KINDS, type FieldValue, type Kind } from './document.ts'
+import { GoneRecords } from './gone-records.ts'
 import { noneSet, sorted, type MadeRecord, type Rivals, type Setting } from './made-records.ts'
 import type { Standing, ToldRecords } from './told.ts'
-import type { PlacedObject } from './touch.ts'
+import type { PlacedObject, TouchIndex } from './touch.ts'
 
 /**
  * What stands under each id, as a snapshot says it. Each record is named by an object that some change has made, and all of
@@ -102,20 +103,26 @@ const isSame = (one: FieldValue, other: unknown): boolean =>
  */
 export class SavedTold implements ToldRecords {
   readonly #actors: readonly string[]
+  readonly #touches: TouchIndex
+  readonly #gone = new GoneRecords()
   readonly #held = new Map<Kind, Map<string, Saved>>(KINDS.map((kind) => [kind, new Map()]))
   readonly #left: Array<readonly [Kind, string]> = []
 
-  /** What is as long as the history is walked once, row by row. */
-  constructor(head: {
-    actors: readonly string[]
-    objects: Iterable<PlacedObject>
-    records: SavedRecords
-    told: { left: readonly string[]; rows: Iterable<unknown> }
-  }) {
+  /** What is as long as the history is walked row by row. `touches`: where all the objects stand, and maybe more. */
+  constructor(
+    head: {
+      actors: readonly string[]
+      objects: Iterable<PlacedObject>
+      records: SavedRecords
+      told: { left: readonly string[]; rows: Iterable<unknown> }
+    },
+    touches: TouchIndex
+  ) {
     const { actors, objects, records, told } = head
     const { rows, left } = told
     if (!isList(rows) || !Array.isArray(left)) throw wrong()
     this.#actors = actors
+    this.#touches = touches
     const shown = byName(records)
     const rest = rows[Symbol.iterator]()
     for (const object of objects) {
@@ -127,23 +134,24 @@ export class SavedTold implements ToldRecords {
       if (row === OTHER) continue
       const value = shown.get(kind)?.get(id)
       const held = this.#held.get(kind)
-      if (held == null || held.has(id) || !this.#isRow(row, object[0], value)) throw wrong()
-      held.set(id, { object: object[0], row, value })
+      if (held == null || this.#isSaid(kind, id) || !this.#isRow(row, object[0], value)) throw wrong()
+      if (row === GONE) this.#end(kind, id, object[0])
+      else held.set(id, { object: object[0], row, value })
     }
     if (rest.next().done !== true || left.length % 2 !== 0) throw wrong()
     for (let i = 0; i < left.length; i += 2) {
       const [kind, id] = [left[i] as Kind, left[i + 1]]
       const held = this.#held.get(kind)
-      if (held == null || typeof id !== 'string' || held.has(id)) throw wrong()
+      if (held == null || typeof id !== 'string' || this.#isSaid(kind, id)) throw wrong()
       this.#left.push([kind, id])
     }
   }
 
   told(kind: Kind, id: string): Standing | undefined {
     const saved = this.#held.get(kind)?.get(id)
-    if (saved == null) return undefined
-    const { object, row, value } = saved
-    return row === GONE ? { gone: object } : this.#recordOf(kind, id, object, row, value)
+    if (saved != null) return this.#recordOf(kind, id, saved)
+    const row = this.#rowOfGone(kind, id)
+    return row < 0 ? undefined : { gone: this.#touches.objects.nameOf(row) }
   }
 
   left(): Iterable<readonly [Kind, string]> {
@@ -152,8 +160,7 @@ export class SavedTold implements ToldRecords {
 
   /** A record stands there. */
   isThere(kind: Kind, id: string): boolean {
-    const row = this.#held.get(kind)?.get(id)?.row
-    return row != null && row !== GONE
+    return this.#held.get(kind)?.has(id) === true
   }
 
   /** All operations that it names, of each record first the one that has made it. */
@@ -162,7 +169,6 @@ export class SavedTold implements ToldRecords {
       for (const [id, { object, row }] of all) {
         const [first, maker] = partsOf(object)
         yield [kind, id, first, maker]
-        if (row === GONE) continue
         const [, by, beside] = row
         let before = first
         for (const one of by) {
@@ -174,9 +180,30 @@ export class SavedTold implements ToldRecords {
         }
       }
     }
+    const { names, objects } = this.#touches
+    for (const [record, row] of this.#gone) {
+      const { kind, id } = names.at(record)
+      yield [kind, id, ...partsOf(objects.nameOf(row))]
+    }
   }
 
-  #recordOf(kind: Kind, id: string, object: string, [from, by, beside]: RecordRow, value: unknown): MadeRecord {
+  #isSaid(kind: Kind, id: string): boolean {
+    return this.isThere(kind, id) || this.#rowOfGone(kind, id) >= 0
+  }
+
+  #rowOfGone(kind: Kind, id: string): number {
+    const record = this.#touches.names.find(kind, id)
+    return record < 0 ? -1 : this.#gone.get(record)
+  }
+
+  #end(kind: Kind, id: string, object: string): void {
+    const { names, objects } = this.#touches
+    const [record, row] = [names.find(kind, id), objects.find(object)]
+    if (record < 0 || row < 0 || objects.ownerAt(row) !== record) throw wrong()
+    this.#gone.set(record, row)
+  }
+
+  #recordOf(kind: Kind, id: string, { object, row: [from, by, beside], value }: Saved): MadeRecord {
     const all = sorted(Object.entries(fieldsOf(from, value)))
     const [first, maker] = partsOf(object)
     const setBy = noneSet()
@@ -230,9 +257,10 @@ export class SavedTold implements ToldRecords {
   }
 }
 
+/** A record that is there. */
 interface Saved {
   object: string
-  row: typeof GONE | RecordRow
+  row: RecordRow
   /** Of the record in the snapshot. */
   value: unknown
 }

@@ -1,4 +1,5 @@
 import { GENESIS_OBJECTS, KINDS, type Kind, type Operation } from './document.ts'
+import { PlacedObjects } from './placed-objects.ts'
 import type { PeerId } from './schema.ts'
 import { TouchNames } from './touch-names.ts'
 
@@ -29,33 +30,47 @@ const ACTIONS = ['makeMap', 'makeList', 'set', 'del']
  * never depends on who is a member.
  */
 export class TouchIndex {
-  readonly #objects = new Map<string, Place>()
   readonly names: TouchNames = new TouchNames()
+  readonly objects = new PlacedObjects()
 
   /** Where an object stands that an operation made; undefined for one that is not known. */
   placeOf(object: string): Place | undefined {
-    return this.#objects.get(object)
+    const row = this.objects.find(object)
+    if (row < 0) return undefined
+    return { isMap: this.objects.isMapAt(row), owner: this.#ownerAt(row), field: this.objects.fieldAt(row) }
   }
 
   /** All that is known. */
   *placed(): Generator<PlacedObject> {
-    for (const [id, { isMap, owner, field }] of this.#objects) {
-      yield [id, isMap ? 1 : 0, owner?.kind ?? null, owner?.id ?? null, field]
+    const { objects } = this
+    for (let row = 0; row < objects.length; row++) {
+      const owner = this.#ownerAt(row)
+      const isMap = objects.isMapAt(row) ? 1 : 0
+      yield [objects.nameOf(row), isMap, owner?.kind ?? null, owner?.id ?? null, objects.fieldAt(row)]
     }
   }
 
   restore(objects: Iterable<PlacedObject>): void {
     for (const [id, isMap, kind, owner, field] of objects) {
-      const touch = kind == null || owner == null ? null : this.names.one(kind, owner)
-      this.#objects.set(id, { isMap: isMap === 1, owner: touch, field })
+      const number = kind == null || owner == null ? -1 : this.names.numberOf(kind, owner)
+      this.objects.set(id, { isMap: isMap === 1, owner: number, field, maker: -1 })
     }
+  }
+
+  /** Forgets the objects that entries from index `count` on have made. */
+  cut(count: number): void {
+    this.objects.cut(count)
   }
 
   /**
    * `forbidden` is why the change must never be applied, whoever its author is; null when it may be. `needsAdmin`: it
-   * touches more than its author's own peer record.
+   * touches more than its author's own peer record. `entry`: the index that the change will have.
    */
-  add(operations: Operation[], author: PeerId): { touches: Touch[]; forbidden: string | null; needsAdmin: boolean } {
+  add(
+    operations: Operation[],
+    author: PeerId,
+    entry: number
+  ): { touches: Touch[]; forbidden: string | null; needsAdmin: boolean } {
     const touches = new Map<string, Touch>()
     let forbidden: string | null = null
     let needsAdmin = false
@@ -63,9 +78,9 @@ export class TouchIndex {
       const touch = this.#targetOf(object, key)
       if (typeof touch === 'string') forbidden = touch
       else if (action.startsWith('make')) {
-        const isField = this.#objects.get(object)?.field === null
-        const field = GENESIS_OBJECTS.has(object) ? null : isField ? (key ?? '') : ''
-        this.#objects.set(id, { isMap: action === 'makeMap', owner: touch, field })
+        const field = GENESIS_OBJECTS.has(object) ? null : this.#isRecord(object) ? (key ?? '') : ''
+        const owner = touch == null ? -1 : this.names.numberOf(touch.kind, touch.id)
+        this.objects.set(id, { isMap: action === 'makeMap', owner, field, maker: entry })
       }
       if (!ACTIONS.includes(action)) forbidden = `it holds an operation "${action}", which no record needs`
       if (touch == null || typeof touch === 'string') {
@@ -76,7 +91,7 @@ export class TouchIndex {
       if (touch.kind === 'peers' && touch.id === author) continue
       needsAdmin = true
       // An admin may give a peer another name, and no more.
-      const renames = action === 'set' && key === 'name' && this.#objects.get(object)?.field === null
+      const renames = action === 'set' && key === 'name' && this.#isRecord(object)
       if (touch.kind === 'peers' && !renames) forbidden = `it writes the record of another peer, ${touch.id}`
     }
     return { touches: [...touches.values()], forbidden, needsAdmin }
@@ -87,13 +102,24 @@ export class TouchIndex {
    * beside the kinds known here; or why nobody may write it.
    */
   #targetOf(object: string, key: string | null): Touch | null | string {
-    const known = this.#objects.get(object)
+    const known = this.placeOf(object)
     if ((known?.isMap ?? true) !== (key != null)) return 'it takes a map for a list or a list for a map'
     if (key == null) return known?.owner ?? null
     if (object === '_root') return (KINDS as readonly string[]).includes(key) ? `it replaces all ${key}` : null
     const made = GENESIS_OBJECTS.get(object)
     if (made?.isBucket === false) return `it replaces many ${made.kind} at once`
-    if (made != null) return this.names.one(made.kind, key)
+    if (made != null) return { kind: made.kind, id: key }
     return known == null ? `it writes into ${object}, which is no object` : known.owner
+  }
+
+  /** True for a map that a change made as a record, or a list in the place of one. */
+  #isRecord(object: string): boolean {
+    const row = this.objects.find(object)
+    return row >= 0 && this.objects.fieldAt(row) === null
+  }
+
+  #ownerAt(row: number): Touch | null {
+    const owner = this.objects.ownerAt(row)
+    return owner < 0 ? null : this.names.at(owner)
   }
 }

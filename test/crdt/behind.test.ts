@@ -5,7 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
 import { systemDisk } from '../../src/crdt/disk.ts'
 import { UnavailableError } from '../../src/errors.ts'
-import { invite, Observer, peerRecord, pull, signer, state } from './support.ts'
+import { invite, Observer, peerRecord, pull, serviceInput, signer, state } from './support.ts'
 import { fill, Joins, level, whole } from './support/joins.ts'
 import { mortal } from './support/mortal-disk.ts'
 
@@ -105,6 +105,26 @@ describe('crdt/behind', function () {
       await turn()
     }
     await filling
+    await whole(d)
+    assert.equal(d.contradiction(), null)
+    assert.deepEqual(state(d), state(a))
+  })
+
+  it('an honest admin is not contradicted for what its disk has refused before it signed', async () => {
+    const fragile = mortal(systemDisk)
+    const a = await bench.peer(1, undefined, fragile.disk)
+    await a.init({ name: 'home', record: peerRecord(a.self, 'alpha') })
+    const b = await bench.joiner(a, 2)
+    const { id } = await a.createService(serviceInput(a, b, { name: 'before' }))
+    fragile.left = 0
+    const routes = Array.from({ length: 5 }, (_, i) => ({ dest_cidr: `10.${i}.0.0/16` }))
+    await assert.rejects(a.addRoutes(id, routes), UnavailableError)
+    fragile.left = Infinity
+    // What is written next has the numbers of what was refused, and makes other objects.
+    await a.updateService(id, { name: 'after' })
+    await a.signEpoch()
+    const d = await bench.joined(a, 4)
+    await fill(d, a)
     await whole(d)
     assert.equal(d.contradiction(), null)
     assert.deepEqual(state(d), state(a))

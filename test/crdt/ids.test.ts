@@ -1,9 +1,10 @@
+import * as fc from 'fast-check'
 import assert from 'node:assert/strict'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys'
 import { decodeTime } from 'ulid'
 import { systemClock } from '../../src/clock.ts'
-import { deviceNameOf, isUlid, newId, newServiceId } from '../../src/crdt/ids.ts'
+import { deviceNameOf, isUlid, newId, newServiceId, packUlid, unpackUlid } from '../../src/crdt/ids.ts'
 import { peerIdOf, publicKeyOf, signerFromSeed, verify } from '../../src/crdt/signer.ts'
 import { UnavailableError } from '../../src/errors.ts'
 import { systemRandom } from '../../src/random.ts'
@@ -19,6 +20,27 @@ describe('crdt/ids', function () {
     assert.ok(isUlid(id))
     assert.equal(decodeTime(id), 1_700_000_000_123)
     assert.equal(isUlid(id.toLowerCase()), false)
+  })
+
+  it('are 128 bits, and nothing else is', () => {
+    const met = { ulids: 0, others: 0 }
+    const character = fc.constantFrom(...'0123456789ABCDEFGHJKMNPQRSTVWXYZ')
+    const odd = fc.constantFrom(...'ILOUaz-/:@[é', '\ud800')
+    const text = fc
+      .tuple(fc.array(character, { minLength: 24, maxLength: 27 }), fc.nat({ max: 26 }), fc.option(odd, { nil: '' }))
+      .map(([all, at, one]) => all.toSpliced(at, one === '' ? 0 : 1, one).join(''))
+    fc.assert(
+      fc.property(fc.oneof(text, fc.constantFrom('', '7'.padEnd(26, 'Z'), '8'.padEnd(26, '0'))), (id) => {
+        const words = new Uint32Array(5)
+        assert.equal(packUlid(id, words, 1), isUlid(id))
+        met[isUlid(id) ? 'ulids' : 'others']++
+        if (!isUlid(id)) return
+        const [, ...four] = words
+        assert.equal(unpackUlid(...(four as [number, number, number, number])), id)
+      }),
+      { seed: 26, numRuns: 2_000 }
+    )
+    assert.ok(met.ulids > 100 && met.others > 500, JSON.stringify(met))
   })
 
   it('name devices that differ, within one millisecond and whatever chance does', () => {

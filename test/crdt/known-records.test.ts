@@ -41,7 +41,7 @@ describe('records that are told from the changes', function () {
               // What came before is in the document, and was not read here.
               if (!isWhole && changes.length <= first) {
                 reader.document.apply([made])
-                reader.touches.add(operationsOf(made.chunk).list, 'nobody')
+                reader.touches.add(operationsOf(made.chunk).list, 'nobody', 0)
               } else reader.take(made)
               const { told, asked } = reader.compare()
               met.told += told

@@ -91,7 +91,7 @@ describe('records by what nothing has replaced', function () {
             // Those that came last first: no order is asked for.
             for (const { chunk } of changes.toReversed()) {
               const { list, isPlain } = operationsOf(chunk)
-              const touches = readers[0].touches.add(list, 'nobody').touches
+              const touches = readers[0].touches.add(list, 'nobody', 0).touches
               live.add({ list, isPlain, start: 0, message: null }, touches)
             }
             for (const kind of KINDS) {

@@ -60,11 +60,16 @@ function headOf(reader: Reader, seed: number): Head {
 }
 
 function restarted(reader: Reader, { actors, objects, records, told }: Head): Reader {
-  const touches = new TouchIndex()
-  touches.restore(rowByRow(objects))
+  const touches = indexOf(objects)
   const { left, rows } = told
   const head = { actors, objects: rowByRow(objects), records: rowByRow(records), told: { left, rows: rowByRow(rows) } }
-  return new Reader(false, { reader, touches, told: new SavedTold(head) })
+  return new Reader(false, { reader, touches, told: new SavedTold(head, touches) })
+}
+
+function indexOf(objects: readonly PlacedObject[]): TouchIndex {
+  const touches = new TouchIndex()
+  touches.restore(rowByRow(objects))
+  return touches
 }
 
 /** As what is read from a file, and is in no list. */
@@ -182,7 +187,7 @@ describe('what a snapshot says of who has set what', function () {
               const chunk = change(outsider, wishes)
               outsider.free()
               if (chunk != null)
-                for (const { touches } of [twin, reader]) touches.add(operationsOf(chunk).list, 'nobody')
+                for (const { touches } of [twin, reader]) touches.add(operationsOf(chunk).list, 'nobody', 0)
               continue
             }
             const made = written(author, has, hears ? changes : [], wishes)
@@ -286,7 +291,20 @@ describe('what a snapshot says of who has set what', function () {
     for (const [n, spoil] of wrong.entries()) {
       const spoilt = structuredClone(head)
       spoil(spoilt.told, spoilt.told.rows[place] as unknown[])
-      assert.throws(() => new SavedTold(spoilt), MalformedError, `${n}`)
+      assert.throws(() => new SavedTold(spoilt, indexOf(spoilt.objects)), MalformedError, `${n}`)
+    }
+    reader.document.free()
+  })
+
+  it('is not taken of an object that is said to be two', () => {
+    const { reader, head } = lived()
+    const gone = head.objects.find(([, , kind, id, field]) => kind === 'services' && id === 'y' && field === null)
+    const [name] = gone ?? assert.fail('nothing is gone')
+    for (const id of ['y', 'z']) {
+      const spoilt = structuredClone(head)
+      spoilt.objects.push([name, 1, 'services', id, null])
+      spoilt.told.rows.push(0)
+      assert.throws(() => restarted(reader, spoilt), MalformedError, id)
     }
     reader.document.free()
   })

@@ -122,7 +122,7 @@ export class Reader {
   read(change: Applicable): void {
     const operations = operationsOf(change.chunk)
     for (const one of operations.list) this.operations.set(one.id, one)
-    const { touches } = this.touches.add(operations.list, 'nobody')
+    const { touches } = this.touches.add(operations.list, 'nobody', 0)
     this.known.add({ operations, made: madeRecords(operations), touches })
     this.last = Math.max(this.last, operations.start + operations.list.length - 1)
   }

@@ -7,10 +7,11 @@ const none = { bytes: new Uint8Array(), heads: [] }
 
 work(changes)
 const saved = { ...fold.saveAsIs(), document: none, records: [], told: null, owed: [], tips: null }
-const before = held()
+const all = (): number => held().reduce((sum, bytes) => sum + bytes)
+const before = all()
 const captured = new Captured(ledger, saved, () => none.bytes, changes)
-const between = held()
+const between = all()
 const pieces = captured.encode({ segments: 1, bytes: 0 }, () => 0)
-const after = held()
+const after = all()
 const perChange = (bytes: number): number => Math.round((bytes - before) / changes)
 process.stdout.write(JSON.stringify([perChange(between), perChange(after), pieces.length, captured.count]))

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,8 +15,8 @@ import type { Scratch } from '../../../src/crdt/scratch.ts'
 import { signer } from '../support.ts'
 
 /**
- * A history as the soak makes it: services are made, changed and deleted, some 100 at a time. For programs that measure what
- * becomes of memory, run with --expose-gc.
+ * A history as the soak makes it: of nine changes six are of a service, one makes a service, one its route and one deletes both;
+ * there are some 100 at a time. For programs that measure what becomes of memory, run with --expose-gc.
  */
 const me = signer(1)
 const genesis = createGenesis(me, {
@@ -48,7 +49,13 @@ function change(write: (writer: Writer) => void): void {
   made++
 }
 
-const idOf = (n: number): string => `01J${n.toString(36).toUpperCase().padStart(23, '0')}`
+const BASE32 = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
+/** As random as real ones in their last sixteen characters, and the same in each run. */
+function idOf(kind: string, n: number): string {
+  const digest = createHash('sha256').update(`${kind} ${n}`).digest()
+  return `01J8ZQ0000${Array.from(digest.subarray(0, 16), (byte) => BASE32[byte & 31]).join('')}`
+}
+
 const services: number[] = []
 /** Makes changes until there are so many, all of them on disk unless they are to be read again, which nothing is here. */
 export function work(until: number, how: { isDropped: boolean } = { isDropped: true }): void {
@@ -56,23 +63,29 @@ export function work(until: number, how: { isDropped: boolean } = { isDropped: t
   for (let n = made; made < until; n++) {
     const oldest = services[0]
     if (n % 4 !== 0 && oldest != null) {
-      const id = idOf(services[(n * 7) % Math.ceil(services.length / 2)] as number)
+      const id = idOf('service', services[(n * 7) % Math.ceil(services.length / 2)] as number)
       change((writer) => writer.put('services', id, { bandwidth_limit_mbps: n % 1000 }))
     } else if (n % 8 === 0 && services.length >= 100 && oldest != null) {
       services.shift()
-      change((writer) => writer.remove('services', idOf(oldest)))
+      change((writer) => {
+        writer.remove('routes', idOf('route', oldest))
+        writer.remove('services', idOf('service', oldest))
+      })
     } else {
       services.push(n)
-      change((writer) =>
-        writer.put('services', idOf(n), { name: `s${n}`, protocol: 'tcp', bandwidth_limit_mbps: null })
-      )
+      const id = idOf('service', n)
+      change((writer) => writer.put('services', id, { name: `s${n}`, protocol: 'tcp', bandwidth_limit_mbps: null }))
+      if (made < until)
+        change((writer) =>
+          writer.put('routes', idOf('route', n), { service_id: id, dest_cidr: `10.0.${n & 255}.0/24` })
+        )
     }
   }
 }
 
-/** Bytes, after collecting. */
-export const held = (): number => {
+/** Bytes after collecting: those of V8's heap, and those outside it. */
+export const held = (): [heap: number, outside: number] => {
   for (let i = 0; i < 4; i++) (globalThis as { gc?: () => void }).gc?.()
   const { heapUsed, external } = process.memoryUsage()
-  return heapUsed + external
+  return [heapUsed, external]
 }
