@@ -1,5 +1,5 @@
 import { InviteInvalidError } from '../errors.ts'
-import { ByteReader, concat, equalBytes, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
+import { ByteReader, concat, copyOf, equalBytes, hex, MalformedError, text, u16, u32, u53, u8 } from './bytes.ts'
 import { actorOf, envelopeKind, envelopeKindNumber, partsOfActor, type Envelope } from './envelope.ts'
 import { parseInviteBytes, ROLES, type Invite } from './invite.ts'
 import type { PeerId, Role } from './schema.ts'
@@ -164,8 +164,8 @@ function readOperation(operation: (typeof OPERATIONS)[number], author: Uint8Arra
       return { operation, peer, role: readRole(reader), replaces: hex(reader.take(32)), cut: readCut(key, reader) }
     case 'proof': {
       const cut = readCut(key, reader)
-      const one = new Uint8Array(reader.take(reader.u32()))
-      return { operation, peer, cut, envelopes: [one, new Uint8Array(reader.take(reader.u32()))] }
+      const one = copyOf(reader.take(reader.u32()))
+      return { operation, peer, cut, envelopes: [one, copyOf(reader.take(reader.u32()))] }
     }
   }
 }
@@ -222,7 +222,7 @@ let last: Invite | null = null
 function readInvite(bytes: Uint8Array): Invite {
   if (last != null && equalBytes(last.bytes, bytes)) return last
   try {
-    return (last = parseInviteBytes(new Uint8Array(bytes)))
+    return (last = parseInviteBytes(copyOf(bytes)))
   } catch (error) {
     if (error instanceof InviteInvalidError) throw new MalformedError(error.message)
     throw error

@@ -1,6 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
-import { hex, MalformedError } from './bytes.ts'
+import { copyOf, hex, MalformedError } from './bytes.ts'
 import { contradictionOf } from './contradiction.ts'
 import { Document, type SavedDocument } from './document.ts'
 import { madeAside, type Saver } from './document-aside.ts'
@@ -60,7 +60,7 @@ export class Behind {
   restore(stored: ReadonlyArray<{ offset: number; bytes: Uint8Array }>): void {
     for (let i = 0; i < stored.length; i += verifyBatchMax) {
       const added = stored.slice(i, i + verifyBatchMax).map(({ bytes, offset }) => {
-        const item = openEnvelope(parseEnvelope(bytes.slice()), { own: true })
+        const item = openEnvelope(parseEnvelope(copyOf(bytes)), { own: true })
         if (this.ledger.waitsFor(item) != null) throw new MalformedError('the history behind it is not in order')
         const entry = this.ledger.add(item)
         entry.offset = offset

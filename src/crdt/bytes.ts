@@ -146,6 +146,9 @@ export const piecesOf = (bytes: Pieces): readonly Uint8Array[] => (bytes instanc
 
 export const sizeOf = (parts: readonly Uint8Array[]): number => parts.reduce((sum, { length }) => sum + length, 0)
 
+/** Of its own memory, whatever they are a part of. A Buffer, as files and messages come in, has a `slice` that copies nothing. */
+export const copyOf = (bytes: Uint8Array): Uint8Array => new Uint8Array(bytes)
+
 /** A copy of all of them. */
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
   const out = new Uint8Array(sizeOf(parts))

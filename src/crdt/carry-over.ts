@@ -1,4 +1,4 @@
-import { MalformedError } from './bytes.ts'
+import { copyOf, MalformedError } from './bytes.ts'
 import { parseEnvelope } from './envelope.ts'
 import { openEnvelope, type Ledger } from './ledger.ts'
 import type { Entry } from './entries.ts'
@@ -21,7 +21,7 @@ export function carryOver(
   const carried: CarriedOver = { taken: [], bytes: [], left: [] }
   for (const entry of entries) {
     const bytes = bytesOf(entry)
-    const item = openEnvelope(parseEnvelope(bytes.slice()), { own: true })
+    const item = openEnvelope(parseEnvelope(copyOf(bytes)), { own: true })
     if (fits(to, item)) {
       carried.taken.push(to.add(item))
       carried.bytes.push(bytes)

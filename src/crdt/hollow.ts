@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts'
-import { hex, MalformedError } from './bytes.ts'
+import { copyOf, hex, MalformedError } from './bytes.ts'
 import { parseChunk } from './chunk.ts'
 import { KINDS, type Kind } from './document.ts'
 import { envelopeKindNumber, parseEnvelope, partsOfActor, TIME_MAX } from './envelope.ts'
@@ -93,7 +93,7 @@ async function verifiedAuthLog(genesis: Genesis, auth: EnvelopeBytes[], clock: C
     if (i % verifyBatchMax === verifyBatchMax - 1) await clock.sleep(0)
     if (bytes[1] !== envelopeKindNumber('auth'))
       throw new MalformedError('something else stands in the auth log with it')
-    const outcome = intake.take(bytes.slice(), added)
+    const outcome = intake.take(copyOf(bytes), added)
     if (outcome !== 'accepted' && outcome !== 'known') {
       throw new MalformedError(
         `the auth log with it is not good: ${outcome === 'waiting' ? 'it has a gap' : outcome.refused}`

@@ -1,5 +1,5 @@
 import { UnavailableError } from '../errors.ts'
-import { MalformedError } from './bytes.ts'
+import { copyOf, MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
 import { madeAside } from './document-aside.ts'
 import { envelopeKindNumber, parseEnvelope } from './envelope.ts'
@@ -130,7 +130,7 @@ function upon(ledger: Ledger, { head, document }: Snapshot, deps: ClusterDeps, d
   const told = head.told == null ? null : new SavedTold({ ...head, records, told: head.told }, ledger.touches)
   const saved = {
     // A copy: it stays for long, and what it was read from is several times as large.
-    document: { bytes: document.slice(), heads: head.heads },
+    document: { bytes: copyOf(document), heads: head.heads },
     records,
     told,
     owed: head.owed ?? [],
@@ -153,7 +153,7 @@ const offsetsOf = (stored: ReadonlyArray<{ offset: number }>): number[] => store
 
 function readBack(ledger: Ledger, bytes: Uint8Array): Entry {
   // An entry of the auth log keeps parts of its bytes, which must not keep all that was read with them.
-  const own = bytes[1] === envelopeKindNumber('auth') ? bytes.slice() : bytes
+  const own = bytes[1] === envelopeKindNumber('auth') ? copyOf(bytes) : bytes
   const item = openEnvelope(parseEnvelope(own), { own: true })
   if (ledger.waitsFor(item) != null) throw new UnavailableError('the log is not in order; restore it')
   return ledger.add(item)

@@ -12,7 +12,7 @@ import {
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
 import { admit, leave, revoke, setRole } from './admissions.ts'
-import { MalformedError } from './bytes.ts'
+import { copyOf, MalformedError } from './bytes.ts'
 import type { Cluster, ClusterDeps, Contradiction } from './cluster.ts'
 import type { Disk } from './disk.ts'
 import { isGenesisChunk, type Kind } from './document.ts'
@@ -569,7 +569,8 @@ function genesisOf(token: string, bytes: Uint8Array): Genesis {
 
 function readGenesis(bytes: Uint8Array): Genesis {
   try {
-    const genesis = parseGenesis(bytes)
+    // Kept for good, unlike all that was read with it.
+    const genesis = parseGenesis(copyOf(bytes))
     if (!isGenesisChunk(genesis.chunk)) throw new MalformedError('it does not make what this agent looks for')
     return genesis
   } catch (error) {

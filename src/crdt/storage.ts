@@ -3,7 +3,7 @@ import { append } from '../append.ts'
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
 import type { Random } from '../random.ts'
-import { equalBytes, MalformedError } from './bytes.ts'
+import { copyOf, equalBytes, MalformedError } from './bytes.ts'
 import { diskError, systemDisk, type Disk, type DiskFile } from './disk.ts'
 import { nextIncarnation } from './incarnation.ts'
 import type { Lock } from './lock.ts'
@@ -122,7 +122,7 @@ export class Storage {
     this.#log = parts.log
     this.found = parts.found
     // A copy: what was read is one large piece of memory, which nobody needs for long.
-    this.#genesis = parts.found?.genesis.slice() ?? null
+    this.#genesis = parts.found == null ? null : copyOf(parts.found.genesis)
     this.damage = parts.damage
     this.incarnation = parts.incarnation
     this.#segments = parts.segments
@@ -250,7 +250,7 @@ export class Storage {
       })
       this.#behind = first.log
       this.#log = log
-      this.#genesis = genesis.slice()
+      this.#genesis = copyOf(genesis)
       return { behind: first.offsets.slice(1).map(inside), envelopes: offsets.slice(2).map(inside) }
     } catch (error) {
       throw diskError(error, this.#path)
@@ -392,7 +392,7 @@ export class Storage {
       const records = [genesisRecord(genesis), ...envelopes.map(envelopeRecord)]
       const { log, offsets } = await Log.create(this.#path, records, this.#disk)
       this.#log = log
-      this.#genesis = genesis.slice()
+      this.#genesis = copyOf(genesis)
       return offsets.slice(1).map(inside)
     } catch (error) {
       throw diskError(error, this.#path)

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
@@ -197,6 +198,42 @@ describe('a snapshot that was taken over and is not to be believed', function ()
     )
     assert.equal(services.get(first)?.target_peer_id, before?.target_peer_id)
     assert.equal((await a.verify()).flaw, null)
+  })
+
+  it('one whose head is no JSON is refused, wherever it is broken', async () => {
+    const { a } = await bench.lived()
+    await a.signEpoch()
+    const good = await readFile(join(bench.dirOf(a), 'cluster', 'epoch'))
+    const { entries } = plainSnapshot(good).head
+    const liar = signer(7)
+    const token = invite(a)
+    await a.admit({ token: invite(a), peer: liar.peerId, name: 'liar' })
+    await a.admit({ token, peer: signer(4).peerId, name: 'four' })
+    const parts = { kind: 'auth', incarnation: 9, seq: 1, writtenAt: Date.now() } as const
+    const places = [
+      '{"cluster"',
+      '"heads":',
+      '"objects":[',
+      '"entries":[',
+      '"rows":[',
+      `"${entries.at(-1)?.[3]}"`,
+      '"left":'
+    ]
+    for (const place of places) {
+      const file = Buffer.from(good)
+      const at = file.indexOf(place)
+      assert.ok(at > 0, place)
+      file[at + place.length - 1] = 0x3b
+      createHash('sha256').update(file.subarray(44)).digest().copy(file, 12)
+      const body = encodeEpoch({ previous: FIRST, entries: entries.length, bytes: file.length, digest: digestOf(file) })
+      const epoch = sealEnvelope(liar, a.clusterId() ?? '', { ...parts, body })
+      const d = await bench.open('/no JSON', signer(4), memoryDisk())
+      const handed = { genesis: a.bootstrap().genesis, auth: [...a.authLog(), epoch.bytes], snapshot: file, token }
+      assert.deepEqual(await d.adoptSnapshot(handed), { refused: 'it is no JSON' }, place)
+      await d.adopt({ ...a.bootstrap(), token })
+      assert.deepEqual(state(d), state(a))
+      await d.close()
+    }
   })
 
   it('however it is mangled, it is refused or comes to nothing in the end', async () => {
