@@ -15,6 +15,8 @@ export interface HistoryFilter {
   author?: PeerId
   /** Wall-clock ms. */
   since?: number
+  /** Wall-clock ms; that moment included. */
+  until?: number
   limit?: number
 }
 
@@ -194,10 +196,11 @@ function fits(
   entry: Entry,
   objects: HistoryObject[],
   records: ReadonlyMap<string, ReadonlyMap<string, FieldValue>>,
-  { object, author, since }: HistoryFilter
+  { object, author, since, until }: HistoryFilter
 ): boolean {
   if (author != null && entry.authorId !== author) return false
   if (since != null && entry.writtenAt < since) return false
+  if (until != null && entry.writtenAt > until) return false
   if (object == null) return true
   return objects.some(({ kind, id, fields }) => {
     if (id === object) return true

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect, createServer, type Socket } from 'node:net'
 import { parse as parseYaml, parseAllDocuments } from 'yaml'
 import { COMMANDS } from '../../src/api/cli/commands.ts'
 import { age, bytes, duration } from '../../src/api/cli/humane.ts'
@@ -240,6 +242,28 @@ describe('cli: output', () => {
       watch.interrupt()
       const { out } = await watch.done
       assert.ok(lines(out).length < 20, `${lines(out).length} prints`)
+    })
+
+    it('says that the agent is gone, exit 3, when it ends in the middle of an answer', async () => {
+      const sockets: Socket[] = []
+      const before = createServer((near) => {
+        const far = connect(host.socket)
+        sockets.push(near, far)
+        for (const socket of [near, far]) socket.on('error', () => {})
+        near.pipe(far).pipe(near)
+      })
+      const path = `${host.socket}.before`
+      await once(before.listen(path), 'listening')
+      try {
+        const watch = host.startCli(['services', 'list', '--watch'], { env: { ARCTIC_SOCKET: path } })
+        await until(() => watch.printed() !== '')
+        for (const socket of sockets) socket.destroy()
+        const { exit, err } = await watch.done
+        assert.equal(exit, 3)
+        assert.match(err, /^error: unavailable: .*broke off.*when the agent is back\n$/)
+      } finally {
+        before.close()
+      }
     })
 
     it('works for every list and every format', async () => {

@@ -27,6 +27,10 @@ describe('api and cli: history', function () {
     const read = await host.cli(['cluster', 'history', '--since', '1h'])
     assert.match(read.out, /^TIME +AUTHOR +CHANGE +SIGNATURE +WHAT\n/)
     assert.match(read.out, /edge-a +0{12} +verified +service two created/)
+    const past = await host.cli(['cluster', 'history', '--until', '1h', '-j'])
+    assert.deepEqual([past.exit, past.json], [0, []])
+    const all = await host.cli(['cluster', 'history', '--until', '2100-01-01', '-j'])
+    assert.equal(actions(all.json).length, 3)
   })
 
   it('refuses what it cannot read', async () => {

@@ -221,13 +221,14 @@ export class MemoryOperator implements Operator {
     return { peers: [{ id: EDGE_B, name: 'edge-b', received: 0, sent: 0, error: null }], changes: [] }
   }
 
-  async clusterHistory({ service, author, limit = 100 }: HistoryQuery): Promise<ChangeJson[]> {
+  async clusterHistory({ service, author, until, limit = 100 }: HistoryQuery): Promise<ChangeJson[]> {
     this.#member()
     if (service != null && !this.changes.some(({ objects }) => objects[0]?.id === service)) this.#find(service)
     const by = author == null ? null : (await this.getPeer(author)).id
     return this.changes
       .filter(({ objects }) => service == null || objects.some(({ id }) => id === service))
       .filter((change) => by == null || change.author === by)
+      .filter(({ at }) => until == null || Date.parse(at) <= Date.parse(until))
       .toReversed()
       .slice(0, limit)
   }

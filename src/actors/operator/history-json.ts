@@ -12,6 +12,7 @@ export interface HistoryQuery {
   author?: string
   /** ISO 8601. */
   since?: string
+  until?: string
   limit?: number
 }
 

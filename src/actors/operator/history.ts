@@ -30,7 +30,8 @@ export class HistoryNouns {
       limit,
       ...(object == null ? {} : { object }),
       ...(query.author == null ? {} : { author: resolvePeer(query.author, view, mesh) }),
-      ...(query.since == null ? {} : { since: readTime('since', query.since) })
+      ...(query.since == null ? {} : { since: readTime('since', query.since) }),
+      ...(query.until == null ? {} : { until: readTime('until', query.until) })
     })
     const now = replica.view()
     return entries.map((entry) => changeJson(entry, now))

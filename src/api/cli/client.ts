@@ -81,7 +81,7 @@ export class Client {
     yield { type: 'open', data: null }
     response.setEncoding('utf8')
     let pending = ''
-    for await (const chunk of response as AsyncIterable<string>) {
+    for await (const chunk of whole<string>(response)) {
       pending += chunk
       const blocks = pending.split('\n\n')
       pending = blocks.pop() ?? ''
@@ -204,12 +204,25 @@ function queryText(query: NonNullable<AskOptions['query']> = {}): string {
 async function readText(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of response as AsyncIterable<Buffer>) {
+  for await (const chunk of whole<Buffer>(response)) {
     bytes += chunk.length
     if (bytes > answerBytesMax) throw new Failure('internal', `the answer exceeds ${answerBytesMax} bytes; narrow it`)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
+}
+
+/** What is read of an answer. One whose agent ends in the middle of it is no bug of the command. */
+async function* whole<T>(response: IncomingMessage): AsyncGenerator<T> {
+  try {
+    yield* response as AsyncIterable<T>
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNRESET') throw error
+    throw new Failure(
+      'unavailable',
+      'the connection broke off in the middle of an answer; ask again when the agent is back'
+    )
+  }
 }
 
 function parseJson(text: string, where: string): unknown {

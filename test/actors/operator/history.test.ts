@@ -49,6 +49,12 @@ describe('the history of a cluster', () => {
       [added?.id]
     )
     assert.deepEqual(await history.list({ since: '2100-01-01' }), [])
+    const all = await history.list({})
+    const { at } = all[1]!
+    const older = all.filter((change) => change.at <= at)
+    assert.deepEqual(await history.list({ until: at }), older)
+    assert.deepEqual(await history.list({ until: at, limit: 1 }), older.slice(0, 1))
+    assert.deepEqual(await history.list({ until: '2000-01-01' }), [])
   })
 
   it('knows what is gone by its id, and refuses what never was', async () => {

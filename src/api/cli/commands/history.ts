@@ -28,6 +28,7 @@ export const historyCommands: readonly Command[] = [
         placeholder: 'T',
         help: 'only since then: a time (2026-01-31T12:00), or so long ago (30m, 7d)'
       },
+      { name: 'until', kind: 'text', placeholder: 'T', help: 'only up to then, likewise' },
       ...listFlags.map((flag) => (flag.name === 'limit' ? { ...flag, help: 'the newest N; 100' } : flag)),
       { name: 'verify', kind: 'boolean', help: 'verify all that is held, from the genesis; exit 1 when it has a flaw' }
     ],
@@ -39,12 +40,13 @@ export const historyCommands: readonly Command[] = [
     async run(context, { flags, fields }) {
       if (flags['verify'] === true) return verify(context, flags)
       const { api, print, clock } = context
-      const since =
-        flags['since'] == null ? undefined : timeOf('since', String(flags['since']), clock.now(), 'cluster history')
+      const timeIn = (flag: string): string | undefined =>
+        flags[flag] == null ? undefined : timeOf(flag, String(flags[flag]), clock.now(), 'cluster history')
+      const query = { ...fields, since: timeIn('since'), until: timeIn('until') }
       await printList(context, {
         watch: flags['watch'] === true,
         types: 'service.*,route.*,peer.*,cluster.*',
-        read: () => api.get<ChangeJson[]>('/v1/cluster/history', { query: { ...fields, since } }),
+        read: () => api.get<ChangeJson[]>('/v1/cluster/history', { query }),
         text: async (changes) => (await import('../views/history.ts')).historyText(changes, print)
       })
     }

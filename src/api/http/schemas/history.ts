@@ -11,6 +11,7 @@ export const HistoryQuerySchema = strict({
   object: Type.Optional(Type.String({ minLength: 1, description: 'only this service, route or peer' })),
   author: Type.Optional(Type.String({ minLength: 1, description: 'only by this peer' })),
   since: Type.Optional(Type.String({ minLength: 1, description: 'only since this time; ISO 8601 with its zone' })),
+  until: Type.Optional(Type.String({ minLength: 1, description: 'only up to this time, which is included; likewise' })),
   limit: Type.Optional(
     Type.String({
       minLength: 1,
