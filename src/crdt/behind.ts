@@ -49,8 +49,7 @@ export class Behind {
     // It outlives the rest, which must not be kept by it.
     const { storage } = deps
     this.#chunkOf = (entry) => bodyOf(entry.bytes ?? storage.readBehind(entry.offset, entry.length))
-    this.fold = new Fold(this.ledger, deps.actor, this.#chunkOf)
-    this.fold.isSavedAside = deps.saver != null
+    this.fold = new Fold(this.ledger, deps.actor, this.#chunkOf, { isSavedAside: deps.saver != null })
     for (const { kind, valid, index } of deps.shown.entries) {
       if (kind !== 'auth' && !valid) this.#uncounted.add(index)
     }

@@ -24,7 +24,6 @@ import { NO_DOCUMENT, type SavedFold } from './saved-fold.ts'
 import { Captured, NOWHERE } from './snapshot.ts'
 import { Snapshots } from './snapshots.ts'
 import type { Storage } from './storage.ts'
-import { membersOf } from './validity.ts'
 import type { View } from './view.ts'
 
 /**
@@ -59,10 +58,10 @@ export class Cluster {
     this.#deps = deps
     const { signer, storage, verifier, reader, log } = deps
     const actor = actorOf('change', signer.publicKey, storage.incarnation)
-    const fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), membersOf, saved)
+    const how = { saved, isSavedAside: deps.saver != null }
+    const fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), how)
     this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier, reader) })
     this.snapshots = new Snapshots(this, deps)
-    fold.isSavedAside = deps.saver != null
     this.#mending = new Mending(this, { self: signer.peerId, clock: deps.clock, log })
     if (saved == null || digest == null) return
     this.#behind = new Behind({

@@ -45,8 +45,7 @@ export class Fold {
   #actor: string
   readonly #chunkOf: (entry: Entry) => Uint8Array
   readonly #rule: typeof membersOf
-  /** Somebody makes the document that is saved, elsewhere: it need not be given what nobody asks for. */
-  isSavedAside = false
+  readonly #isSavedAside: boolean
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
   #made: FoldDocument
@@ -67,13 +66,13 @@ export class Fold {
   /**
    * `actor`: the name of this peer's own changes. `chunkOf`: what is in the envelope of a change. `rule`: who is a member.
    * `saved`: what all entries of the ledger have become before; MalformedError when they would become something else now.
+   * `isSavedAside`: somebody makes the document that is saved, elsewhere, and it need not be given what nobody asks for.
    */
   constructor(
     ledger: Ledger,
     actor: string,
     chunkOf: (entry: Entry) => Uint8Array,
-    rule: typeof membersOf = membersOf,
-    saved: SavedFold | null = null
+    { rule = membersOf, saved = null, isSavedAside = false }: FoldOptions = {}
   ) {
     this.#ledger = ledger
     this.#actor = actor
@@ -82,6 +81,7 @@ export class Fold {
     this.#known = this.#noRecords({ isWhole: false }, saved?.told)
     this.#records = new Records()
     this.#rule = rule
+    this.#isSavedAside = isSavedAside
     this.#membership = rule(ledger.genesis, [])
     this.view = emptyView
     if (saved == null) this.rebuild(0)
@@ -356,7 +356,7 @@ export class Fold {
   }
 
   #giveWhatWaits(): void {
-    if (this.#made.owed > deferredChangesMax && !this.isSavedAside) void this.#document
+    if (this.#made.owed > deferredChangesMax && !this.#isSavedAside) void this.#document
   }
 
   /** Of valid changes, what they say of records. */
@@ -479,6 +479,12 @@ export class Fold {
     if (entry.forbidden != null) return entry.forbidden
     return this.#membership.fault(entry) ?? 'it builds on a change that is not valid'
   }
+}
+
+interface FoldOptions {
+  rule?: typeof membersOf
+  saved?: SavedFold | null
+  isSavedAside?: boolean
 }
 
 /** For whoever reads most of it. */

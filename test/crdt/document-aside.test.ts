@@ -2,10 +2,11 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { saveAside, type Saver } from '../../src/crdt/document-aside.ts'
+import { deferredChangesMax } from '../../src/crdt/limits.ts'
 import { packed } from '../../src/crdt/packed-changes.ts'
 import type { Replica } from '../../src/crdt/replica.ts'
 import { encodeSnapshot } from '../../src/crdt/snapshot.ts'
-import { Bench, peerRecord, pull, serviceInput, signer, state } from './support.ts'
+import { Bench, invite, peerRecord, pull, serviceInput, signer, state } from './support.ts'
 import { plainSnapshot, type PlainHead } from './support/plain-snapshot.ts'
 
 describe('a document that is saved on a thread of its own', function () {
@@ -115,6 +116,31 @@ describe('a document that is saved on a thread of its own', function () {
     const expected = state(a)
     await a.close()
     assert.deepEqual(state(await bench.open(dir, signer(1))), expected)
+  })
+
+  it('is made there at a start, too, that has no snapshot of a long history, and at a join that takes all of it', async () => {
+    const { dir, a, id } = await pair(saveAside, 10_000)
+    const some = deferredChangesMax + 100
+    await Promise.all(Array.from({ length: some }, (_, i) => a.updateService(id, { bandwidth_limit_mbps: i % 1000 })))
+    const given = async (open: (saver: Saver) => Promise<unknown>): Promise<number> => {
+      const { promise, resolve } = Promise.withResolvers<number>()
+      await open((document) => {
+        resolve(document.changes.lengths.length)
+        return saveAside(document)
+      })
+      return promise
+    }
+    const joined = await given(async (saver) => {
+      const token = invite(a)
+      const c = await bench.open(await bench.dir(), signer(3), undefined, 1_000, undefined, saver)
+      await a.admit({ token, peer: c.self, name: 'gamma' })
+      await c.adopt({ token, ...a.bootstrap() })
+      await c.putPeer(peerRecord(c.self, 'gamma'))
+    })
+    await a.close()
+    const started = await given((saver) => bench.open(dir, signer(1), undefined, 1_000, undefined, saver))
+    // A document that were in memory would be saved as it is.
+    assert.ok(joined > some && started > some, `${joined} and ${started} changes were handed to it`)
   })
 
   it('is whole in what an admin signs', async () => {

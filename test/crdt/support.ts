@@ -126,7 +126,7 @@ export class Observer {
     const sizes = { rows: smallPages, links: smallPages }
     this.#ledger = new Ledger(parseGenesis(genesis), () => new MemoryScratch(), sizes)
     this.#intake = new Intake(this.#ledger)
-    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => bodyOf(entry.bytes as Uint8Array), rule)
+    this.#fold = new Fold(this.#ledger, 'ee'.repeat(36), (entry) => bodyOf(entry.bytes as Uint8Array), { rule })
   }
 
   take(batch: Uint8Array[]): Array<ReturnType<Intake['take']>> {

@@ -31,8 +31,7 @@ const scratch = (): Scratch | null => systemDisk.scratch?.(directory) ?? null
 process.once('exit', () => rmdirSync(directory))
 export const ledger = new Ledger(genesis, scratch)
 const actor = actorOf('change', me.publicKey, 1)
-export const fold = new Fold(ledger, actor, (entry: Entry) => bodyOf(entry.bytes as Uint8Array))
-fold.isSavedAside = true
+export const fold = new Fold(ledger, actor, (entry: Entry) => bodyOf(entry.bytes as Uint8Array), { isSavedAside: true })
 let made = 0
 
 /** Whether changes are where they can be read from a log, or else kept. */
