@@ -58,7 +58,7 @@ export class Cluster {
     this.#deps = deps
     const { signer, storage, verifier, reader, log } = deps
     const actor = actorOf('change', signer.publicKey, storage.incarnation)
-    const how = { saved, isSavedAside: deps.saver != null }
+    const how = { saved, isSavedAside: deps.saver != null, isHere: (entry: Entry) => this.#hasCome(entry) }
     const fold = new Fold(ledger, actor, (entry) => this.#chunkOf(entry), how)
     this.held = new Held(signer.peerId, { ledger, fold, intake: new Intake(ledger, verifier, reader) })
     this.snapshots = new Snapshots(this, deps)
@@ -92,6 +92,11 @@ export class Cluster {
   /** An entry whose envelope is here. */
   isHere(entry: Entry): boolean {
     return entry.bytes != null || entry.offset !== NOWHERE
+  }
+
+  /** An entry whose envelope is here, or among what is verified of the history. */
+  #hasCome(entry: Entry): boolean {
+    return this.isHere(entry) || this.#behind?.ledger.get(entry.hash) != null
   }
 
   /** How many entries are on disk, hollow ones among them. */

@@ -46,6 +46,7 @@ export class Fold {
   readonly #chunkOf: (entry: Entry) => Uint8Array
   readonly #rule: typeof membersOf
   readonly #isSavedAside: boolean
+  readonly #isHere: (entry: Entry) => boolean
   /** Something that had been applied is not valid any more. Whoever reads it takes it back. */
   lost = false
   #made: FoldDocument
@@ -67,12 +68,13 @@ export class Fold {
    * `actor`: the name of this peer's own changes. `chunkOf`: what is in the envelope of a change. `rule`: who is a member.
    * `saved`: what all entries of the ledger have become before; MalformedError when they would become something else now.
    * `isSavedAside`: somebody makes the document that is saved, elsewhere, and it need not be given what nobody asks for.
+   * `isHere`: the envelope of a change has come. Of one that has not, what the snapshot says that the entries are of is believed.
    */
   constructor(
     ledger: Ledger,
     actor: string,
     chunkOf: (entry: Entry) => Uint8Array,
-    { rule = membersOf, saved = null, isSavedAside = false }: FoldOptions = {}
+    { rule = membersOf, saved = null, isSavedAside = false, isHere = () => true }: FoldOptions = {}
   ) {
     this.#ledger = ledger
     this.#actor = actor
@@ -82,6 +84,7 @@ export class Fold {
     this.#records = new Records()
     this.#rule = rule
     this.#isSavedAside = isSavedAside
+    this.#isHere = isHere
     this.#membership = rule(ledger.genesis, [])
     this.view = emptyView
     if (saved == null) this.rebuild(0)
@@ -372,6 +375,7 @@ export class Fold {
     const operationAt: OperationAt = (name) => {
       const maker = this.#ledger.makerOf(name)
       if (maker?.valid !== true) return null
+      if (!this.#isHere(maker)) return { within: maker.touches }
       return operationsOf(this.#chunkOf(maker)).list.find(({ id }) => id === name) ?? null
     }
     return new KnownRecords(this.#ledger.touches, { isWhole, operationAt }, saved)
@@ -485,6 +489,7 @@ interface FoldOptions {
   rule?: typeof membersOf
   saved?: SavedFold | null
   isSavedAside?: boolean
+  isHere?: (entry: Entry) => boolean
 }
 
 /** For whoever reads most of it. */

@@ -3,7 +3,7 @@ import type { Entry } from './entries.ts'
 import { GoneRecords } from './gone-records.ts'
 import { isScalar, noneSet, sorted, type MadeRecord, type Setting } from './made-records.ts'
 import type { Standing, ToldRecords } from './told.ts'
-import type { TouchIndex } from './touch.ts'
+import type { Touch, TouchIndex } from './touch.ts'
 
 /** The merged document, asked where nothing else can tell. */
 export interface Merged {
@@ -129,7 +129,7 @@ export class KnownRecords implements ToldRecords {
     if (!isSetting(operation)) return null
     const before = settingsOf(held, key)
     const unseen = replaces.filter((one) => before.every(({ by }) => by !== one))
-    if (!unseen.every((one) => this.#hadSet(held, key, one) || this.#hasSet(one, object, key))) return null
+    if (!unseen.every((one) => this.#hadSet(held, key, one) || this.#hasSet(one, held, key))) return null
     const made = { by: name, value: action === 'makeList' ? items : (value as FieldValue) }
     const left = before.filter(({ by }) => !replaces.includes(by))
     // What is set for the first time on either side is side by side; what replaces all follows.
@@ -144,9 +144,12 @@ export class KnownRecords implements ToldRecords {
     return settingsOf(saved, key).some(({ by }) => by === name)
   }
 
-  /** True for an operation that has set this field before and was replaced since. */
-  #hasSet(name: string, object: string, key: string): boolean {
+  /** True for an operation that has set this field before and was replaced since; or may have, as long as its change has not come. */
+  #hasSet(name: string, { kind, id, object }: MadeRecord, key: string): boolean {
     const operation = this.#operationAt(name)
+    if (operation != null && 'within' in operation) {
+      return operation.within.some((touch) => touch.kind === kind && touch.id === id)
+    }
     return operation?.object === object && operation.key === key && isSetting(operation)
   }
 
@@ -197,8 +200,11 @@ export class KnownRecords implements ToldRecords {
   }
 }
 
-/** The operation of that name, which some valid change holds; null for one that cannot be read here. */
-export type OperationAt = (name: string) => Operation | null
+/**
+ * The operation of that name, which some valid change holds; of a change that is not here yet, the records that it writes; null for one
+ * that cannot be read here.
+ */
+export type OperationAt = (name: string) => Operation | { within: readonly Touch[] } | null
 
 /** What a field of a record is set by, as honest agents write it. */
 export const isSetting = ({ action, key, value }: Operation): boolean =>

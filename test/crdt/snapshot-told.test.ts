@@ -123,8 +123,11 @@ describe('a join by a snapshot', function () {
         const { id } = await a.createService(serviceInput(a, b, { name: `s${i}` }))
         await a.addRoutes(id, [{ dest_cidr: `10.${i}.0.0/16` }])
       }
-      const [first = '', second = '', third = '', fourth = ''] = a.view().services.keys()
+      const [first = '', second = '', third = '', fourth = '', last = ''] = a.view().services.keys()
+      await a.updateService(last, { name: 'before' })
       await pull(b, a)
+      const c = await bench.joiner(a, 3)
+      await a.updateService(last, { name: 'heard of by a alone' })
       await b.updateService(first, { name: 'by b' })
       await a.updateService(first, { name: 'by a' })
       await a.deleteService(fourth)
@@ -142,6 +145,9 @@ describe('a join by a snapshot', function () {
       await a.updateService(second, { name: 'by a' })
       await b.updateService(second, { name: 'by b', bandwidth_limit_mbps: 7 })
       await b.updateService(first, { name: 'by b alone' })
+      // And one that has not heard what is in it: it names what that has replaced.
+      await c.updateService(last, { name: 'by c', bandwidth_limit_mbps: 8 })
+      await pull(b, c)
       await b.deleteService(third)
       await pull(a, b)
       const later = [...a.missing(vector, 1e6)].flat()
