@@ -50,6 +50,7 @@ export class Storage {
   readonly scratch: OpenScratch
   readonly #segments: Segments
   readonly #stamp: string
+  readonly #clock: Clock
   readonly #report: Logger
   readonly #disk: Disk
   readonly #path: string
@@ -75,7 +76,7 @@ export class Storage {
         const scan = await scanLog(path, stamp, disk)
         const found = scan == null ? null : readRecords(path, scan)
         const segments = new Segments(join(directory, 'archive'), disk)
-        const incarnation = await nextIncarnation(join(directory, 'incarnation'), disk)
+        const incarnation = await nextIncarnation(join(directory, 'incarnation'), disk, deps.clock)
         const log = scan == null ? null : await Log.open(path, scan.length, disk)
         report(deps.log, path, scan)
         const damage = scan?.damage ?? null
@@ -89,6 +90,7 @@ export class Storage {
           incarnation,
           segments,
           stamp,
+          clock: deps.clock,
           report: deps.log,
           scratch: reported(() => disk.scratch?.(directory) ?? null, { directory, fail: () => {}, ...deps })
         })
@@ -113,6 +115,7 @@ export class Storage {
     incarnation: number
     segments: Segments
     stamp: string
+    clock: Clock
     report: Logger
     scratch: OpenScratch
   }) {
@@ -127,6 +130,7 @@ export class Storage {
     this.incarnation = parts.incarnation
     this.#segments = parts.segments
     this.#stamp = parts.stamp
+    this.#clock = parts.clock
     this.#report = parts.report
     this.scratch = parts.scratch
   }
@@ -429,7 +433,7 @@ export class Storage {
     const path = join(dirname(this.#path), 'incarnation')
     const renew = async (): Promise<void> => {
       try {
-        this.incarnation = await nextIncarnation(path, this.#disk)
+        this.incarnation = await nextIncarnation(path, this.#disk, this.#clock)
       } catch (error) {
         throw diskError(error, path)
       }
