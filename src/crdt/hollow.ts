@@ -60,6 +60,8 @@ export async function checkHollow(parts: {
   if (head.entries.length !== entries) throw new MalformedError('it has not as many entries as were signed')
   const ledger = new Ledger(genesis, scratch)
   restoreEntries(ledger, { ...head, objects: checkedObjects(head), entries: checkedEntries(head, ledger, authLog) })
+  // What is named twice leaves out another one, and the number of all would still be right.
+  if (ledger.touches.objects.length !== head.objects.length) throw wrong('objects')
   checkHeads(head, ledger)
   const tail = authLog.entries.filter(({ hash }) => ledger.get(hash) == null).map((entry) => entry.bytes as Uint8Array)
   return { snapshot, ledger, digest, tail }
@@ -116,10 +118,13 @@ function checkHead({ heads, actors, entries, objects, records }: SnapshotHead): 
   for (const list of [entries, objects, records]) if (!(list instanceof JsonRows)) throw wrong('contents')
   if (!heads.every((hash) => isHex(hash, 64))) throw wrong('heads')
   if (!actors.every((actor) => isHex(actor, 72) || isHex(actor, 74))) throw wrong('actors')
+  const named = new Set<string>()
   for (const record of records) {
     if (!Array.isArray(record) || !isKind(record[0]) || typeof record[1] !== 'string') throw wrong('records')
     if (!isNumber(record[3] + 1, entries.length)) throw wrong('records')
+    named.add(`${record[0]}/${record[1]}`)
   }
+  if (named.size !== records.length) throw wrong('records')
 }
 
 function* checkedObjects({ objects }: SnapshotHead): Generator<PlacedObject> {

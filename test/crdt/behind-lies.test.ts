@@ -134,6 +134,25 @@ describe('a snapshot that was taken over and is not to be believed', function ()
     ],
     ['whose document is another one', otherHeads, {}, /other one than its heads/],
     [
+      'that names an object twice, in the place of another one',
+      ({ head }: PlainSnapshot) => {
+        const [lists, maps] = [0, 1].map((kind) => head.objects.findIndex(([, isMap]) => isMap === kind))
+        head.objects[lists as number] = head.objects[maps as number] ?? assert.fail()
+      },
+      {},
+      /its objects are not in their form/
+    ],
+    [
+      'that names a record twice, in the place of another one',
+      ({ head }: PlainSnapshot) => {
+        const services = head.records.flatMap(([kind], i) => (kind === 'services' ? [i] : []))
+        head.records[services[0] as number] = head.records[services[1] as number] ?? assert.fail()
+        delete head.told
+      },
+      {},
+      /its records are not in their form/
+    ],
+    [
       'with an entry of the auth log that nobody has made',
       ({ head }: PlainSnapshot) => {
         const row = head.entries.find((one) => one[13] != null)
