@@ -12,6 +12,6 @@ const settledMs = 5_000
  */
 export function keepHeapSmall(clock: Pick<Clock, 'after'>): void {
   clock.after(settledMs, () => {
-    setFlagsFromString('--heap-growing-percent=50')
+    setFlagsFromString('--heap-growing-percent=30')
   })
 }
