@@ -1,5 +1,6 @@
 import type { Clock } from '../clock.ts'
 import type { Logger } from '../log.ts'
+import { inBatches } from './batches.ts'
 import { copyOf, hex, MalformedError } from './bytes.ts'
 import { contradictionOf } from './contradiction.ts'
 import { Document, type SavedDocument } from './document.ts'
@@ -57,8 +58,8 @@ export class Behind {
 
   /** Takes in what is stored, which was verified before. MalformedError when it is not in order. */
   restore(stored: ReadonlyArray<{ offset: number; bytes: Uint8Array }>): void {
-    for (let i = 0; i < stored.length; i += verifyBatchMax) {
-      const added = stored.slice(i, i + verifyBatchMax).map(({ bytes, offset }) => {
+    for (const batch of inBatches(stored, verifyBatchMax)) {
+      const added = batch.map(({ bytes, offset }) => {
         const item = openEnvelope(parseEnvelope(copyOf(bytes)), { own: true })
         if (this.ledger.waitsFor(item) != null) throw new MalformedError('the history behind it is not in order')
         const entry = this.ledger.add(item)

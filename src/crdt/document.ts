@@ -122,9 +122,7 @@ export class Document {
   give(changes: readonly Pick<Applicable, 'chunk'>[]): void {
     this.#owed -= changes.length
     const handle = this.#own()
-    for (let i = 0; i < changes.length; i += applyBatchMax) {
-      handle.applyChanges(changes.slice(i, i + applyBatchMax).map(({ chunk }) => chunk))
-    }
+    for (const batch of inBatches(changes, applyBatchMax)) handle.applyChanges(batch.map(({ chunk }) => chunk))
   }
 
   /** Applies changes as {@link apply} does; which heads it comes to is for Automerge to say. */

@@ -12,8 +12,9 @@ import type { TouchNames } from './touch-names.ts'
 
 /**
  * The entries of a ledger in the order of its log, as rows of bytes: of a history that only grows, an object for each would
- * be five times as much. Rows that nobody has looked at for a while are in a file (`paged-rows.ts`). What is long and rare (an entry of the auth log, why something is forbidden) or short-lived (an
- * envelope on its way to the disk, operations that were not folded yet) stands beside the rows.
+ * be five times as much. Rows that nobody has looked at for a while are in a file (`paged-rows.ts`). What is long and rare (an
+ * entry of the auth log, why something is forbidden) or short-lived (an envelope on its way to the disk, operations that were not
+ * folded yet) stands beside the rows.
  *
  *   row = hash 32 | written-at f64 | seq f64 | first operation f64 | offset f64 | operations u32 | length u32 | actor u32 |
  *         where its links begin u32 | how many of them are dependencies u32 | flags u8 | 3 unused

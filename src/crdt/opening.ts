@@ -1,4 +1,5 @@
 import { UnavailableError } from '../errors.ts'
+import { inBatches } from './batches.ts'
 import { copyOf, MalformedError } from './bytes.ts'
 import { Cluster, type ClusterDeps } from './cluster.ts'
 import { madeAside } from './document-aside.ts'
@@ -48,8 +49,7 @@ export function restoreCluster(
   const cluster = upon(ledger, snapshot, deps, takenOver?.digest)
   cluster.snapshots.taken(cluster.ledger.entries.length)
   cluster.behind?.restore(takenOver?.behind ?? [])
-  for (let i = 0; i < stored.length; i += restoreBatchMax) {
-    const batch = stored.slice(i, i + restoreBatchMax)
+  for (const batch of inBatches(stored, restoreBatchMax)) {
     const added = batch.map(({ bytes }) => readBack(cluster.ledger, bytes))
     // What is read of a change is gone once it is folded.
     cluster.fold.integrate(added)

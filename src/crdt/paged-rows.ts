@@ -17,7 +17,7 @@ export class PagedRows {
   /** By their numbers; null for one that is in the file. */
   readonly #pages: Array<Page | null> = []
   /** Those in memory, in no order. */
-  readonly #held: Page[] = []
+  #held: Page[] = []
   /** CRC-32 of those that were written to the file, by their numbers. */
   readonly #sums: number[] = []
   #hand = 0
@@ -57,8 +57,7 @@ export class PagedRows {
     const pages = Math.ceil(length / (this.#mask + 1))
     this.#pages.length = pages
     this.#sums.length = Math.min(this.#sums.length, pages)
-    const held = this.#held.filter(({ number }) => number < pages)
-    this.#held.splice(0, Infinity, ...held)
+    this.#held = this.#held.filter(({ number }) => number < pages)
     this.#hand = 0
   }
 

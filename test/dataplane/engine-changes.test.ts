@@ -11,6 +11,7 @@ import { pegasusChange } from '../../src/dataplane/pegasus-change.ts'
 import type { PegasusState, PegasusStats } from '../../src/dataplane/pegasus.ts'
 import { builtEngines, keyPair, needsEngines } from './support/engines.ts'
 import { Namespace, needsKernel } from './support/namespace.ts'
+import { EMPTY } from './support/empty-pegasus.ts'
 
 const { privateKey, publicKey } = keyPair()
 
@@ -156,16 +157,6 @@ describe('changes told to Pegasus', function () {
     for (const { client } of [first, second, again]) client.close()
   })
 })
-
-const EMPTY: PegasusState = {
-  data_listen: '127.0.0.1:0',
-  self: 'a',
-  bypass_mark: 1,
-  peers: [],
-  listeners: [],
-  outbound: [],
-  inbound: []
-}
 
 const SERVICE = { peer_id: 'p1', transport: 'tcp', bandwidth_mbps: 0, transparent: false } as const
 

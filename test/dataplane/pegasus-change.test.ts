@@ -3,6 +3,7 @@ import * as fc from 'fast-check'
 import type { PegasusState } from '../../src/dataplane/pegasus.ts'
 import { pegasusChange, type PegasusChange } from '../../src/dataplane/pegasus-change.ts'
 import { splicesOf, spliced } from '../../src/dataplane/splices.ts'
+import { EMPTY } from './support/empty-pegasus.ts'
 
 const listOf = fc.array(fc.nat(12), { maxLength: 14 })
 
@@ -39,18 +40,9 @@ describe('splices of lists', () => {
 
 describe('a change of the state of Pegasus', () => {
   it('that is of 200,000 services at once is told as the whole state', () => {
-    const none: PegasusState = {
-      data_listen: '127.0.0.1:7947',
-      self: 'a',
-      bypass_mark: 1,
-      peers: [],
-      listeners: [],
-      outbound: [],
-      inbound: []
-    }
     const service = { peer_id: 'b', transport: 'tcp', bandwidth_mbps: 0, transparent: false } as const
     const outbound = Array.from({ length: 200_000 }, (_, i) => ({ ...service, service_id: String(i) }))
-    assert.equal(pegasusChange(none, { ...none, outbound }), null)
+    assert.equal(pegasusChange(EMPTY, { ...EMPTY, outbound }), null)
   })
 
   it('makes the next state of the one before', () => {

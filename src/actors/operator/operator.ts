@@ -89,10 +89,9 @@ export interface Operator {
   /** Signs what the history has come to, for who joins. */
   clusterEpoch(): Promise<EpochJson>
   /**
-   * Takes a change of services and routes back by a change of its own, while all of it stands as it left it; else a
-   * ConflictError (409) that names what has changed since. `change`: its hash, or a start of it.
+   * Takes a change back by a change of its own, while all of it stands as it left it; else a ConflictError (409) that names what
+   * has changed since. `change`: its hash, or a start of it. `agree` is told what the inverse would be about, and may throw.
    */
-  /** `agree` is told what the inverse would be about, and may throw. */
   undo(input: { change: string }, agree?: (kinds: ReadonlySet<HistoryObject['kind']>) => void): Promise<UndoneJson>
   /** What a draft would change in the rules of each peer concerned; nobody changes anything. */
   previewRules(draft: Draft): Promise<PeerRulesJson[]>
